@@ -1,0 +1,1 @@
+"""Code that runs inside a target's process: standard library only."""

@@ -1,0 +1,1 @@
+"""Runs recovery on every crash state, in isolation, and collects what happened."""

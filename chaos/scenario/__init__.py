@@ -1,0 +1,1 @@
+"""Scenarios as data: their types, their TOML, and the one runner behind every door."""
