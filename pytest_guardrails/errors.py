@@ -5,7 +5,14 @@ code that raises them; they derive from the classes here, so that `except Guardr
 and nothing else. Read `clock.py` next.
 """
 
-__all__ = ["ConfigurationError", "ConflictError", "CorruptionError", "DeadlineError", "GuardrailsError", "StorageError"]
+__all__ = [
+    "ConfigurationError",
+    "ConflictError",
+    "CorruptionError",
+    "DeadlineError",
+    "GuardrailsError",
+    "StorageError",
+]
 
 
 class GuardrailsError(Exception):

@@ -19,7 +19,7 @@ folder and for this interpreter; its working directory is the folder, and `CHAOS
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Union, final
+from typing import Any, final
 
 __all__ = ["CallableTarget", "CommandTarget", "PythonTarget", "Roles", "Target"]
 
@@ -55,7 +55,7 @@ class CommandTarget:
     env: tuple[tuple[str, str], ...] = ()
 
 
-Target = Union[PythonTarget, CallableTarget, CommandTarget]
+Target = PythonTarget | CallableTarget | CommandTarget
 
 
 @final
