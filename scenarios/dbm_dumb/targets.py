@@ -20,7 +20,7 @@ def workload(disk: Path, ack: Callable[[object], None]) -> None:
 
 def recover(disk: Path) -> dict[str, str]:
     with dbm.dumb.open(str(disk / "data"), "r") as database:
-        return {key.decode(): database[key].decode() for key in database.keys()}
+        return {key.decode(): database[key].decode() for key in database}
 
 
 def shelve_setup(disk: Path) -> None:
