@@ -1,1 +1,35 @@
-"""Scenarios as data: their types, their TOML, and the one runner behind every door."""
+"""Scenarios: what to hurt, how, and what is expected; from TOML, from arguments, or from a test's callables.
+
+`runner` is not re-exported, because it brings in the whole harness; import it from `chaos.scenario.runner`.
+"""
+
+from chaos.scenario.discovery import discover
+from chaos.scenario.loader import load
+from chaos.scenario.model import (
+    Budget,
+    Engine,
+    Expectation,
+    Explore,
+    Isolation,
+    Profile,
+    RunOptions,
+    Scenario,
+)
+from chaos.scenario.problems import Problem, ScenarioError
+from chaos.scenario.schema import json_schema
+
+__all__ = [
+    "Budget",
+    "Engine",
+    "Expectation",
+    "Explore",
+    "Isolation",
+    "Problem",
+    "Profile",
+    "RunOptions",
+    "Scenario",
+    "ScenarioError",
+    "discover",
+    "json_schema",
+    "load",
+]

@@ -1,0 +1,155 @@
+"""A scenario as data: what is hurt, how, what must hold, and what is expected to be found.
+
+Every door (command, fixture, gate) builds one `Scenario` and hands it to `runner.run`; nothing here runs anything.
+What is common to all kinds is in `Scenario`; what one kind needs is in its own type (`Explore`), so that a new kind
+is a new type beside it. A setting that is None is left to the part that owns it. Read `layout.py` for the file
+format and `runner.py` for what becomes of a scenario.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal, final
+
+from chaos.child.target import Roles
+from chaos.observations import Damage
+
+__all__ = [
+    "DEFAULT_ORACLES",
+    "MODELS",
+    "ORACLES",
+    "Budget",
+    "Engine",
+    "Expectation",
+    "Explore",
+    "Isolation",
+    "Profile",
+    "RunOptions",
+    "Scenario",
+]
+
+# The names a scenario may use. They are written down here, because this room knows data only; a test holds them
+# equal to the tables in `chaos.disk` and `chaos.oracles`. Models are in the order of how much they allow.
+MODELS = ("kill", "ext4", "xfs", "btrfs", "posix", "alice")
+ORACLES = ("recovers", "atomic", "durable", "resumable", "finite", "clean")
+# `resumable` runs the workload again and `clean` forbids files that some programs keep: both are asked for by name.
+DEFAULT_ORACLES = ("recovers", "atomic", "durable", "finite")
+
+Isolation = Literal["fork", "batch", "command"]
+Engine = Literal["auto", "syscalls", "portable"]
+
+
+@final
+class Profile(str, Enum):
+    """How much time a run may take when neither scenario nor caller gives a budget."""
+
+    QUICK = "quick"  # while writing code: seconds a scenario
+    CI = "ci"  # on each push: a minute a scenario
+    DEEP = "deep"  # at night: no limit
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Where to stop: after a number of crash states, after a time, or at whichever comes first.
+
+    Attributes:
+        states: at least 1, or None for no limit.
+        duration_s: above 0, or None for no limit.
+    """
+
+    states: int | None = None
+    duration_s: float | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """A finding that the scenario is meant to produce; None matches anything.
+
+    Attributes:
+        oracle: which oracle objects.
+        model: the weakest persistence model that shows it.
+        damage: what kind of damage.
+        source: the line to blame: the end of a file's path, then `:line` if wanted ("targets.py", "a/store.py:42").
+    """
+
+    oracle: str
+    model: str | None = None
+    damage: Damage | None = None
+    source: str | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explore:
+    """Record a workload once, then run recovery on every state that a crash may leave.
+
+    Attributes:
+        roles: the target.
+        models: persistence models, by name.
+        isolation: how recoveries are kept apart; None = `command` for commands, else `fork`.
+        oracles: what must hold, by name.
+        exclude: glob patterns of files that are not watched.
+        deadline_s: for one recovery.
+        workload_deadline_s: for the recorded run, and for the set-up before it.
+        memory_bytes: for one recovery.
+        engine: what records.
+    """
+
+    roles: Roles
+    models: tuple[str, ...] = ("kill",)
+    isolation: Isolation | None = None
+    oracles: tuple[str, ...] = DEFAULT_ORACLES
+    exclude: tuple[str, ...] = ()
+    deadline_s: float | None = None
+    workload_deadline_s: float | None = None
+    memory_bytes: int | None = None
+    engine: Engine = "auto"
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One thing to try, and what should come of it.
+
+    Attributes:
+        name: unique among the scenarios of a run; letters, digits, `.`, `_`, `-`.
+        drive: how it is driven; its type is the scenario's kind.
+        description: for people.
+        budget: where to stop, unless the caller says otherwise.
+        expect: the findings that are meant to appear; any other violation is a surprise, and so is a missing one.
+        origin: the file or test it came from, for people.
+    """
+
+    name: str
+    drive: Explore
+    description: str = ""
+    budget: Budget | None = None
+    expect: tuple[Expectation, ...] = ()
+    origin: str = ""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What the caller decides, for all scenarios of a run; it wins over what a scenario says.
+
+    Attributes:
+        seed: of everything drawn by chance; together with the scenario it reproduces the run.
+        budget: replaces the scenario's own.
+        jobs: local processes that check states, at least 1.
+        profile: gives the budget where nobody else does.
+        models: replaces the scenario's models when not empty.
+        engine: replaces the scenario's engine.
+        report_dir: where run folders are made.
+        replay: prefix the replay command of a finding with this instead of `chaos replay FOLDER`.
+    """
+
+    seed: int = 0
+    budget: Budget | None = None
+    jobs: int = 1
+    profile: Profile = Profile.CI
+    models: tuple[str, ...] = ()
+    engine: Engine | None = None
+    report_dir: str = ".chaos"
+    replay: str = ""

@@ -1,0 +1,99 @@
+"""Check a parsed TOML table against fields; collect every problem with its line.
+
+The one place where shapes meet lines. Values that are wrong are left out of the result, so that the rest can still
+be checked; the caller must look at `problems` before it uses the result. Read `loader.py` next.
+"""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, final
+
+from chaos.scenario.positions import Place
+from chaos.scenario.problems import Problem, shown
+from chaos.scenario.shapes import Field, Mismatch, Table, Tables
+
+__all__ = ["Reader"]
+
+
+@final
+class Reader:
+    """Reads the tables of one file.
+
+    Args:
+        file: as the user named it.
+        lines: where everything stands, from `positions.locate`.
+        homes: for each known key, the table that it belongs in ("" = top level), for keys in the wrong table.
+    """
+
+    def __init__(self, file: str, lines: Mapping[Place, int], homes: Mapping[str, str]) -> None:
+        self.file, self.lines, self.homes = file, lines, homes
+        self.problems: list[Problem] = []
+
+    def report(self, place: Place, message: str, hint: str = "") -> None:
+        """Note a problem at `place`, or at the nearest place around it that has a line."""
+        known = next(place[:size] for size in range(len(place), -1, -1) if place[:size] in self.lines)
+        key = _dotted(place)
+        self.problems.append(Problem(file=self.file, line=self.lines[known], key=key, message=message, hint=hint))
+
+    def table(self, raw: object, place: Place, fields: Sequence[Field]) -> dict[str, Any]:
+        """The typed values of the keys that are there and right."""
+        if not isinstance(raw, dict):
+            name = place[-1] if place else "document"
+            self.report(place, f"expected a table, got {shown(raw)}", f"write [{name}] and its keys below it")
+            return {}
+        known = {field.key: field for field in fields}
+        for key in raw:
+            if key not in known:
+                self.report((*place, key), "unknown key", self._suggest(key, place, list(known)))
+        for field in fields:
+            if field.required and field.key not in raw:
+                self.report(place, f'"{field.key}" is missing', f"add {field.example}")
+        return {
+            key: value
+            for key, field in known.items()
+            if key in raw and (value := self._value(raw[key], (*place, key), field)) is not None
+        }
+
+    def _value(self, raw: object, place: Place, field: Field) -> Any:
+        shape = field.shape
+        if isinstance(shape, Table):
+            return self.table(raw, place, shape.fields)
+        if isinstance(shape, Tables):
+            return self._tables(raw, place, shape.fields)
+        try:
+            return shape.parse(raw)
+        except Mismatch as mismatch:
+            hint = mismatch.hint or _near(mismatch.value, shape.schema) or _example(field)
+            self.report((*place, *mismatch.inside), f"expected {mismatch.expected}, got {shown(mismatch.value)}", hint)
+            return None
+
+    def _tables(self, raw: object, place: Place, fields: Sequence[Field]) -> list[dict[str, Any]] | None:
+        if not isinstance(raw, list):
+            self.report(place, f"expected an array of tables, got {shown(raw)}", f"write [[{place[-1]}]]")
+            return None
+        return [self.table(element, (*place, index), fields) for index, element in enumerate(raw)]
+
+    def _suggest(self, key: str, place: Place, known: list[str]) -> str:
+        if key in self.homes and self.homes[key] != _dotted(place):
+            home = self.homes[key]
+            return f"move it below [{home}]" if home else "move it to the top of the file, above the first [table]"
+        close = get_close_matches(key, known, n=1)
+        return f'did you mean "{close[0]}"?' if close else f"known keys here: {', '.join(known)}"
+
+
+def _near(value: object, schema: Mapping[str, Any]) -> str:
+    """The name that was probably meant, where a name had to be chosen."""
+    names = schema.get("enum") or schema.get("items", {}).get("enum") or []
+    close = get_close_matches(value, names, n=1) if isinstance(value, str) else []
+    return f'did you mean "{close[0]}"?' if close else ""
+
+
+def _example(field: Field) -> str:
+    return f"write it like {field.example}" if field.example else "`chaos schema` prints the format"
+
+
+def _dotted(place: Place) -> str:
+    text = ""
+    for part in place:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text

@@ -1,0 +1,121 @@
+"""The published schema and the loader say the same."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaos.scenario import ScenarioError, json_schema
+from chaos.scenario.loader import parse
+from chaos.scenario.toml import parse_toml
+
+ROOT = Path(__file__).resolve().parents[2]
+VALIDATOR = jsonschema.Draft202012Validator(json_schema())
+
+
+def test_the_schema_is_a_valid_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+
+
+def test_the_published_file_is_the_schema() -> None:
+    published = ROOT / "chaos" / "scenario" / "scenario.schema.json"
+    assert json.loads(published.read_text()) == json_schema(), "write it anew: chaos schema > " + str(published)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "scenarios").rglob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_scenario_is_valid(path: Path) -> None:
+    VALIDATOR.validate(parse_toml(path.read_text()))
+
+
+WORDS = [
+    "",
+    "a",
+    "a:b",
+    "a.b:c.d",
+    "a:",
+    "a b:c",
+    "kill",
+    "posix",
+    "recovers",
+    "clean",
+    "fork",
+    "command",
+    "explore",
+    "auto",
+    "10s",
+    "0s",
+    "5 ms",
+    "10",
+    "64MB",
+    "0MB",
+    "1.5GiB",
+    "cannot start",
+    "x\n",
+]
+SCALARS = st.sampled_from([0, 1, 1000, -1, 2.5, -0.5, math.inf, True, False, *WORDS])
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=2), max_leaves=4)
+
+
+def table(*keys: str, values: st.SearchStrategy[Any] = VALUES) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional=dict.fromkeys(keys, values))
+
+
+TARGETS = st.fixed_dictionaries(
+    {"workload": st.just("a:b") | VALUES, "recover": st.just("a:b") | VALUES},
+    optional={"setup": VALUES, "check": VALUES, "resume": VALUES, "other": VALUES},
+)
+DOCUMENTS = st.fixed_dictionaries(
+    {"name": st.just("x") | SCALARS, "target": TARGETS | VALUES},
+    optional={
+        "description": SCALARS,
+        "kind": SCALARS,
+        "models": VALUES,
+        "isolation": SCALARS,
+        "oracles": VALUES,
+        "exclude": VALUES,
+        "deadline": SCALARS,
+        "workload_deadline": SCALARS,
+        "memory": SCALARS,
+        "budget": SCALARS,
+        "engine": SCALARS,
+        "other": SCALARS,
+        "expect": st.lists(table("oracle", "model", "damage", "source", "other", values=SCALARS), max_size=2),
+    },
+)
+
+
+def as_toml(document: dict[str, Any]) -> str:
+    def value(item: Any) -> str:
+        if isinstance(item, dict):
+            return "{" + ", ".join(f"{key} = {value(inner)}" for key, inner in item.items()) + "}"
+        if isinstance(item, list):
+            return "[" + ", ".join(map(value, item)) + "]"
+        return "inf" if item == math.inf else json.dumps(item)
+
+    return "".join(f"{key} = {value(item)}\n" for key, item in document.items())
+
+
+@given(DOCUMENTS)
+def test_loader_and_schema_agree(document: dict[str, Any]) -> None:
+    text = as_toml(document)
+    assert parse_toml(text) == document
+    # What only the loader can know is left out: these keys alone bring it in.
+    document = {key: item for key, item in document.items() if key != "isolation"}
+    by_schema = VALIDATOR.is_valid(document)
+    try:
+        parse(as_toml(document), file="x.toml", folder=Path("/"))
+        by_loader = True
+    except ScenarioError:
+        by_loader = False
+    assert by_loader == by_schema, text
+
+
+def test_the_agreement_is_tried_on_good_documents_too() -> None:
+    good = {"name": "x", "target": {"workload": "a:b", "recover": [["true"]]}, "budget": "10", "deadline": "5 ms"}
+    assert VALIDATOR.is_valid(good)
+    assert parse(as_toml(good), file="x.toml", folder=Path("/")).name == "x"
