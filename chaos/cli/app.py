@@ -1,0 +1,67 @@
+"""The command `chaos`: its words, and nothing behind them.
+
+Each command imports its work when it is called: `chaos --help` must answer at once, and rich, the engines and the
+explorer together cost several times what the help does. This is the one place of the harness that imports inside
+functions. The options are in `arguments.py`, what becomes of errors and signals in `edge.py`.
+"""
+
+# ruff: noqa: PLC0415 - see above
+
+import typer
+
+from chaos.cli.arguments import (
+    ListArguments,
+    RunArguments,
+    SchemaArguments,
+)
+from chaos.cli.edge import EXIT_INTERRUPTED, command
+
+__all__ = ["app", "main"]
+
+# No rich help: it alone would cost more than all the rest of `chaos --help`.
+app = typer.Typer(
+    name="chaos",
+    help="Kill a program at every system call, and judge what is left of its data.",
+    epilog="Exit codes: 0 all as expected; 1 a violation, or an expected one is missing; 2 wrong usage or a bad "
+    "scenario; 3 not measured; 4 harness fault; 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+# What follows the command line to run belongs to it, options and all.
+_WITH_COMMAND_LINE = {"allow_interspersed_args": False}
+
+
+def main() -> None:
+    """Run the command line of this process and leave with its exit code."""
+    try:
+        app(prog_name="chaos")
+    except KeyboardInterrupt:
+        raise SystemExit(EXIT_INTERRUPTED) from None
+
+
+def _run(arguments: RunArguments) -> int:
+    """Run scenarios: record, explore, judge, and compare with what each expects."""
+    from chaos.cli.running import run_scenarios
+
+    return run_scenarios(arguments)
+
+
+def _list(arguments: ListArguments) -> int:
+    """Show the scenarios: name, what each is about, and what it expects."""
+    from chaos.cli.shelf import list_scenarios
+
+    return list_scenarios(arguments)
+
+
+def _schema(_arguments: SchemaArguments) -> int:
+    """Print the JSON schema of scenario files."""
+    from chaos.cli.shelf import print_schema
+
+    return print_schema()
+
+
+app.command("run")(command(_run, RunArguments))
+app.command("list")(command(_list, ListArguments))
+app.command("schema")(command(_schema, SchemaArguments))

@@ -1,0 +1,141 @@
+"""The options of each command, as frozen data; Typer reads them from the annotations.
+
+Order of precedence: command line, environment, the scenario's file, default. Read `app.py` next.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, final
+
+import typer
+
+__all__ = [
+    "DoctorArguments",
+    "ExploreArguments",
+    "ListArguments",
+    "RecordArguments",
+    "ReplayArguments",
+    "ReportArguments",
+    "RunArguments",
+    "SchemaArguments",
+]
+
+Wanted = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[PATH|NAME]...", help="Files, folders or names of scenarios. Default: all in ./scenarios."),
+]
+Seed = Annotated[int, typer.Option(help="Seed of everything drawn by chance.", envvar="CHAOS_SEED")]
+BudgetText = Annotated[str, typer.Option(help="Where to stop: 60s, or 1000 states.", envvar="CHAOS_BUDGET")]
+Jobs = Annotated[
+    int, typer.Option(help="Processes that check states. 0: one for each processor.", envvar="CHAOS_JOBS", min=0)
+]
+ProfileName = Annotated[
+    str, typer.Option(help="quick, ci or deep: gives the budget where nobody does.", envvar="CHAOS_PROFILE")
+]
+Models = Annotated[
+    list[str] | None, typer.Option("--model", help="Persistence model, instead of the scenario's. May be repeated.")
+]
+EngineName = Annotated[str, typer.Option(help="auto, syscalls or portable.", envvar="CHAOS_ENGINE")]
+ReportFolder = Annotated[
+    Path, typer.Option("--report", metavar="DIR", help="Where run folders are kept.", envvar="CHAOS_REPORT")
+]
+CommandLine = Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="The command line to run.")]
+Exclude = Annotated[list[str] | None, typer.Option(help="Glob of files not to watch. May be repeated.")]
+Seconds = Annotated[str, typer.Option(help="For one recovery: 10s.")]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunArguments:
+    """`chaos run`."""
+
+    wanted: Wanted = None
+    seed: Seed = 0
+    budget: BudgetText = ""
+    jobs: Jobs = 0
+    profile: ProfileName = "ci"
+    models: Models = None
+    engine: EngineName = ""
+    report: ReportFolder = Path(".chaos")
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the JSON report there.")] = None
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML there.")] = None
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop after the first failing scenario.")] = False
+    only_list: Annotated[bool, typer.Option("--list", help="Show what would be run, and stop.")] = False
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListArguments:
+    """`chaos list`."""
+
+    wanted: Wanted = None
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordArguments:
+    """`chaos record`."""
+
+    command: CommandLine
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="TRACE", help="Where the trace goes.")]
+    folder: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Watch this folder, and run there. Default: the current folder."),
+    ] = None
+    exclude: Exclude = None
+    deadline: Annotated[str, typer.Option(help="For the command: 60s.")] = "60s"
+    engine: EngineName = "auto"
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExploreArguments:
+    """`chaos explore`."""
+
+    trace: Annotated[Path, typer.Argument(metavar="TRACE", help="A file made by `chaos record`.")]
+    check: Annotated[
+        str,
+        typer.Option(
+            metavar="CMD",
+            help="Run on every crash state, in its folder: a command line, or module:function(disk). "
+            "It fails by exit code or exception; what it prints or returns must be a value seen between whole steps.",
+        ),
+    ]
+    models: Models = None
+    seed: Seed = 0
+    budget: BudgetText = ""
+    jobs: Jobs = 0
+    deadline: Seconds = "10s"
+    report: ReportFolder = Path(".chaos")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayArguments:
+    """`chaos replay`."""
+
+    finding: Annotated[Path, typer.Argument(metavar="FINDING", help="A finding's folder or its replay file.")]
+    shell: Annotated[bool, typer.Option("--shell", help="Open a shell in the crash state instead.")] = False
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportArguments:
+    """`chaos report`."""
+
+    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A run's folder. Default: the latest.")] = None
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the JSON report there.")] = None
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML there.")] = None
+    report: ReportFolder = Path(".chaos")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorArguments:
+    """`chaos doctor`."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaArguments:
+    """`chaos schema`."""

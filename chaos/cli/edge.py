@@ -1,0 +1,122 @@
+"""Where the command meets the shell: exit codes, messages, signals; the only broad `except` of the harness.
+
+A user's mistake is a message, never a traceback. An error of the harness itself is one paragraph and a file with
+the traceback. Nothing else may turn an error into an exit code. Read `app.py` next.
+"""
+
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import MISSING, fields
+from inspect import Parameter, Signature
+from types import FrameType
+from typing import Any, TypeVar, get_type_hints
+
+import typer
+
+from chaos.errors import ChaosError, HarnessFault, NotMeasured
+
+__all__ = ["EXIT_INTERRUPTED", "Arguments", "command", "say", "stops_on_signals"]
+
+EXIT_INTERRUPTED = 130
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+Arguments = TypeVar("Arguments")
+
+
+def command(work: Callable[[Arguments], int], arguments: type[Arguments]) -> Callable[..., None]:
+    """A function for Typer whose parameters are the fields of the dataclass `arguments`.
+
+    `work` gets the filled dataclass and returns the exit code; what it raises becomes one as well.
+    """
+
+    def call(**values: Any) -> None:
+        raise typer.Exit(_exit_code(lambda: work(arguments(**values))))
+
+    hints = get_type_hints(arguments, include_extras=True)
+    parameters = [
+        Parameter(
+            field.name,
+            Parameter.KEYWORD_ONLY,
+            annotation=hints[field.name],
+            default=Parameter.empty if field.default is MISSING else field.default,
+        )
+        for field in fields(arguments)  # type: ignore[arg-type]
+    ]
+    call.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = hints
+    call.__doc__ = work.__doc__
+    return call
+
+
+def say(text: str) -> None:
+    """One line for people on standard error, which is not the program's output proper."""
+    with suppress(BrokenPipeError):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+@contextmanager
+def stops_on_signals() -> Iterator[None]:
+    """The first Ctrl-C, SIGTERM or SIGHUP raises `KeyboardInterrupt`; later ones can't cut the clean-up short."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        for stopping in _STOPPING:
+            signal.signal(stopping, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {stopping: signal.signal(stopping, interrupt) for stopping in _STOPPING}
+    try:
+        yield
+    finally:
+        for stopping, handler in before.items():
+            signal.signal(stopping, handler)
+
+
+def _exit_code(work: Callable[[], int]) -> int:
+    try:
+        with stops_on_signals():
+            return work()
+    except KeyboardInterrupt:
+        say("interrupted")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output went away (`chaos list | head`): nothing is wrong, and nothing more can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except NotMeasured as error:
+        say(f"chaos: not measured: {error}")
+        return error.exit_code
+    except HarnessFault as error:
+        say(f"chaos: harness fault: {error}\n  traceback: {_stored_traceback(error)}")
+        return error.exit_code
+    except ChaosError as error:
+        say(f"chaos: {error}")
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - a process edge: recorded, and never blamed on the target
+        say(_internal_error(error))
+        return HarnessFault.exit_code
+
+
+def _internal_error(error: Exception) -> str:
+    summary = " ".join(str(error).split())[:300]
+    return (
+        f"chaos: harness fault: {type(error).__name__}: {summary}\n"
+        "  This is an error of chaos itself and says nothing about the program under test.\n"
+        f"  traceback: {_stored_traceback(error)}\n"
+        "  next: `chaos doctor` shows what works here; please report the traceback"
+    )
+
+
+def _stored_traceback(error: Exception) -> str:
+    try:
+        handle, name = tempfile.mkstemp(prefix="chaos-fault-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(traceback.format_exception(error))
+    except OSError as refused:
+        return f"could not be stored ({refused})"
+    return name
