@@ -40,7 +40,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, final
 
-__all__ = ["LIMIT_BYTES", "Described", "Unencodable", "decode", "encode", "non_finite", "render"]
+__all__ = ["LIMIT_BYTES", "Described", "Unencodable", "decode", "encode", "non_finite", "render", "type_name"]
 
 LIMIT_BYTES = 16 << 20  # a recovered value is a summary to compare; above this it is most likely a runaway
 _LARGE_INT_BITS = 4096  # above about 4300 digits CPython refuses to print integers in decimal
@@ -219,9 +219,10 @@ _CONTAINERS: dict[type, Callable[[Any, list[int]], Any]] = {
 }
 
 
-def _name(kind: Any) -> str:
+def type_name(kind: Any) -> str:
+    """The qualified name of a class, function or module, without "builtins"."""
     module = getattr(kind, "__module__", None)
-    name = getattr(kind, "__qualname__", None) or getattr(kind, "__name__", "?")
+    name = str(getattr(kind, "__qualname__", None) or getattr(kind, "__name__", "?"))
     return name if module in (None, "builtins") else f"{module}.{name}"
 
 
@@ -234,15 +235,15 @@ def _other(value: Any, trail: list[int]) -> Any:
     if kind.__module__ == "numpy" and hasattr(value, "dtype") and hasattr(value, "tolist"):
         return _numpy(value, trail)
     if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType)):
-        return {"$global": _str(_name(value))}
+        return {"$global": _str(type_name(value))}
     if isinstance(value, enum.Enum):
-        return {"$object": [_name(kind), _str(value.name or repr(value.value))]}
+        return {"$object": [type_name(kind), _str(value.name or repr(value.value))]}
     try:
-        return {"$object": [_name(kind), _state(value, trail)]}
+        return {"$object": [type_name(kind), _state(value, trail)]}
     except (RecursionError, MemoryError):
         raise
     except Exception:  # noqa: BLE001 - foreign code, the edge of this process: whatever it raised, repr comes next
-        return {"$repr": [_name(kind), _repr(value)]}
+        return {"$repr": [type_name(kind), _repr(value)]}
 
 
 def _repr(value: object) -> Any:
@@ -251,7 +252,7 @@ def _repr(value: object) -> Any:
     except (RecursionError, MemoryError):
         raise
     except Exception as error:
-        raise Unencodable(f"repr() of a {_name(type(value))} raised {type(error).__name__}") from error
+        raise Unencodable(f"repr() of a {type_name(type(value))} raised {type(error).__name__}") from error
 
 
 def _numpy(value: Any, trail: list[int]) -> Any:
