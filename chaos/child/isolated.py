@@ -13,7 +13,7 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, final
@@ -22,7 +22,7 @@ from chaos.child import leftovers, values
 from chaos.child.board import Board, Phase
 from chaos.child.commands import CommandError
 
-__all__ = ["Errand", "carry_out", "finish", "report_of_error"]
+__all__ = ["Errand", "carry_out", "finish", "report_of_error", "unpack"]
 
 _MESSAGE_LIMIT = 2000
 _FRAMES_LIMIT = 40
@@ -36,14 +36,16 @@ class Errand:
 
     Attributes:
         run: the target's role, bound to its folder.
-        check: the user's predicate over the value, bound to the acknowledged values; None without one.
+        check: the user's predicate over the value and the acknowledged values; None without one.
+        acked: the values acknowledged before the crash.
         folder: the watched folder.
         leftovers: whether to look for what the run left open or running.
     """
 
     run: Callable[[], Any]
     folder: str
-    check: Callable[[Any], Any] | None = None
+    check: Callable[[Any, list[Any]], Any] | None = None
+    acked: Sequence[Any] = ()
     leftovers: bool = False
 
 
@@ -61,7 +63,7 @@ def carry_out(errand: Errand, board: Board) -> bytes:
         report: dict[str, Any] = {}
         if errand.check is not None:
             board.mark(Phase.CHECK)
-            report = _checked(errand.check, value)
+            report = _checked(errand.check, value, list(errand.acked))
         if errand.leftovers:
             board.mark(Phase.LEFTOVERS)
             del value  # what the value itself holds open is the caller's to close
@@ -82,6 +84,15 @@ def finish(owner: int, board: Board, report: bytes) -> None:
             board.add(report)
     finally:
         os._exit(0)
+
+
+def unpack(report: bytes) -> dict[str, Any]:
+    """A report as the fields of an outcome, the value among them."""
+    head, _, text = report.partition(b"\0")
+    fields: dict[str, Any] = {} if head == b"{}" else json.loads(head)
+    if text:
+        fields["value"] = text.decode()
+    return fields
 
 
 def report_of_error(error: BaseException) -> dict[str, Any]:
@@ -110,9 +121,9 @@ def report_of_error(error: BaseException) -> dict[str, Any]:
     return report
 
 
-def _checked(check: Callable[[Any], Any], value: Any) -> dict[str, Any]:
+def _checked(check: Callable[[Any, list[Any]], Any], value: Any, acked: list[Any]) -> dict[str, Any]:
     try:
-        check(value)
+        check(value, acked)
     except BaseException as error:  # noqa: BLE001 - the process edge: any exception is the check's objection
         frames = _frames(error.__traceback__)
         place = f" (at {frames[0][0]}:{frames[0][1]})" if frames else ""
