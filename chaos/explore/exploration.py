@@ -17,7 +17,7 @@ from chaos.disk import CrashState, PersistenceModel, StateSpace
 from chaos.errors import UsageError
 from chaos.explore.crew import Chunk, Crew
 from chaos.explore.messages import outcome_of
-from chaos.explore.server import Answer, Job
+from chaos.explore.server import Answer, Job, can_batch
 from chaos.explore.settings import Isolation, Settings, check_settings
 from chaos.explore.tally import Progress, Statistics, Tally
 from chaos.observations import Observation, Outcome, Reference
@@ -96,6 +96,7 @@ class Exploration:
             UsageError: the target can't be imported.
             HarnessFault: a worker failed.
         """
+        self._crew.start()  # before the clock of the budget does
         run = _Run(self._spaces, self._settings, self._tally)
         try:
             for chunk, answers in self._crew.answered(run.chunks(), run.look_ahead):
@@ -144,8 +145,7 @@ class Exploration:
     def _isolation(self) -> Isolation:
         if isinstance(self._roles.recover, CommandTarget):
             return Isolation.COMMAND
-        ask = self._settings.ask
-        return Isolation.FORK if ask.leftovers or ask.resume else self._settings.isolation
+        return self._settings.isolation if can_batch(self._roles, self._settings) else Isolation.FORK
 
     def _make_reference(self) -> Reference:
         acks, last = self._trace.acks, len(self._trace.ops)
