@@ -25,8 +25,9 @@ from chaos.trace.model import Trace
 
 __all__ = ["Exploration"]
 
-_CHUNK_S = 0.05  # work handed out at a time: short against a budget, long against the cost of a message
-_LARGEST_CHUNK = 256
+_CHUNK_S = 0.1  # work handed out at a time: short against a budget, long against the cost of a message
+_LARGEST_CHUNK = 1024
+_SHARE = 4  # at the end chunks get smaller, so that all workers end together: a quarter of a worker's share
 _FORESIGHT = 100_000  # states enumerated ahead of the workers while they are busy, so that the total is known early
 _AT_A_TIME = 50
 _COUNT_S = 1.0  # how long a cut run goes on counting what it left out
@@ -184,7 +185,8 @@ class _Run:
         while self._within_budget() and (self._ahead or self._advance(1)):
             model = self._ahead[0][0]
             states: list[CrashState] = []
-            while len(states) < self._room() and (self._ahead or self._advance(_AT_A_TIME)):
+            room = self._room()
+            while len(states) < room and (self._ahead or self._advance(_AT_A_TIME)):
                 if self._ahead[0][0] != model:
                     break
                 states.append(self._ahead.popleft()[1])
@@ -249,9 +251,12 @@ class _Run:
         return not spent and self._room() > 0
 
     def _room(self) -> int:
+        size = self._size
+        if self._exhausted:
+            size = min(size, max(1, len(self._ahead) // (_SHARE * self._settings.jobs)))
         if self._settings.budget_states is None:
-            return self._size
-        return min(self._size, self._settings.budget_states - self._tally.handed_out)
+            return size
+        return min(size, self._settings.budget_states - self._tally.handed_out)
 
     def _total(self) -> int | None:
         if not self._exhausted:

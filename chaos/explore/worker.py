@@ -20,6 +20,8 @@ from chaos.child.actors import TargetError
 from chaos.child.cell import Abandoned
 from chaos.child.forker import read_message, send_message
 from chaos.child.reaping import adopt_descendants, end_strays
+from chaos.child.target import CommandTarget
+from chaos.explore.pinning import own_processor
 from chaos.explore.places import remove
 from chaos.explore.server import Job, Server
 from chaos.explore.settings import needs_this_process
@@ -44,13 +46,18 @@ def serve(link: int, job: Job, folder: str) -> None:
     os.makedirs(folder, mode=0o700, exist_ok=True)
     try:
         adopt_descendants()
-        with contextlib.suppress(Abandoned, ForkerLost, BrokenPipeError, ConnectionResetError):
+        with contextlib.suppress(Abandoned, ForkerLost, BrokenPipeError, ConnectionResetError), _place(job):
             _serve(link, job, folder)
     finally:
         end_strays()
         remove(folder)
         with contextlib.suppress(OSError):  # the last worker of a dead exploration removes the folder around it
             os.rmdir(os.path.dirname(folder))
+
+
+def _place(job: Job) -> contextlib.AbstractContextManager[object]:
+    """Commands may well use several processors; functions gain from staying on one."""
+    return contextlib.nullcontext() if isinstance(job.roles.recover, CommandTarget) else own_processor()
 
 
 def _serve(link: int, job: Job, folder: str) -> None:
