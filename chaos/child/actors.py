@@ -1,6 +1,6 @@
 """Turns targets into callables of this process: imports Python targets, wraps command lines.
 
-Standard library only. A target comes as a *spec*, plain data that can also be sent to another process:
+Standard library only. A target comes as it is, or as a *spec*, plain data that can also be sent to another process:
 `["python", ref, search folders]`, `["command", argument lists, environment pairs]`, or, within one process,
 `["callable", function]`. Importing a target happens here and nowhere else in the explorer. Read `isolated.py` next.
 """
@@ -10,14 +10,18 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from chaos.child import values
 from chaos.child.commands import run_commands
 
-__all__ = ["AckFile", "Spec", "TargetError", "check_actor", "recover_actor", "work_actor"]
+if TYPE_CHECKING:
+    from chaos.child.target import Target
+
+__all__ = ["AckFile", "Spec", "TargetError", "check_actor", "recover_actor", "spec_of", "work_actor"]
 
 Spec = Sequence[Any]
+_CHANNEL_VARIABLE = "CHAOS_ACK_FD"  # read by `chaos.child.ack` where no supervisor listens
 
 
 @final
@@ -44,6 +48,12 @@ class AckFile:
         finally:
             os.close(file)
 
+    def open_channel(self) -> None:
+        """Let `chaos.child.ack` of this process and of programs that it starts write here, too."""
+        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.set_inheritable(file, True)
+        os.environ[_CHANNEL_VARIABLE] = str(file)
+
     def collected(self) -> list[str]:
         """The canonical texts acknowledged so far, oldest first; a line cut short is left out."""
         try:
@@ -53,25 +63,39 @@ class AckFile:
             return []
 
 
-def recover_actor(spec: Spec) -> Callable[..., Any]:
+def spec_of(target: "Target | Spec") -> Spec:
+    """A target as plain data, told by its attributes: importing the classes would make every fork dearer."""
+    described: Any = target
+    if isinstance(target, (list, tuple)):
+        return target
+    if hasattr(target, "function"):
+        return ["callable", described.function]
+    if hasattr(target, "commands"):
+        return ["command", [list(command) for command in described.commands], [list(pair) for pair in described.env]]
+    return ["python", described.ref, list(described.search)]
+
+
+def recover_actor(target: "Target | Spec") -> Callable[..., Any]:
     """What is behind a recover target, to be called `recover(disk)`.
 
     Raises:
         TargetError: it can't be found or imported.
     """
+    spec = spec_of(target)
     return partial(_recover_by_commands, *_command(spec)) if spec[0] == "command" else _python(spec)
 
 
-def work_actor(spec: Spec) -> Callable[..., Any]:
+def work_actor(target: "Target | Spec") -> Callable[..., Any]:
     """What is behind a workload or resume target, to be called `work(disk, ack)`; command i acknowledges i.
 
     Raises:
         TargetError: it can't be found or imported.
     """
+    spec = spec_of(target)
     return partial(_work_by_commands, *_command(spec)) if spec[0] == "command" else _python(spec)
 
 
-def check_actor(spec: Spec, folder: str) -> Callable[..., Any]:
+def check_actor(target: "Target | Spec", folder: str) -> Callable[..., Any]:
     """What is behind a check target, to be called `check(value, acked)`; it raises when it objects.
 
     Commands run in `folder`, see CHAOS_VALUE and CHAOS_ACKED, and object by an exit code other than 0.
@@ -79,6 +103,7 @@ def check_actor(spec: Spec, folder: str) -> Callable[..., Any]:
     Raises:
         TargetError: it can't be found or imported.
     """
+    spec = spec_of(target)
     return partial(_check_by_commands, folder, *_command(spec)) if spec[0] == "command" else _python(spec)
 
 

@@ -16,7 +16,7 @@ import signal
 import struct
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -68,7 +68,12 @@ class Stage:
     def work(self) -> Errand:
         """The workload run on."""
         assert self._work is not None
-        return Errand(self._work, (self._disk, self.acks), self.folder)
+        return Errand(_run_on, (self._work, self._disk, self.acks), self.folder)
+
+
+def _run_on(work: Callable[..., Any], disk: Path, acks: AckFile) -> Any:
+    acks.open_channel()
+    return work(disk, acks)
 
 
 def main(arguments: list[str]) -> None:

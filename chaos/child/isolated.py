@@ -26,7 +26,7 @@ __all__ = ["Errand", "carry_out", "finish", "report_of_error", "unpack"]
 
 _MESSAGE_LIMIT = 2000
 _FRAMES_LIMIT = 40
-_OWN_FILES = frozenset({__file__})
+_OWN_FOLDER = os.path.dirname(__file__) + os.sep
 
 
 class Errand(NamedTuple):
@@ -153,7 +153,7 @@ def _frames(trail: TracebackType | None) -> list[tuple[str, int, str]]:
     found = []
     while trail is not None:
         code = trail.tb_frame.f_code
-        if code.co_filename not in _OWN_FILES:
+        if not code.co_filename.startswith(_OWN_FOLDER):
             found.append((code.co_filename, trail.tb_lineno or 0, code.co_name))
         trail = trail.tb_next
     return found[: -_FRAMES_LIMIT - 1 : -1]

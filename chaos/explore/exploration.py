@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import final
 
 from chaos.child.target import CommandTarget, Roles
-from chaos.disk import CrashState, PersistenceModel, StateSpace
+from chaos.disk import CrashState, Description, PersistenceModel, StateSpace
 from chaos.errors import UsageError
 from chaos.explore.crew import Chunk, Crew
 from chaos.explore.messages import outcome_of
@@ -123,17 +123,17 @@ class Exploration:
             HarnessFault: a worker failed.
         """
         number = self._number_of(model)
-        state = self._spaces[number].state(recipe)
-        chunk = Chunk(model=number, wanted=((recipe, state.acked),))
+        told = self._spaces[number].describe(recipe)
+        chunk = Chunk(model=number, wanted=((recipe, told.acked),))
         ((_, (answer,)),) = self._crew.answered(iter([chunk]))
-        return _observation(state, model, answer)
+        return _observation(recipe, told, model, answer)
 
     def statistics(self) -> Statistics:
         """What was done so far, and what was left out."""
         return self._tally.statistics(self._crew.replaced)
 
     def _observed(self, state: CrashState, model: PersistenceModel, answer: list[Answer | None]) -> Observation:
-        observation = _observation(state, model, answer)
+        observation = _observation(state.recipe, state, model, answer)
         self._tally.count(observation)
         return observation
 
@@ -270,10 +270,12 @@ def _outcome(answer: Answer | None) -> Outcome:
     return outcome_of(answer)
 
 
-def _observation(state: CrashState, model: PersistenceModel, answer: list[Answer | None]) -> Observation:
+def _observation(
+    recipe: str, state: CrashState | Description, model: PersistenceModel, answer: list[Answer | None]
+) -> Observation:
     first, again, resumed = answer
     return Observation(
-        state=state.recipe,
+        state=recipe,
         model=model.name,
         point=state.point,
         acked=state.acked,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, final
 
-from chaos.child.actors import AckFile
+from chaos.child.actors import AckFile, spec_of
 from chaos.child.board import Board, Phase
 from chaos.child.cell import CRASHED, Cut, Ended
 from chaos.child.isolated import carry_out, unpack
@@ -20,7 +20,7 @@ from chaos.child.target import CommandTarget, Roles
 from chaos.disk import Slot, StateSpace, Tree, apply, initial_tree
 from chaos.explore.places import remove
 from chaos.explore.settings import Isolation, Settings, needs_this_process, work_target
-from chaos.explore.stages import LocalStage, RemoteStage, RunStage, spec_of
+from chaos.explore.stages import LocalStage, RemoteStage, RunStage
 from chaos.trace.model import Trace
 
 __all__ = ["Answer", "Job", "Server", "can_batch"]
@@ -217,7 +217,7 @@ def _plan(job: Job, folder: str) -> dict[str, Any]:
     roles, settings = job.roles, job.settings
     return {
         "recover": spec_of(roles.recover),
-        "check": spec_of(roles.check),
+        "check": None if roles.check is None else spec_of(roles.check),
         "work": spec_of(work_target(roles)) if settings.ask.resume else None,
         "folder": folder,
         "acks": [ack.value for ack in job.trace.acks] if roles.check is not None else [],

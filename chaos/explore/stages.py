@@ -14,13 +14,12 @@ from collections.abc import Callable, Sequence
 from socket import socketpair
 from typing import Any, NoReturn, Protocol, final
 
-from chaos.child.actors import Spec, TargetError
+from chaos.child.actors import TargetError
 from chaos.child.board import Board
 from chaos.child.cell import Abandoned, Cell, Ended, Limits
 from chaos.child.forker import READY, Stage, read_message, send_message, unpack_ended
-from chaos.child.target import CallableTarget, CommandTarget, Target
 
-__all__ = ["ForkerLost", "LocalStage", "RemoteStage", "RunStage", "python_program", "spec_of"]
+__all__ = ["ForkerLost", "LocalStage", "RemoteStage", "RunStage", "python_program"]
 
 _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -125,17 +124,6 @@ class RemoteStage:
             if descriptor == self._link:
                 raise Abandoned
         return read_message(self._socket)
-
-
-def spec_of(target: Target | None) -> Spec | None:
-    """A target as plain data."""
-    if target is None:
-        return None
-    if isinstance(target, CallableTarget):
-        return ["callable", target.function]
-    if isinstance(target, CommandTarget):
-        return ["command", [list(command) for command in target.commands], [list(pair) for pair in target.env]]
-    return ["python", target.ref, list(target.search)]
 
 
 def python_program(module: str) -> str:

@@ -96,6 +96,12 @@ def test_acknowledgements_of_child_processes_without_descriptors_are_collected()
     assert {o.resumed.acks for o in found if o.resumed} == {("1", "2")}
 
 
+def test_acknowledgements_through_the_channel_of_other_programs_are_collected() -> None:
+    work = CommandTarget(commands=(("sh", "-c", 'eval "echo 41 >&$CHAOS_ACK_FD"'),))
+    found = explore(roles("count", resume=work), traces.replace(1), ask=Ask(resume=True))
+    assert {o.resumed.acks for o in found if o.resumed} == {("41", "0")}
+
+
 def test_a_workload_that_cannot_go_on_is_told_with_what_it_acknowledged() -> None:
     found = explore(roles("count", workload="save_and_fail"), traces.replace(1), ask=Ask(resume=True))
     for observation in found:
