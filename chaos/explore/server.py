@@ -137,6 +137,7 @@ class Server:
         answers: list[list[Answer | None]] = []
         while len(answers) < len(wanted):
             rest = wanted[len(answers) :]
+            self._spaces[model].tree(rest[0][0])  # here, so that the child need not come all the way from the start
             ended = stage.run_all(self._batch_work(stage, model, rest))
             for report in ended.reports:
                 first, again = json.loads(report.replace(self._folder_text, b"{disk}"))
