@@ -10,7 +10,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 from chaos.child.target import PythonTarget, Roles
@@ -53,7 +52,7 @@ RESPAWN = "import sys, pathlib; from light_target import recover; print(recover(
 def measure(quick: bool) -> list[Figure]:
     """States per second of each way, taken in turn."""
     states, rounds = (300, 3) if quick else (1500, 7)
-    with tempfile.TemporaryDirectory(dir=base_folder(), prefix="chaos-benchmark-") as folder, ExitStack() as stack:
+    with tempfile.TemporaryDirectory(dir=base_folder(), prefix="chaos-benchmark-") as folder:
         Path(folder, "light_target.py").write_text(LIGHT)
         Path(folder, "heavy_target.py").write_text(HEAVY)
         Path(folder, "state.json").write_bytes(text(1))
@@ -62,8 +61,8 @@ def measure(quick: bool) -> list[Figure]:
             target = PythonTarget(ref=f"{module}:recover", search=(folder,))
             settings = Settings(models=(MODELS["kill"],), isolation=isolation, jobs=jobs)
             roles = Roles(workload=target, recover=target)
-            exploration = stack.enter_context(Exploration(trace(states * least), roles, settings))
-            return lambda: explored(exploration)
+            recorded = trace(states * least)
+            return lambda: explored(recorded, roles, settings)
 
         samples = interleave(
             {
@@ -113,10 +112,11 @@ def figures(samples: dict[str, list[float]]) -> list[Figure]:
     return found
 
 
-def explored(exploration: Exploration) -> float:
-    """States per second of one pass over all states."""
-    count = sum(1 for _ in exploration.observations())
-    statistics = exploration.statistics()
+def explored(recorded: Trace, roles: Roles, settings: Settings) -> float:
+    """States per second of one pass over all states; starting the workers is not counted."""
+    with Exploration(recorded, roles, settings) as exploration:
+        count = sum(1 for _ in exploration.observations())
+        statistics = exploration.statistics()
     assert statistics.complete
     assert statistics.states == count > 0
     return statistics.states_per_s
