@@ -1,0 +1,262 @@
+"""Answers for crash states: lays each one out, lets recovery loose on it, and tells what came of it.
+
+A `Server` lives in a worker and has the trace at hand. For each state it writes the tree into its folder and has
+recovery run on its stage, in a process of its own (in a batch, many recoveries share one). Answers are plain JSON
+data, the fields of `Outcome` that are not empty. Read `worker.py` next.
+"""
+
+import json
+import os
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, final
+
+from chaos.child.actors import AckFile, spec_of
+from chaos.child.board import Board, Phase
+from chaos.child.cell import CRASHED, Cut, Ended
+from chaos.child.isolated import carry_out, unpack
+from chaos.child.target import CommandTarget, Roles
+from chaos.disk import Slot, StateSpace, Tree, apply, initial_tree
+from chaos.explore.places import remove
+from chaos.explore.settings import Isolation, Settings, needs_this_process, work_target
+from chaos.explore.stages import LocalStage, RemoteStage, RunStage
+from chaos.trace.model import Trace
+
+__all__ = ["Answer", "Job", "Server", "can_batch"]
+
+Answer = dict[str, Any]
+_BATCH_STOPPED = 71  # exit code of a batch that could not go on for a reason of ours
+_DOING = {
+    Phase.CHECK: " in the check",
+    Phase.ENCODE: " while the value was read",
+    Phase.LEFTOVERS: " after it returned",
+}
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """All that a worker needs to know."""
+
+    trace: Trace
+    roles: Roles
+    settings: Settings
+
+
+@final
+class Server:
+    """Recovery on demand. One thread; the folder is its own."""
+
+    def __init__(self, job: Job, folder: str, link: int) -> None:
+        """Import the targets, here or in a process of their own; `link` leads to the exploration.
+
+        Raises:
+            TargetError: a target can't be found or imported.
+        """
+        settings = job.settings
+        self._settings, self._ask = settings, settings.ask
+        self._folder = os.path.join(folder, "disk")
+        self._folder_text = json.dumps(self._folder)[1:-1].encode()
+        self._acks = AckFile(os.path.join(folder, "acks"))
+        self._slot = Slot(self._folder)
+        plan = _plan(job, folder)
+        batches = settings.isolation is Isolation.BATCH and can_batch(job.roles, settings)
+        self._batches = LocalStage(plan, link) if batches else None
+        self._stage: RunStage = self._batches or (
+            LocalStage(plan, link) if needs_this_process(job.roles, settings.ask) else RemoteStage(plan, link)
+        )
+        self._spaces = [
+            StateSpace(job.trace, model, bound=settings.bound, seed=settings.seed) for model in settings.models
+        ]
+        self._steps = _Steps(job.trace)
+        if isinstance(self._stage, LocalStage):
+            self._stage.warm()
+
+    def steps(self, wanted: Sequence[tuple[int, int]]) -> list[list[Answer | None]]:
+        """Recovery on the undamaged tree after so many operations, each with so many acknowledgements."""
+        answers: list[list[Answer | None]] = []
+        for operations, acked in wanted:
+            self._lay(self._steps.tree(operations))
+            answers.append([self._recovered(acked, names=True)])
+        return answers
+
+    def states(self, model: int, wanted: Sequence[tuple[str, int]]) -> list[list[Answer | None]]:
+        """Recovery on crash states, each a recipe and a number of acknowledgements: [first, again, resumed]."""
+        if self._batches is not None and len(wanted) > 1:
+            return self._batch(self._batches, model, wanted)
+        return [self._state(model, recipe, acked) for recipe, acked in wanted]
+
+    def _state(self, model: int, recipe: str, acked: int) -> list[Answer | None]:
+        self._lay(self._spaces[model].tree(recipe))
+        first = self._recovered(acked)
+        again = self._recovered(acked) if _failed(first) else None
+        return [first, again, self._resumed(acked) if self._ask.resume else None]
+
+    def _lay(self, tree: Tree) -> None:
+        """Lay out a tree, whatever the run before did to the folder: a link in its place must not be followed."""
+        if not _is_folder(self._folder):
+            remove(self._folder)
+            os.mkdir(self._folder, 0o700)
+        self._slot.lay(tree)
+
+    def _recovered(self, acked: int, since: Sequence[str] = (), *, names: bool = False) -> Answer:
+        answer = self._answer(self._stage.recover(acked, since))
+        if names or self._ask.names:
+            answer["names"] = _names(self._folder)
+        return answer
+
+    def _resumed(self, acked: int) -> Answer:
+        """The workload run on; when it returns, recovery after it."""
+        remove(self._acks.path)
+        answer = self._answer(self._stage.work())
+        made = self._acks.collected()
+        remove(self._acks.path)
+        if not _failed(answer):
+            answer = self._recovered(acked, made)
+        return {**answer, "acks": made}
+
+    def _answer(self, ended: Ended) -> Answer:
+        """One run as the fields of an outcome, the folder's own name taken out."""
+        if ended.reports and not ended.cut:
+            answer = unpack(ended.reports[0].replace(self._folder_text, b"{disk}"))
+        else:
+            answer = _ending_of(ended, self._settings)
+        if ended.output:
+            printed = ended.output.replace(os.fsencode(self._folder), b"{disk}")
+            answer["output"] = printed.decode("utf-8", "replace")
+        if ended.strays and self._ask.leftovers:
+            running = [f"process still running: {name.replace(self._folder, '{disk}')}" for name in ended.strays]
+            answer["leftovers"] = sorted({*answer.get("leftovers", ()), *running})
+        answer["duration_s"] = round(ended.duration_s, 6)
+        return answer
+
+    # Batches
+
+    def _batch(self, stage: LocalStage, model: int, wanted: Sequence[tuple[str, int]]) -> list[list[Answer | None]]:
+        answers: list[list[Answer | None]] = []
+        while len(answers) < len(wanted):
+            rest = wanted[len(answers) :]
+            self._spaces[model].tree(rest[0][0])  # here, so that the child need not come all the way from the start
+            ended = stage.run_all(self._batch_work(stage, model, rest))
+            for report in ended.reports:
+                first, again = json.loads(report.replace(self._folder_text, b"{disk}"))
+                answers.append([first, again, None])
+            if len(ended.reports) < len(rest):
+                answers.append(self._lost(ended, model, *rest[len(ended.reports)]))
+        return answers
+
+    def _lost(self, ended: Ended, model: int, recipe: str, acked: int) -> list[Answer | None]:
+        """The state at which a batch broke off."""
+        if ended.code in (_BATCH_STOPPED, CRASHED) and not ended.cut:
+            return self._state(model, recipe, acked)
+        first = self._answer(ended._replace(reports=[]))
+        if self._ask.names:
+            first["names"] = _names(self._folder)
+        return [first, self._recovered(acked), None]  # the folder is as the lost process left it
+
+    def _batch_work(
+        self, stage: LocalStage, model: int, wanted: Sequence[tuple[str, int]]
+    ) -> Callable[[Board], NoReturn]:
+        def work(board: Board) -> NoReturn:
+            code = _BATCH_STOPPED
+            try:
+                self._work_through(stage, model, wanted, board)
+                code = 0
+            finally:
+                os._exit(code)
+
+        return work
+
+    def _work_through(self, stage: LocalStage, model: int, wanted: Sequence[tuple[str, int]], board: Board) -> None:
+        me, home = os.getpid(), os.getcwd()
+        for recipe, acked in wanted:
+            self._lay(self._spaces[model].tree(recipe))
+            board.begin()
+            errand = stage.stage.recovery(acked)
+            first = self._batch_answer(carry_out(errand, board))
+            again = None
+            if _failed(first):
+                board.begin()
+                again = self._batch_answer(carry_out(errand, board))
+            if os.getpid() != me:
+                return  # a fork of the target came back from recovery, too
+            os.chdir(home)
+            board.add(json.dumps([first, again]).encode())
+
+    def _batch_answer(self, report: bytes) -> Answer:
+        answer = unpack(report)
+        if self._ask.names:
+            answer["names"] = _names(self._folder)
+        return answer
+
+
+@final
+class _Steps:
+    """Undamaged trees, asked for in rising order, so that each operation is applied once."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._tree, self._done = initial_tree(trace), 0
+
+    def tree(self, operations: int) -> Tree:
+        if operations < self._done:
+            self._tree, self._done = initial_tree(self._trace), 0
+        for op in self._trace.ops[self._done : operations]:
+            self._tree = apply(self._tree, op)
+        self._done = operations
+        return self._tree
+
+
+def can_batch(roles: Roles, settings: Settings) -> bool:
+    """Whether a batch can answer what is asked; if not, states run in forks."""
+    return not (settings.ask.resume or settings.ask.leftovers or isinstance(roles.recover, CommandTarget))
+
+
+def _plan(job: Job, folder: str) -> dict[str, Any]:
+    """The job as a stage needs it: plain data, unless a target is a closure."""
+    roles, settings = job.roles, job.settings
+    return {
+        "recover": spec_of(roles.recover),
+        "check": None if roles.check is None else spec_of(roles.check),
+        "work": spec_of(work_target(roles)) if settings.ask.resume else None,
+        "folder": folder,
+        "acks": [ack.value for ack in job.trace.acks] if roles.check is not None else [],
+        "leftovers": settings.ask.leftovers,
+        "limits": [settings.deadline_s, settings.memory_bytes, settings.file_bytes],
+    }
+
+
+def _failed(answer: Answer) -> bool:
+    return "ending" in answer or "check" in answer
+
+
+def _ending_of(ended: Ended, settings: Settings) -> Answer:
+    """A child that handed in no report: what became of it."""
+    doing = _DOING.get(ended.phase, "")
+    if ended.cut == Cut.DEADLINE:
+        words = f"still running after {settings.deadline_s:g} s{doing}"
+        return {"ending": "hung", "error_type": "deadline", "error": words}
+    if ended.cut == Cut.MEMORY:
+        words = f"took more than {settings.memory_bytes >> 20} MiB{doing}"
+        return {"ending": "memory", "error_type": "memory", "error": words}
+    if ended.code < 0:
+        words = f"killed by signal {-ended.code}{doing}"
+        return {"ending": "killed", "error_type": "signal", "error": words, "detail": -ended.code}
+    words = f"the process left with exit code {ended.code}{doing}"
+    return {"ending": "exited", "error_type": "exit", "error": words, "detail": ended.code}
+
+
+def _names(folder: str) -> list[str]:
+    found: list[str] = []
+    for above, folders, files in os.walk(folder):
+        prefix = os.path.relpath(above, folder) + "/" if above != folder else ""
+        found += [prefix + name for name in (*folders, *files)]
+    return sorted(found)
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
