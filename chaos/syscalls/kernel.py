@@ -51,20 +51,20 @@ def duplicate_descriptor(pidfd: int, descriptor: int) -> int:
 
 
 def renameat2(old_dir: int, old: str, new_dir: int, new: str, flags: int) -> None:
-    """Call renameat2(2)."""
+    """The system call `renameat2`."""
     number = _numbers["renameat2"]
     if _syscall(number, old_dir, os.fsencode(old), new_dir, os.fsencode(new), ctypes.c_ulong(flags)) < 0:
         raise _failed(new)
 
 
 def linkat(old_dir: int, old: str, new_dir: int, new: str, flags: int) -> None:
-    """Call linkat(2)."""
+    """The system call `linkat`."""
     if _syscall(_numbers["linkat"], old_dir, os.fsencode(old), new_dir, os.fsencode(new), ctypes.c_ulong(flags)) < 0:
         raise _failed(new)
 
 
 def openat2(directory: int, path: str, how: bytes) -> int:
-    """Call openat2(2); `how` is the packed `struct open_how`."""
+    """The system call `openat2`; `how` is the packed `struct open_how`."""
     descriptor: int = _syscall(_OPENAT2, directory, os.fsencode(path), how, ctypes.c_ulong(len(how)))
     if descriptor < 0:
         raise _failed(path)
@@ -72,19 +72,19 @@ def openat2(directory: int, path: str, how: bytes) -> int:
 
 
 def fallocate(descriptor: int, mode: int, offset: int, length: int) -> None:
-    """Call fallocate(2), offset and length in bytes."""
+    """The system call `fallocate`, offset and length in bytes."""
     if _syscall(_numbers["fallocate"], descriptor, mode, ctypes.c_long(offset), ctypes.c_long(length)) < 0:
         raise _failed()
 
 
 def syncfs(descriptor: int) -> None:
-    """Call syncfs(2)."""
+    """The system call `syncfs`."""
     if _syscall(_numbers["syncfs"], descriptor) < 0:
         raise _failed()
 
 
 def signal_thread(process: int, thread: int, signal: int) -> None:
-    """Call tgkill(2): a signal to one thread of one process."""
+    """The system call `tgkill`: a signal to one thread of one process."""
     if _syscall(_TGKILL[_machine], process, thread, signal) < 0:
         raise _failed()
 

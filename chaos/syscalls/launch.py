@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from errno import EACCES, EBUSY, EINVAL, ENOSYS, EPERM
 from typing import final
@@ -86,10 +87,8 @@ class Guarded:
 
     def kill(self) -> None:
         """Have all descendants killed; `read` says when they are gone."""
-        try:
+        with suppress(OSError):  # it ended already
             self.control.send(b"K")
-        except OSError:
-            pass  # it ended already
 
     def end(self) -> None:
         """Kill whatever is left, and collect the guardian."""

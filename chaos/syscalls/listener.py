@@ -5,6 +5,7 @@ It is a thin shell around four ioctls (seccomp_unotify(2)); it decides nothing. 
 
 import os
 import struct
+from contextlib import suppress
 from errno import EINTR, ENOENT
 from fcntl import ioctl
 from typing import final
@@ -35,11 +36,9 @@ class Listener:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self._buffer = bytearray(_ZERO)
-        try:
+        with suppress(OSError):
             # The target wakes on this processor, where its memory is warm (Linux 6.6; refused by older ones).
             ioctl(descriptor, _SET_FLAGS, _SYNC_WAKE_UP)
-        except OSError:
-            pass
 
     def receive(self) -> _Notification | None:
         """The next call: id, thread, flags, number, architecture, instruction, six arguments; None if it was undone."""

@@ -78,6 +78,9 @@ class Ending:
     interrupted: list[str] = field(default_factory=list)
 
 
+_Kill = KillAfter | KillInside
+
+
 class Observer(Protocol):
     """What the loop tells the recorder, besides calling its handlers."""
 
@@ -98,7 +101,7 @@ class Observer(Protocol):
         ...
 
 
-class _Kill(Exception):  # noqa: N818 - a decision, not a malfunction
+class _KillTreeError(Exception):
     """The policy killed the whole tree."""
 
 
@@ -153,7 +156,7 @@ class Supervisor:
             self._poll.register(descriptor, select.EPOLLIN)
         try:
             self._serve(timing)
-        except _Kill:
+        except _KillTreeError:
             self._kill_all()
         finally:
             self._close()
@@ -276,7 +279,7 @@ class Supervisor:
 
     def _advance(self, trap: Trap, steps: Steps) -> None:
         """Run a handler to its end, or to where it waits."""
-        kill: KillAfter | KillInside | None = None
+        kill: _Kill | None = None
         observed = False
         try:
             step = next(steps)
@@ -293,27 +296,32 @@ class Supervisor:
                 step = steps.send(limit)
         except StopIteration as done:
             reply: Reply = done.value
-        except OSError as error:
-            if error.errno in (EMFILE, ENFILE):
-                raise HarnessFault(f"the supervisor may open no more files: {error}") from error
-            reply = -(error.errno or 0)
-        except ProcessGone:
-            reply = 0
-        except Unreadable as error:
-            self._observer.unreadable(trap.process, str(error))
-            reply = CONTINUE
-        except _Dead:
+        except (OSError, ProcessGone, Unreadable) as error:
+            reply = self._failure(trap, error)
+        except _AnsweredError:
             return
         if observed:
             self._observer.after(trap)
-        if kill is not None:
+        if kill is None:
+            self._reply(trap, reply)
+        else:
             if isinstance(reply, Installed):
                 os.close(reply.descriptor)
             self._kill(trap, kill.reach)
-        else:
-            self._reply(trap, reply)
 
-    def _decide(self, trap: Trap, steps: Steps, call: Call) -> tuple[int | None, KillAfter | KillInside | None]:
+    def _failure(self, trap: Trap, error: Exception) -> Reply:
+        if isinstance(error, Unreadable):
+            if not trap.process.unreadable:
+                trap.process.unreadable = True
+                self._observer.unreadable(trap.process, str(error))
+            return CONTINUE
+        if not isinstance(error, OSError):
+            return CONTINUE  # the caller is gone, and the answer with it
+        if error.errno in (EMFILE, ENFILE):
+            raise HarnessFault(f"the supervisor may open no more files: {error}") from error
+        return -(error.errno or 0)
+
+    def _decide(self, trap: Trap, steps: Steps, call: Call) -> tuple[int | None, _Kill | None]:
         """Carry a decision out as far as it comes before the effect.
 
         Returns:
@@ -334,11 +342,11 @@ class Supervisor:
             self._kill(trap, decision.reach)
         else:
             self._listener.answer(trap.id, -decision.errno)
-        raise _Dead
+        raise _AnsweredError
 
     def _kill(self, trap: Trap, reach: Reach) -> None:
         if reach is Reach.TREE:
-            raise _Kill
+            raise _KillTreeError
         trap.process.kill()
 
     def _reply(self, trap: Trap, reply: Reply) -> None:
@@ -360,5 +368,5 @@ class Supervisor:
             os.close(reply.descriptor)
 
 
-class _Dead(Exception):  # noqa: N818 - a decision, not a malfunction
+class _AnsweredError(Exception):
     """The call was answered without effect."""

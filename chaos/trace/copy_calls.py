@@ -49,7 +49,7 @@ class CopyCalls:
         }
 
     def sendfile(self, trap: Trap) -> Steps:
-        """sendfile(2)."""
+        """The system call `sendfile`."""
 
         def perform(source: int, target: int, count: int) -> int:
             address = trap.arguments[2]
@@ -62,7 +62,7 @@ class CopyCalls:
         return self._copy(trap, trap.signed(1), trap.signed(0), perform, size=trap.arguments[3])
 
     def copy_file_range(self, trap: Trap) -> Steps:
-        """copy_file_range(2)."""
+        """The system call `copy_file_range`."""
 
         def perform(source: int, target: int, count: int) -> int:
             offsets = [(trap.arguments[index], _read_offset(trap, trap.arguments[index])) for index in (1, 3)]
@@ -76,7 +76,7 @@ class CopyCalls:
         )
 
     def splice(self, trap: Trap) -> Steps:
-        """splice(2) into a file; from an empty pipe it waits without holding the supervisor up."""
+        """The system call `splice` into a file; from an empty pipe it waits without holding the supervisor up."""
 
         def perform(source: int, target: int, count: int) -> int:
             offset = _read_offset(trap, trap.arguments[3])
@@ -97,7 +97,7 @@ class CopyCalls:
         )
 
     def clone(self, trap: Trap) -> Steps:
-        """ioctl(2) with FICLONE or FICLONERANGE: shares extents, which reads as a copy."""
+        """The system call `ioctl` with FICLONE or FICLONERANGE: shares extents, which reads as a copy."""
         request = trap.arguments[1] & 0xFFFFFFFF
         if request == _FICLONE:
             source, start, argument = trap.signed(2), 0, b""
@@ -119,7 +119,7 @@ class CopyCalls:
         return self._copy(trap, source, trap.signed(0), perform, size=0, records=False)
 
     def fallocate(self, trap: Trap) -> Steps:
-        """fallocate(2): lengths, holes, zeroed and moved ranges."""
+        """The system call `fallocate`: lengths, holes, zeroed and moved ranges."""
         mode, offset, length = trap.signed(1), trap.signed_long(2), trap.signed_long(3)
         duplicate = trap.process.duplicate(trap.signed(0))
         if duplicate < 0:
@@ -149,7 +149,7 @@ class CopyCalls:
             os.close(duplicate)
 
     def io_submit(self, trap: Trap) -> Reply:
-        """io_submit(2): it ends some time later, so its writes and syncs can't be ordered; they are reported."""
+        """The system call `io_submit`: it ends some time later, so its writes and syncs can't be ordered; they are reported."""
         count = min(trap.signed_long(1), _MOST_IOCBS)
         if count <= 0:
             return CONTINUE

@@ -50,31 +50,31 @@ class DataCalls:
         }
 
     def write(self, trap: Trap) -> Steps:
-        """write(2), and acknowledgements."""
+        """The system call `write`, and acknowledgements."""
         arguments = trap.arguments
         if arguments[0] & 0xFFFFFFFF == ACK_DESCRIPTOR:
             return self._acknowledge(trap)
         return self._write(trap, None, 0)
 
     def pwrite(self, trap: Trap) -> Steps:
-        """pwrite64(2)."""
+        """The system call `pwrite64`."""
         return self._write(trap, trap.signed_long(3), 0)
 
     def writev(self, trap: Trap) -> Steps:
-        """writev(2)."""
+        """The system call `writev`."""
         return self._write(trap, None, 0, vectors=True)
 
     def pwritev(self, trap: Trap) -> Steps:
-        """pwritev(2)."""
+        """The system call `pwritev`."""
         return self._write(trap, trap.signed_long(3), 0, vectors=True)
 
     def pwritev2(self, trap: Trap) -> Steps:
-        """pwritev2(2); the offset -1 means the file's own."""
+        """The system call `pwritev2`; the offset -1 means the file's own."""
         offset = trap.signed_long(3)
         return self._write(trap, None if offset == -1 else offset, trap.signed(5), vectors=True)
 
     def ftruncate(self, trap: Trap) -> Steps:
-        """ftruncate(2)."""
+        """The system call `ftruncate`."""
         length = trap.signed_long(1)
         duplicate = trap.process.duplicate(trap.signed(0))
         if duplicate < 0:
@@ -95,7 +95,7 @@ class DataCalls:
             os.close(duplicate)
 
     def fchmod(self, trap: Trap) -> Steps:
-        """fchmod(2)."""
+        """The system call `fchmod`."""
         duplicate = trap.process.duplicate(trap.signed(0))
         if duplicate < 0:
             return CONTINUE
@@ -113,15 +113,15 @@ class DataCalls:
             os.close(duplicate)
 
     def fsync(self, trap: Trap) -> Steps:
-        """fsync(2), of files and directories."""
+        """The system call `fsync`, of files and directories."""
         return self._sync(trap, Kind.FSYNC)
 
     def fdatasync(self, trap: Trap) -> Steps:
-        """fdatasync(2)."""
+        """The system call `fdatasync`."""
         return self._sync(trap, Kind.FDATASYNC)
 
     def sync(self, trap: Trap) -> Steps:
-        """sync(2)."""
+        """The system call `sync`."""
         yield self._recording.call(trap, "")
         os.sync()
         self._recording.unsynced.clear()
@@ -129,7 +129,7 @@ class DataCalls:
         return 0
 
     def syncfs(self, trap: Trap) -> Steps:
-        """syncfs(2); of another file system than the folder's it does not matter."""
+        """The system call `syncfs`; of another file system than the folder's it does not matter."""
         duplicate = trap.process.duplicate(trap.signed(0))
         if duplicate < 0:
             return CONTINUE
@@ -145,7 +145,7 @@ class DataCalls:
             os.close(duplicate)
 
     def msync(self, trap: Trap) -> Steps:
-        """msync(2) with MS_SYNC: the mapped file's data is durable; other flags promise nothing."""
+        """The system call `msync` with MS_SYNC: the mapped file's data is durable; other flags promise nothing."""
         if not trap.arguments[2] & _MS_SYNC:
             return CONTINUE
         start = trap.arguments[0]

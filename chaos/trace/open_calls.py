@@ -48,20 +48,20 @@ class OpenCalls:
         }
 
     def open(self, trap: Trap) -> Steps:
-        """open(2)."""
+        """The system call `open`."""
         return self._open(trap, AT_FDCWD, trap.arguments[0], trap.signed(1), trap.arguments[2])
 
     def creat(self, trap: Trap) -> Steps:
-        """creat(2)."""
+        """The system call `creat`."""
         flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
         return self._open(trap, AT_FDCWD, trap.arguments[0], flags, trap.arguments[1])
 
     def openat(self, trap: Trap) -> Steps:
-        """openat(2)."""
+        """The system call `openat`."""
         return self._open(trap, trap.signed(0), trap.arguments[1], trap.signed(2), trap.arguments[3])
 
     def openat2(self, trap: Trap) -> Steps | Reply:
-        """openat2(2); a call that sets borders to the path's resolution is tried within them first."""
+        """The system call `openat2`; a call that sets borders to the path's resolution is tried within them first."""
         size = trap.arguments[3]
         if not _HOW.size <= size <= _MOST_HOW_BYTES:
             return CONTINUE
@@ -74,7 +74,7 @@ class OpenCalls:
         return self._open(trap, trap.signed(0), trap.arguments[1], int(flags), int(mode))
 
     def open_by_handle_at(self, trap: Trap) -> Reply:
-        """open_by_handle_at(2) with O_TRUNC: which file it cuts can't be told before."""
+        """The system call `open_by_handle_at` with O_TRUNC: which file it cuts can't be told before."""
         self._journal.miss("", "a file was truncated through a file handle (open_by_handle_at)")
         return CONTINUE
 
