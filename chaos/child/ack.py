@@ -13,6 +13,8 @@ import os
 import sys
 from errno import EBADF
 
+from chaos.child.values import encode
+
 __all__ = ["ACK_DESCRIPTOR", "CHANNEL_VARIABLE", "NoSupervisorError", "ack", "ack_text"]
 
 ACK_DESCRIPTOR = 0x6ACE_D00D  # above any limit on open files that a kernel accepts (at most 2**30)
@@ -46,13 +48,13 @@ def ack_text(text: str) -> None:
 
 
 def ack(value: object) -> None:
-    """Acknowledge a value that JSON can express.
+    """Acknowledge any plain value, as the canonical text that `values.encode` gives it.
 
     Raises:
         NoSupervisorError: this process runs under no engine, and no channel is named.
-        TypeError: JSON has no form for the value.
+        Unencodable: the value has no text.
     """
-    ack_text(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True))
+    ack_text(encode(value))
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -149,7 +149,7 @@ class CopyCalls:
             os.close(duplicate)
 
     def io_submit(self, trap: Trap) -> Reply:
-        """The system call `io_submit`: it ends some time later, so its writes and syncs can't be ordered; they are reported."""
+        """The system call `io_submit`: it ends some time later, so it can't be ordered; it is reported."""
         count = min(trap.signed_long(1), _MOST_IOCBS)
         if count <= 0:
             return CONTINUE

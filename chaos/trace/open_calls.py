@@ -73,7 +73,7 @@ class OpenCalls:
             self._check_resolution(trap, resolve)
         return self._open(trap, trap.signed(0), trap.arguments[1], int(flags), int(mode))
 
-    def open_by_handle_at(self, trap: Trap) -> Reply:
+    def open_by_handle_at(self, _: Trap) -> Reply:
         """The system call `open_by_handle_at` with O_TRUNC: which file it cuts can't be told before."""
         self._journal.miss("", "a file was truncated through a file handle (open_by_handle_at)")
         return CONTINUE

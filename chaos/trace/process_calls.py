@@ -69,7 +69,7 @@ class ProcessCalls:
         trap.process.umask = trap.arguments[0] & 0o777
         return CONTINUE
 
-    def _limit(self, trap: Trap) -> Reply:
+    def _limit(self, _: Trap) -> Reply:
         for process in self._processes().processes():  # the call may be about another process
             process.forget_limit()
         return CONTINUE
@@ -78,11 +78,11 @@ class ProcessCalls:
         trap.process.identity = None
         return CONTINUE
 
-    def _refuse(self, trap: Trap) -> Reply:
+    def _refuse(self, _: Trap) -> Reply:
         """io_uring makes no system calls that could be seen; programs fall back to calls that can."""
         return -ENOSYS
 
-    def _own_listener(self, trap: Trap) -> Reply:
+    def _own_listener(self, _: Trap) -> Reply:
         self._journal.note("the program asked for a seccomp listener of its own; the kernel allows one, and refused")
         return CONTINUE
 
