@@ -156,9 +156,18 @@ class Process:
             os.close(self._memory)
             self._memory = -1
 
-    def reload_identity(self) -> None:
-        """It may have become somebody else."""
-        self.identity = _identity(_status(str(self.id)))
+    def prepare(self) -> Identity:
+        """Take what its identity has no right to take, before the supervisor assumes that; and say which it is.
+
+        Raises:
+            ProcessGone: it ended.
+            Unreadable: it may not be looked into.
+        """
+        if self._memory < 0:
+            self._open_memory()
+        if self.identity is None:
+            self.identity = _identity(_status(str(self.id)))
+        return self.identity
 
     def kill(self) -> None:
         """SIGKILL."""

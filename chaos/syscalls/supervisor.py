@@ -258,9 +258,11 @@ class Supervisor:
 
     def _begin_as(self, trap: Trap, handler: Handler) -> None:
         """The caller has other rights than the supervisor: files are accessed with the caller's."""
-        if trap.process.identity is None:
-            trap.process.reload_identity()
-        user, group, groups = trap.process.identity or self._identity
+        try:
+            user, group, groups = trap.process.prepare()
+        except (ProcessGone, Unreadable) as error:
+            self._reply(trap, self._failure(trap, error))
+            return
         try:
             set_file_identity(user, group, groups)
             self._begin(trap, handler)
@@ -270,8 +272,8 @@ class Supervisor:
     def _begin(self, trap: Trap, handler: Handler) -> None:
         try:
             steps = handler(trap)
-        except ProcessGone:
-            return
+        except (OSError, ProcessGone, Unreadable) as error:
+            steps = self._failure(trap, error)
         if isinstance(steps, int | Installed) or steps is CONTINUE:
             self._reply(trap, steps)
         else:

@@ -161,7 +161,7 @@ class NameCalls:
         node = self._nodes.find(status)
         if node is None:
             path = f"/proc/self/fd/{target.directory.descriptor}/{target.entry}"
-            node = self._recording.take_in(trap, status, path)
+            node = self._recording.take_in(trap, status, path, target.path)
         if node is not None:
             self._nodes.link(node, parent, target.entry)
             kind = Kind.SYMLINK if node.type is NodeType.SYMLINK and len(node.names) == 1 else Kind.LINK
@@ -215,7 +215,11 @@ class NameCalls:
         yield self._recording.call(trap, node.path)
         check_limit(trap, length)
         before = place.status()
-        os.truncate(f"/proc/self/fd/{place.directory.descriptor}/{place.entry}", length)
+        descriptor = os.open(place.entry, os.O_WRONLY | os.O_CLOEXEC, dir_fd=place.directory.descriptor)
+        try:
+            os.ftruncate(descriptor, length)
+        finally:
+            os.close(descriptor)
         if before is None or before.st_size != length:
             self._journal.add(trap, Kind.TRUNCATE, node, size=length)
             self._recording.mapped.truncated(node, length)

@@ -76,7 +76,7 @@ class Recording:
         finally:
             os.umask(self.umask)
 
-    def take_in(self, trap: Trap, status: os.stat_result, path: str) -> Node | None:
+    def take_in(self, trap: Trap, status: os.stat_result, path: str, place: str) -> Node | None:
         """A file or link that came from outside, complete: it gets a node, no name yet, and its content at once.
 
         Its content counts as synced unless it was written to, and not synced, during the recording.
@@ -85,6 +85,7 @@ class Recording:
             trap: the call that brings it in.
             status: its inode.
             path: where it can be read now, from the supervisor.
+            place: where it is in the folder now.
 
         Returns:
             Its node; None when it is a directory or nothing that belongs to a tree.
@@ -96,11 +97,14 @@ class Recording:
             return None
         node = self.nodes.add(status)
         self.journal.add(trap, Kind.CREATE, node, mode=stat.S_IMODE(status.st_mode))
-        with open(path, "rb") as file:
-            offset = 0
-            while data := file.read(_CHUNK_BYTES):
-                self.journal.add(trap, Kind.WRITE, node, offset=offset, data=data)
-                offset += len(data)
+        try:
+            with open(path, "rb") as file:
+                offset = 0
+                while data := file.read(_CHUNK_BYTES):
+                    self.journal.add(trap, Kind.WRITE, node, offset=offset, data=data)
+                    offset += len(data)
+        except OSError as error:
+            self.journal.miss(place, f"came from outside the watched folder, and can't be read: {error.strerror}")
         if node.key not in self.unsynced:
             self.journal.add(trap, Kind.FSYNC, node)
         return node

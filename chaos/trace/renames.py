@@ -122,7 +122,7 @@ class Renames:
                 self._gone(trap, victim, parent, place.entry)
             self._arrived_directory(trap, status, (parent, place.entry), path)
             return
-        node = self._nodes.find(status) or self._recording.take_in(trap, status, path)
+        node = self._nodes.find(status) or self._recording.take_in(trap, status, path, place.path)
         if node is None:  # a pipe or the like, which is no part of a tree, replaced what is one
             if victim is not None:
                 self._gone(trap, victim, parent, place.entry)
@@ -144,7 +144,7 @@ class Renames:
             if stat.S_ISDIR(seen.st_mode):
                 self._arrived_directory(trap, seen, (node, below), inner)
                 continue
-            child = self._nodes.find(seen) or self._recording.take_in(trap, seen, inner)
+            child = self._nodes.find(seen) or self._recording.take_in(trap, seen, inner, node.path_of(below))
             if child is not None:
                 self._named(trap, child, node, below, None)
 

@@ -3,6 +3,7 @@ import errno
 import fcntl
 import mmap
 import os
+import platform
 import resource
 import shutil
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from chaos.syscalls.tables import ARCHITECTURES
 from chaos.trace.model import Kind, Sync
 from chaos.trace.recorder import RecordOptions
 from tests.trace.replaying import kinds, measured, only, proven, writes
@@ -297,10 +299,11 @@ def errors_of(calls: Callable[[], list[Callable[[], object]]], folder: Path) -> 
         return list(file.read())
 
 
-def raw(*arguments: int) -> None:
+def raw(name: str, *arguments: int) -> None:
     """A bare system call."""
     libc.syscall.restype = ctypes.c_long
-    if libc.syscall(*(ctypes.c_long(argument) for argument in arguments)) < 0:
+    number = ARCHITECTURES[platform.machine()].numbers[name]
+    if libc.syscall(number, *(ctypes.c_long(argument) for argument in arguments)) < 0:
         raise OSError(ctypes.get_errno(), "raw")
 
 
@@ -314,9 +317,9 @@ def test_errors_are_the_kernels_own(tmp_path: Path) -> None:
             lambda: os.write(999, b"x"),
             lambda: os.write(reading, b"x"),
             lambda: os.write(folder, b"x"),
-            lambda: raw(1, writing, 1, 10),  # an address that nothing is at
-            lambda: raw(20, writing, 1, 1),
-            lambda: raw(20, writing, 0, 5000),
+            lambda: raw("write", writing, 1, 10),  # an address that nothing is at
+            lambda: raw("writev", writing, 1, 1),
+            lambda: raw("writev", writing, 0, 5000),
             lambda: os.pwrite(writing, b"x", -1),
             lambda: os.ftruncate(writing, -1),
             lambda: os.fsync(999),
