@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NoReturn, final
 
-__all__ = ["EXEC_FAILED", "LAUNCH_FAILED", "Launch", "enter", "set_parent_death_signal"]
+__all__ = ["EXEC_FAILED", "LAUNCH_FAILED", "Launch", "enter", "install_filter", "set_parent_death_signal"]
 
 LAUNCH_FAILED = 125  # exit codes in the manner of env(1)
 EXEC_FAILED = 127
@@ -97,7 +97,7 @@ def _settle(launch: Launch, channel: socket.socket, parent: int) -> bool:
         stage = "forbid new privileges"
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
         stage = "install the filter"
-        listener, killable = _install(launch.filter, launch.machine)
+        listener, killable = install_filter(launch.filter, launch.machine)
     except OSError as error:
         channel.send(f"E{error.errno or 0} {stage}".encode())
         return False
@@ -149,8 +149,19 @@ def _prctl(option: int, value: int) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def _install(instructions: bytes, machine: str) -> tuple[int, bool]:
-    """The listener, and whether a signal can't undo a call that the supervisor is performing (Linux 5.19)."""
+def install_filter(instructions: bytes, machine: str) -> tuple[int, bool]:
+    """Install a filter for this thread and its descendants.
+
+    Args:
+        instructions: the BPF program, as the kernel's array.
+        machine: `platform.machine()`.
+
+    Returns:
+        The listener, and whether a signal can't undo a call that the supervisor is performing (Linux 5.19).
+
+    Raises:
+        OSError: the kernel refused.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
     program = _Program(len(instructions) // 8, instructions)

@@ -75,7 +75,10 @@ class Guarded:
         Raises:
             HarnessFault: the guardian itself was killed.
         """
-        text = self.control.recv(4096).decode()
+        try:
+            text = self.control.recv(4096).decode()
+        except ConnectionResetError:  # it ended without reading our last message; its own are still to be read
+            text = self.control.recv(4096).decode()
         kind, rest = text[:1], text[1:]
         if kind == "X":
             status, process = rest.split()

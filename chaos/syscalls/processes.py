@@ -8,6 +8,7 @@ thread takes the leader's number), the process when its pidfd says that it ended
 
 import os
 import resource
+import select
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +20,7 @@ from chaos.syscalls.kernel import duplicate_descriptor
 __all__ = ["Identity", "Process", "ProcessGone", "ProcessTable", "Unreadable", "own_identity"]
 
 _PATH_MAX = 4096
+_NO_FIRST_THREAD = "its first thread has ended, and the kernel shows a process through that one"
 _STATUS_FIELDS = ("Tgid:", "Umask:", "Uid:", "Gid:", "Groups:")
 Identity = tuple[int, int, tuple[int, ...]]  # user, group, further groups
 
@@ -67,9 +69,9 @@ class Process:
         try:
             return duplicate_descriptor(self.pidfd, descriptor)
         except OSError as error:
-            if error.errno == EBADF:
+            if error.errno == EBADF and not self._lost_first_thread():
                 return -1
-            raise _refused(error) from None
+            raise self._refused(error) from None
 
     def read(self, address: int, size: int) -> bytes:
         """Up to `size` bytes of its memory; fewer where the mapped memory ends.
@@ -90,6 +92,8 @@ class Process:
                 continue  # not mapped, or the memory of the program before the last execve
             if data:
                 return data
+        if self._lost_first_thread():
+            raise Unreadable(_NO_FIRST_THREAD)
         raise OSError(EFAULT, os.strerror(EFAULT))
 
     def read_exactly(self, address: int, size: int) -> bytes:
@@ -183,7 +187,19 @@ class Process:
         try:
             self._memory = os.open(f"/proc/{self.id}/mem", os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise _refused(error) from None
+            raise self._refused(error) from None
+
+    def _refused(self, error: OSError) -> Exception:
+        if error.errno == EBADF or (error.errno in (ESRCH, ENOENT) and not _has_ended(self.pidfd)):
+            return Unreadable(_NO_FIRST_THREAD)
+        return ProcessGone() if error.errno in (ESRCH, ENOENT) else Unreadable(error.strerror)
+
+    def _lost_first_thread(self) -> bool:
+        try:
+            with open(f"/proc/{self.id}/stat", "rb") as file:
+                return file.read().rpartition(b") ")[2][:1] == b"Z"
+        except OSError:
+            return False
 
 
 @final
@@ -275,13 +291,9 @@ def own_identity() -> Identity:
 
 
 def _has_ended(pidfd: int) -> bool:
-    try:
-        signal.pidfd_send_signal(pidfd, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _status(thread: str) -> dict[str, str]:
@@ -298,7 +310,3 @@ def _status(thread: str) -> dict[str, str]:
 def _identity(status: dict[str, str]) -> Identity:
     groups = tuple(sorted(int(group) for group in status["Groups:"].split()))
     return int(status["Uid:"].split()[3]), int(status["Gid:"].split()[3]), groups
-
-
-def _refused(error: OSError) -> Exception:
-    return ProcessGone() if error.errno in (ESRCH, ENOENT) else Unreadable(error.strerror)

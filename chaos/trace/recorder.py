@@ -10,6 +10,7 @@ followed is in `Trace.unmeasured`, never passed over. Read `model.py` for the re
 
 import os
 import shlex
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import final
@@ -95,6 +96,8 @@ def record(
     options = options or RecordOptions()
     if not os.path.isdir(folder):
         raise UsageError(f"the watched folder {os.fspath(folder)} does not exist", "make it before recording")
+    if not callable(program):
+        _check_found(program, options)
     return _Recorder(os.fspath(folder), options).run(program, policy)
 
 
@@ -122,6 +125,7 @@ class _Recorder:
             self._mapped.compare()  # after the last process has ended: stores that no call followed
         finally:
             self._mapped.close()
+            self._recording.places.forget()
         self._note(ending)
         return self._trace(command, initial, ending)
 
@@ -175,6 +179,15 @@ class _Recorder:
             notes=self._journal.notes,
             excluded=self._options.exclude,
         )
+
+
+def _check_found(program: Sequence[str], options: RecordOptions) -> None:
+    if not program:
+        raise UsageError("the command to record is empty")
+    name = program[0]
+    place = os.path.join(options.cwd or ".", name) if os.sep in name else name
+    if not shutil.which(place, path=options.env.get("PATH")):
+        raise UsageError(f"the command {name} is not found, or may not be executed", "give its path, or mend PATH")
 
 
 def _describe(program: Program) -> str:

@@ -152,21 +152,21 @@ def _chunks(process: Process, spans: list[Span], size: int) -> Iterator[bytes]:
         return
     something = size == 0
     for address, length in spans:
-        left = min(length, size)
-        size -= left
-        while left:
+        wanted, done = min(length, size), 0
+        size -= wanted
+        while done < wanted:
+            piece = min(wanted - done, _CHUNK_BYTES)
             try:
-                data = process.read(address, min(left, _CHUNK_BYTES))
+                data = process.read(address + done, piece)
             except OSError:
                 if not something:
                     raise
                 return
             something = True
             yield data
-            if len(data) < min(left, _CHUNK_BYTES):
+            if len(data) < piece:
                 return
-            address += len(data)
-            left -= len(data)
+            done += piece
 
 
 def _gather(process: Process, spans: list[Span], size: int) -> bytes:

@@ -10,7 +10,6 @@ from chaos.trace.model import Kind, Op, Trace
 from chaos.trace.nodes import is_excluded, type_of
 from chaos.trace.recorder import Program, RecordOptions, record
 
-
 Listing = dict[str, tuple[str, int, bytes]]
 
 
