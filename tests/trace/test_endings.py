@@ -175,7 +175,7 @@ def test_a_program_that_kills_its_own_group(tmp_path: Path) -> None:
 
 def test_a_process_without_its_first_thread_is_not_measured(tmp_path: Path) -> None:
     def program() -> None:
-        main = threading.main_thread().native_id
+        main = threading.get_native_id()
 
         def late() -> None:
             while Path(f"/proc/self/task/{main}/stat").read_text().rpartition(") ")[2][0] != "Z":
