@@ -169,14 +169,17 @@ class Supervisor:
             if remaining <= 0:
                 self._expire()
                 return
-            for descriptor, event in sorted(poll(remaining), key=lambda ready: ready[0] == listener):
+            called = False
+            for descriptor, event in poll(remaining):
                 if descriptor != listener:
                     self._event(descriptor, timing)
                 elif event & select.EPOLLIN:
-                    self._notification()
+                    called = True
                 elif listening:
                     listening = False
                     self._poll.unregister(listener)  # all who used the filter are gone
+            if called:  # after the ends of processes, whose numbers may be in use again
+                self._notification()
 
     def _event(self, descriptor: int, timing: Timing) -> None:
         """Something else than a call."""

@@ -88,8 +88,9 @@ class Node:
 
     def forget_paths(self) -> None:
         """A name changed here or above."""
-        for node in self.below():
-            node._path = None
+        self._path = None
+        for child in self.entries.values():
+            child.forget_paths()
 
     def _find_path(self) -> str:
         if self.number == 0:

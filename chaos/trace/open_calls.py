@@ -9,7 +9,7 @@ import stat
 import struct
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from errno import EEXIST, EXDEV
+from errno import EXDEV
 from typing import final
 
 from chaos.syscalls import kernel
@@ -111,34 +111,42 @@ class OpenCalls:
             place = self._recording.places.follow(trap, place)
         if place.name != place.entry or place.entry in {"", ".", ".."}:
             return CONTINUE  # a directory: the kernel says so
+        if place.parent is not None and place.node is None and flags & os.O_CREAT:
+            return (yield from self._open_new(trap, place, flags, mode))
         node = place.node or self._other(place)
-        if node is None and (place.parent is None or place.magic or place.status() is not None):
+        if node is None or node.type is not NodeType.FILE:
             return CONTINUE
-        if node is None and (not flags & os.O_CREAT or self._nodes.excludes(place.path)):
-            return CONTINUE
-        if node is not None and node.type is not NodeType.FILE:
-            return CONTINUE
-        yield self._recording.call(trap, place.path if node is None else node.path)
-        return self._install(trap, place, flags, mode)
+        yield self._recording.call(trap, node.path)
+        return self._open_found(trap, place, flags, mode)
 
-    def _install(self, trap: Trap, place: Place, flags: int, mode: int) -> Reply:
-        """Open a regular file of the folder, or create it."""
-        node = place.node
-        descriptor = -1
-        undo: Callable[[], None] = _nothing
-        if node is None and flags & os.O_CREAT and place.parent is not None:
+    def _open_new(self, trap: Trap, place: Place, flags: int, mode: int) -> Steps:
+        """A name that the folder does not have, as far as is known: somebody may be faster."""
+        path = place.path
+        if self._nodes.excludes(path):
+            return CONTINUE
+        yield self._recording.call(trap, path)
+        if place.node is None:
             try:
                 descriptor = self._create(trap, place, flags | os.O_EXCL, mode)
-                undo = self._added(trap, place, descriptor)
-            except OSError as error:
-                if error.errno != EEXIST or flags & os.O_EXCL:
+                return Installed(descriptor, flags & os.O_CLOEXEC, self._added(trap, place, descriptor))
+            except FileExistsError:
+                if flags & os.O_EXCL:
                     raise
-        if descriptor < 0:
-            before = place.status()
-            found = flags if place.magic else flags | os.O_NOFOLLOW  # links were followed already
-            descriptor = os.open(place.entry, found | os.O_CLOEXEC, mode & 0o7777, dir_fd=place.directory.descriptor)
-            self._opened(trap, descriptor, flags, before)
-        return Installed(descriptor, flags & os.O_CLOEXEC, undo)
+        if place.node is not None and place.node.type is NodeType.FILE:
+            return self._open_found(trap, place, flags, mode)
+        self._other(place)  # a pipe or the like
+        return CONTINUE
+
+    def _open_found(self, trap: Trap, place: Place, flags: int, mode: int) -> Reply:
+        before = place.status() if flags & os.O_TRUNC else None
+        found = flags if place.magic else flags | os.O_NOFOLLOW  # links were followed already
+        descriptor = os.open(place.entry, found | os.O_CLOEXEC, mode & 0o7777, dir_fd=place.directory.descriptor)
+        if before is not None and before.st_size:
+            node = self._nodes.find(os.fstat(descriptor))
+            if node is not None:
+                self._journal.add(trap, Kind.TRUNCATE, node, size=0)
+                self._recording.mapped.truncated(node, 0)
+        return Installed(descriptor, flags & os.O_CLOEXEC, _nothing)
 
     def _create(self, trap: Trap, place: Place, flags: int, mode: int) -> int:
         with self._recording.masked(trap):
@@ -160,14 +168,6 @@ class OpenCalls:
                 self._nodes.unlink(parent, entry)
 
         return undo
-
-    def _opened(self, trap: Trap, descriptor: int, flags: int, before: os.stat_result | None) -> None:
-        if not flags & os.O_TRUNC or before is None or not before.st_size:
-            return
-        node = self._nodes.find(os.fstat(descriptor))
-        if node is not None:
-            self._journal.add(trap, Kind.TRUNCATE, node, size=0)
-            self._recording.mapped.truncated(node, 0)
 
     def _other(self, place: Place) -> Node | None:
         """A file of the folder that is reached by a name outside it; unknown names inside are reported."""

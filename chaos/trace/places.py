@@ -48,23 +48,20 @@ class Place:
 
     Attributes:
         directory: the directory.
+        parent: its node; None outside the watched folder.
         name: the last component as given, with its trailing slash if it had one.
         entry: the same without the slash.
         magic: an entry of /proc/PID/fd: it leads to an open file, whatever its text says.
     """
 
-    __slots__ = ("directory", "entry", "magic", "name")
+    __slots__ = ("directory", "entry", "magic", "name", "parent")
 
     def __init__(self, directory: Directory, name: str) -> None:
         self.directory = directory
+        self.parent = directory.node
         self.name = name
         self.entry = name.rstrip("/")
         self.magic = False
-
-    @property
-    def parent(self) -> Node | None:
-        """The directory's node."""
-        return self.directory.node
 
     @property
     def path(self) -> str:
@@ -83,11 +80,12 @@ class Place:
         except OSError:
             return None
 
-    def link_text(self, status: os.stat_result | None) -> str | None:
+    def link_text(self) -> str | None:
         """The text of the symbolic link that stands there; None when it is none."""
         node = self.node
         if node is not None:
             return node.target if node.type is NodeType.SYMLINK else None
+        status = self.status()
         if status is None or not stat.S_ISLNK(status.st_mode):
             return None
         return os.readlink(self.entry, dir_fd=self.directory.descriptor)
@@ -139,7 +137,9 @@ class Places:
             OSError: as the kernel would; ELOOP among others.
         """
         for _ in range(_LINKS_FOLLOWED):
-            text = place.link_text(None if place.node is not None else place.status())
+            if place.node is None and place.parent is not None and not self._nodes.exclude:
+                return place  # the table knows all that is in the folder, but what is excluded
+            text = place.link_text()
             if text is None:
                 return place
             if not text:

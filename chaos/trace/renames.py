@@ -51,31 +51,38 @@ class Renames:
             self._check_folder(old)
             return CONTINUE
         yield self._recording.call(trap, old.path, to_path=new.path)
+        moved, exchanged = old.node, bool(flags & _RENAME_EXCHANGE)
+        if moved is not None and not exchanged and self._is_ours(new):
+            self._perform(old, new, flags)
+            if moved is not new.node:  # two names of one file: nothing happens
+                self._moved(trap, moved, old, new)
+            return 0
         source, target = old.status(), new.status()
-        moved = old.node
-        if flags:
-            kernel.renameat2(old.directory.descriptor, old.name, new.directory.descriptor, new.name, flags)
-        else:
-            os.rename(old.name, new.name, src_dir_fd=old.directory.descriptor, dst_dir_fd=new.directory.descriptor)
-        exchanged = bool(flags & _RENAME_EXCHANGE)
+        self._perform(old, new, flags)
         if source is None or (target is not None and os.path.samestat(source, target)):
-            return 0  # two names of one file: nothing happens
+            return 0
         if stat.S_ISDIR(source.st_mode) or exchanged:
             self._recording.places.forget()
         if exchanged:
             self._exchanged(trap, old, new, (source, target))
-        elif moved is not None and self._is_ours(new):
-            self._moved(trap, moved, old, new)
         elif moved is not None:
             self._left(trap, old)
         else:
             self._arrived(trap, source, new)
         return 0
 
+    def _perform(self, old: Place, new: Place, flags: int) -> None:
+        if flags:
+            kernel.renameat2(old.directory.descriptor, old.name, new.directory.descriptor, new.name, flags)
+        else:
+            os.rename(old.name, new.name, src_dir_fd=old.directory.descriptor, dst_dir_fd=new.directory.descriptor)
+
     def _moved(self, trap: Trap, node: Node, old: Place, new: Place) -> None:
         victim = new.node
         assert old.parent is not None
         assert new.parent is not None
+        if node.type is NodeType.DIRECTORY:
+            self._recording.places.forget()
         self._record(trap, Kind.RENAME, node, old, new, victim)
         if victim is not None:
             self._nodes.unlink(new.parent, new.entry)
