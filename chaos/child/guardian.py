@@ -35,7 +35,7 @@ def guard(launch: Launch, control: socket.socket, supervisor: int) -> NoReturn:
     """Become the guardian of a new target; never returns."""
     code = 1
     try:
-        os.setsid()
+        os.setpgid(0, 0)  # an interrupt at the terminal is the supervisor's alone
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # when ignored, the kernel would keep the exit statuses
         _become_subreaper()
         code = _Guardian(control, supervisor).run(launch)

@@ -1,4 +1,4 @@
-"""The first steps of a target's process: a session of its own, the filter, the listener handed over, then the program.
+"""A target's first steps: a process group of its own, the filter, the listener handed over, then the program.
 
 It runs in a fork of the harness, below the guardian (`guardian.py`), and uses the standard library only. Once the
 filter is in, the process's next trapped call waits until the supervisor serves it. Read `guardian.py` next.
@@ -79,21 +79,27 @@ def set_parent_death_signal(parent: int, number: int) -> None:
 
 
 def _settle(launch: Launch, channel: socket.socket, parent: int) -> bool:
-    stage = "start a session"
+    stage = "start a process group"
     try:
-        os.setsid()
+        # Not a session of its own: the kernel would schedule it apart from the supervisor (autogroup).
+        os.setpgid(0, 0)
         set_parent_death_signal(parent, signal.SIGKILL)
         signal.set_wakeup_fd(-1)
         stage = f"enter the folder {launch.cwd}"
         if launch.cwd is not None:
             os.chdir(launch.cwd)
         os.environ.update(launch.env)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         if launch.output is not None:
             os.dup2(launch.output, 1)
             os.dup2(launch.output, 2)
         if launch.prepare is not None:
             stage = "prepare"
             launch.prepare()
+        with suppress(OSError):
+            # A caller that wakes must not push the supervisor off the processor while that still works: the idle
+            # neighbour would take one of the two over, and each call would then cross processors (twice the cost).
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
         stage = "forbid new privileges"
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
         stage = "install the filter"

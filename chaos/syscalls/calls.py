@@ -114,7 +114,7 @@ class Installed(NamedTuple):
 
 
 Reply = int | Continue | Installed
-Steps = Generator[Call | Wait, int | None, Reply]
+Steps = Generator[Call | Wait | None, int | None, Reply]  # None stands for a call about which no policy is asked
 Handler = Callable[[Trap], Steps | Reply]  # a handler that has nothing to hold a call for may answer at once
 
 

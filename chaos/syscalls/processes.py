@@ -10,6 +10,7 @@ import os
 import resource
 import select
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from errno import EBADF, EFAULT, ENAMETOOLONG, ENOENT, ESRCH
@@ -20,6 +21,8 @@ from chaos.syscalls.kernel import duplicate_descriptor
 __all__ = ["Identity", "Process", "ProcessGone", "ProcessTable", "Unreadable", "own_identity"]
 
 _PATH_MAX = 4096
+_PATH_NEAR = 256  # most names end within that
+_ENCODING = sys.getfilesystemencoding()
 _NO_FIRST_THREAD = "its first thread has ended, and the kernel shows a process through that one"
 _STATUS_FIELDS = ("Tgid:", "Umask:", "Uid:", "Gid:", "Groups:")
 Identity = tuple[int, int, tuple[int, ...]]  # user, group, further groups
@@ -113,8 +116,7 @@ class Process:
         Raises:
             OSError: EFAULT; ENAMETOOLONG; ENOENT for the empty name is the caller's to raise.
         """
-        near = min(_PATH_MAX - address % _PATH_MAX, 256)  # most names end within the page, and soon
-        text = self.read(address, near)
+        text = self.read(address, _PATH_NEAR)
         end = text.find(b"\0")
         if end < 0:
             text = self.read(address, _PATH_MAX)
@@ -122,7 +124,7 @@ class Process:
         if end < 0:
             number = EFAULT if len(text) < _PATH_MAX else ENAMETOOLONG
             raise OSError(number, os.strerror(number))
-        return os.fsdecode(text[:end])
+        return text[:end].decode(_ENCODING, "surrogateescape")
 
     def write(self, address: int, data: bytes) -> None:
         """Store into its memory.

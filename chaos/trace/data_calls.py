@@ -11,7 +11,7 @@ from typing import final
 
 from chaos.child.ack import ACK_DESCRIPTOR
 from chaos.syscalls import kernel
-from chaos.syscalls.calls import CONTINUE, Call, Handler, Reply, Steps, Trap
+from chaos.syscalls.calls import CONTINUE, Handler, Reply, Steps, Trap
 from chaos.trace.model import Kind, NodeType
 from chaos.trace.nodes import key_of
 from chaos.trace.recording import Recording
@@ -171,7 +171,7 @@ class DataCalls:
     def _acknowledge(self, trap: Trap) -> Steps:
         size = trap.arguments[2]
         text = trap.process.read_exactly(trap.arguments[1], size).decode("utf-8", "replace")
-        yield Call("ack", "", trap.process.number, trap.thread_number, 0, text)
+        yield self._recording.call(trap, "", name="ack")
         self._journal.acknowledge(trap.process.number, text)
         return size
 
@@ -211,9 +211,10 @@ class DataCalls:
                 return CONTINUE
             if vectors:
                 spans = read_vectors(process, trap.arguments[1], trap.arguments[2])
+                size = min(sum(length for _, length in spans), MOST_BYTES)
             else:
-                spans = [(trap.arguments[1], trap.arguments[2])]
-            size = min(sum(length for _, length in spans), MOST_BYTES)
+                size = min(trap.arguments[2], MOST_BYTES)
+                spans = [(trap.arguments[1], size)]
             limit = yield self._recording.call(trap, node.path, size)
             if limit is not None and limit < size:
                 size = limit

@@ -27,17 +27,15 @@ class Journal:
 
     def add(self, trap: Trap, kind: Kind, node: Node | None, **fields: Any) -> None:
         """One operation; the path is the node's at this moment unless given."""
-        entry: dict[str, Any] = {
-            "kind": kind,
-            "call": trap.name,
-            "process": trap.process.number,
-            "thread": trap.thread_number,
-        }
+        fields["kind"] = kind
+        fields["call"] = trap.name
+        fields["process"] = trap.process.number
+        fields["thread"] = trap.thread_number
         if node is not None:
-            entry["node"] = node.number
-            entry["path"] = node.path
-        entry.update(fields)
-        self._operations.append(entry)
+            fields["node"] = node.number
+            if "path" not in fields:
+                fields["path"] = node.path
+        self._operations.append(fields)
 
     def add_store(self, process: int, node: Node, offset: int, data: bytes) -> None:
         """A store through a mapping."""

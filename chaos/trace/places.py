@@ -21,9 +21,11 @@ __all__ = ["AT_FDCWD", "Directory", "Place", "Places"]
 
 AT_FDCWD = -100
 _OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_PLACES_KEPT = 200  # each holds a descriptor
 _LINKS_FOLLOWED = 40  # the kernel's own bound
 _SELF = re.compile(r"^/+proc/+(self|thread-self)(?=/|$)|^/+dev/+(fd(?=/|$)|stdin$|stdout$|stderr$)")
 _DESCRIPTORS = re.compile(r"^/proc/\d+(/task/\d+)?/(fd|map_files)$")
+_SELF_BEGINS = ("/proc/self", "/proc/thread-self", "/dev/fd", "/dev/std", "/proc//", "/dev//", "//")
 _STANDARD = {"stdin": 0, "stdout": 1, "stderr": 2}
 
 
@@ -93,12 +95,12 @@ class Place:
 
 @final
 class Places:
-    """Resolves path arguments; remembers directories of the watched folder that were given by absolute paths."""
+    """Resolves path arguments; remembers places in the watched folder that were given by absolute paths."""
 
     def __init__(self, nodes: Nodes) -> None:
         self._nodes = nodes
         self._inside = nodes.folder + "/"
-        self._known: dict[str, Directory] = {}
+        self._known: dict[str, Place] = {}
 
     def forget(self) -> None:
         """A directory was renamed or removed, or a link was made: the same path may lead elsewhere."""
@@ -115,11 +117,19 @@ class Places:
         Raises:
             OSError: as the kernel would for this path: ENOENT, ENOTDIR, EACCES, ELOOP, EBADF, ...
         """
+        known = self._known.get(path)
+        if known is not None:
+            return known
         if not path:
             raise OSError(ENOENT, os.strerror(ENOENT))
         head, name = _split(_translate(path, trap))
         if head.startswith("/"):
-            return Place(self._absolute(head), name)
+            place = Place(self._open(head), name)
+            if place.parent is not None and path.startswith(self._inside):
+                if len(self._known) >= _PLACES_KEPT:
+                    self.forget()
+                self._known[path] = place
+            return place
         if directory == AT_FDCWD:
             return Place(self._open(f"/proc/{trap.thread}/cwd/{head}"), name)
         base = trap.process.duplicate(directory)
@@ -149,18 +159,10 @@ class Places:
                 return place
             head, name = _split(_translate(text, trap))
             if head.startswith("/"):
-                place = Place(self._absolute(head), name)
+                place = Place(self._open(head), name)
             else:
                 place = Place(self._open(head or ".", place.directory.descriptor), name)
         raise OSError(ELOOP, os.strerror(ELOOP))
-
-    def _absolute(self, head: str) -> Directory:
-        known = self._known.get(head)
-        if known is None:
-            known = self._open(head)
-            if known.node is not None and f"{head}/".startswith(self._inside):
-                self._known[head] = known
-        return known
 
     def _open(self, path: str, base: int | None = None) -> Directory:
         descriptor = os.open(path, _OPEN_DIRECTORY, dir_fd=base)
@@ -185,7 +187,7 @@ def _split(path: str) -> tuple[str, str]:
 
 def _translate(path: str, trap: Trap) -> str:
     """What the caller means by its own entries in /proc and /dev, said in a way that the supervisor can use."""
-    if not path.startswith(("/proc/", "/dev/", "//")):
+    if not path.startswith(_SELF_BEGINS):
         return path
     found = _SELF.match(path)
     if found is None:

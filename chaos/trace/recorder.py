@@ -111,10 +111,14 @@ class _Recorder:
         self._journal = Journal()
         self._mapped = MappedFiles(self._journal, options.mapped_bytes)
         self._recording = Recording(
-            nodes=self._nodes, journal=self._journal, mapped=self._mapped, places=Places(self._nodes)
+            nodes=self._nodes,
+            journal=self._journal,
+            mapped=self._mapped,
+            places=Places(self._nodes),
         )
 
     def run(self, program: Program, policy: Policy | None) -> Trace:
+        self._recording.judged = policy is not None
         command = self._options.command or _describe(program)
         initial = self._nodes.scan()
         ending = Ending()

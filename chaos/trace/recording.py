@@ -35,6 +35,7 @@ class Recording:
     mapped: MappedFiles
     places: Places
     unsynced: set[Key] = field(default_factory=set)  # files outside that were written and not synced since
+    judged: bool = False
     umask: int = field(default_factory=_own_umask)
     _known_outside: set[Key] = field(default_factory=set)
 
@@ -57,9 +58,11 @@ class Recording:
             if inside != path and not inside.endswith(" (deleted)") and not self.nodes.excludes(inside):
                 self.journal.miss(inside, "written to, but made by a program that was not traced")
 
-    def call(self, trap: Trap, path: str, size: int = 0, to_path: str = "") -> Call:
-        """What a policy sees of a call."""
-        return Call(trap.name, path, trap.process.number, trap.thread_number, size, to_path)
+    def call(self, trap: Trap, path: str, size: int = 0, to_path: str = "", name: str = "") -> Call | None:
+        """What a policy sees of a call; None when there is no policy."""
+        if not self.judged:
+            return None
+        return Call(name or trap.name, path, trap.process.number, trap.thread_number, size, to_path)
 
     @contextmanager
     def masked(self, trap: Trap) -> Iterator[None]:

@@ -150,6 +150,9 @@ def _chunks(process: Process, spans: list[Span], size: int) -> Iterator[bytes]:
     if len(spans) > 1 and size <= _CHUNK_BYTES:
         yield _gather(process, spans, size)
         return
+    if len(spans) == 1 and size <= _CHUNK_BYTES:
+        yield process.read(spans[0][0], size)
+        return
     something = size == 0
     for address, length in spans:
         wanted, done = min(length, size), 0
