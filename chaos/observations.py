@@ -127,12 +127,16 @@ class Reference:
         writers: how many processes acknowledged; above 1 the steps are not whole, and `atomic` is unknown
             unless the user gives a check.
         names: every path that an undamaged tree holds after recovery.
+        checked: the user gave a check of their own, which then decides what is legal between the steps.
+        unstable: two recoveries of one undamaged tree returned different values, so values can't be compared.
     """
 
     steps: tuple[Outcome, ...]
     acks: tuple[Ack, ...]
     writers: int
     names: frozenset[str] = frozenset()
+    checked: bool = False
+    unstable: bool = False
 
 
 @final

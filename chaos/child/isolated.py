@@ -1,0 +1,161 @@
+"""Carries out one run of a target in a process that may be lost, and reports how it went.
+
+Runs inside the target's process, a fork made for it, so it is standard library only and holds no state. It turns
+everything that a target can do short of dying into a report: a value, an exception with its place, an exit, a lack
+of memory, the objection of the user's check. What happens to the process itself (signals, deadline, os._exit) is
+seen by whoever forked it (`chaos/explore/cell.py`, to be read next).
+
+A report is JSON, the fields of `Outcome` that are not empty, then a zero byte and the value's canonical text.
+"""
+
+import contextlib
+import gc
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, final
+
+from chaos.child import leftovers, values
+from chaos.child.board import Board, Phase
+from chaos.child.commands import CommandError
+
+__all__ = ["Errand", "carry_out", "finish", "report_of_error", "unpack"]
+
+_MESSAGE_LIMIT = 2000
+_FRAMES_LIMIT = 40
+_OWN_FILES = frozenset({__file__})
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """What is to be run.
+
+    Attributes:
+        run: the target's role, bound to its folder.
+        check: the user's predicate over the value and the acknowledged values; None without one.
+        acked: the values acknowledged before the crash.
+        folder: the watched folder.
+        leftovers: whether to look for what the run left open or running.
+    """
+
+    run: Callable[[], Any]
+    folder: str
+    check: Callable[[Any, list[Any]], Any] | None = None
+    acked: Sequence[Any] = ()
+    leftovers: bool = False
+
+
+def carry_out(errand: Errand, board: Board) -> bytes:
+    """Run the errand and return its report; never raises."""
+    board.begin()
+    board.mark(Phase.TARGET)
+    try:
+        try:
+            value = errand.run()
+            board.mark(Phase.ENCODE)
+            text = values.encode(value)
+        except BaseException as error:  # noqa: BLE001 - the process edge: whatever the target raises is the result
+            return _pack(report_of_error(error), "")
+        report: dict[str, Any] = {}
+        if errand.check is not None:
+            board.mark(Phase.CHECK)
+            report = _checked(errand.check, value, list(errand.acked))
+        if errand.leftovers:
+            board.mark(Phase.LEFTOVERS)
+            del value  # what the value itself holds open is the caller's to close
+            gc.collect()
+            if lines := leftovers.held_by_this_process(errand.folder):
+                report["leftovers"] = lines
+        return _pack(report, text)
+    except BaseException as error:  # noqa: BLE001 - likewise: MemoryError may come at any line above
+        return _pack(report_of_error(error), "")
+
+
+def finish(owner: int, board: Board, report: bytes) -> None:
+    """Hand in the report and leave the process, running nobody's exit handlers; forks of the target hand in nothing."""
+    try:
+        if os.getpid() == owner:
+            for stream in (sys.stdout, sys.stderr):
+                _flush(stream)
+            board.add(report)
+    finally:
+        os._exit(0)
+
+
+def unpack(report: bytes) -> dict[str, Any]:
+    """A report as the fields of an outcome, the value among them."""
+    head, _, text = report.partition(b"\0")
+    fields: dict[str, Any] = {} if head == b"{}" else json.loads(head)
+    if text:
+        fields["value"] = text.decode()
+    return fields
+
+
+def report_of_error(error: BaseException) -> dict[str, Any]:
+    """An exception as the fields of an outcome."""
+    report: dict[str, Any] = {
+        "ending": "raised",
+        "error_type": values.type_name(type(error)),
+        "error": _message(error),
+        "frames": _frames(error.__traceback__),
+    }
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        return {
+            **report,
+            "ending": "exited",
+            "error_type": "exit",
+            "error": f"sys.exit({error.code!r})",
+            "detail": code,
+        }
+    if isinstance(error, MemoryError):
+        return {**report, "ending": "memory", "error_type": "memory", "error": f"MemoryError: {report['error']}"}
+    if isinstance(error, CommandError):
+        ending = "killed" if error.code < 0 else "raised"
+        kind = "signal" if error.code < 0 else "exit"
+        return {**report, "ending": ending, "error_type": kind, "detail": abs(error.code), "frames": []}
+    return report
+
+
+def _checked(check: Callable[[Any, list[Any]], Any], value: Any, acked: list[Any]) -> dict[str, Any]:
+    try:
+        check(value, acked)
+    except BaseException as error:  # noqa: BLE001 - the process edge: any exception is the check's objection
+        frames = _frames(error.__traceback__)
+        place = f" (at {frames[0][0]}:{frames[0][1]})" if frames else ""
+        return {"check": f"{values.type_name(type(error))}: {_message(error)}{place}"}
+    return {}
+
+
+def _message(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception as inner:  # noqa: BLE001 - foreign code: an exception whose text fails is still an exception
+        text = f"(its message raised {type(inner).__name__})"
+    text = " ".join(text[: 2 * _MESSAGE_LIMIT].split())
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= _MESSAGE_LIMIT else text[:_MESSAGE_LIMIT] + " ..."
+
+
+def _frames(trail: TracebackType | None) -> list[tuple[str, int, str]]:
+    """(file, line, function), innermost first, without this harness's own."""
+    found = []
+    while trail is not None:
+        code = trail.tb_frame.f_code
+        if code.co_filename not in _OWN_FILES:
+            found.append((code.co_filename, trail.tb_lineno or 0, code.co_name))
+        trail = trail.tb_next
+    return found[: -_FRAMES_LIMIT - 1 : -1]
+
+
+def _pack(report: dict[str, Any], text: str) -> bytes:
+    return b"%s\0%s" % (json.dumps(report).encode() if report else b"{}", text.encode())
+
+
+def _flush(stream: Any) -> None:
+    with contextlib.suppress(Exception):  # the target may have closed or replaced it; then there is nothing to flush
+        stream.flush()

@@ -1,0 +1,278 @@
+"""The exploration of one trace: recovery on undamaged trees first, then on every crash state, in order of interest.
+
+It enumerates, hands states to the crew, and turns answers into `Observation`s; it does not judge. The same trace,
+roles, settings and seed give the same sequence of observations whatever the number of jobs, unless a time budget
+cuts it. Read `server.py` for what happens to one state, `crew.py` for how work is shared.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from time import monotonic
+from types import TracebackType
+from typing import final
+
+from chaos.child.target import CommandTarget, Roles
+from chaos.disk import CrashState, PersistenceModel, StateSpace
+from chaos.errors import UsageError
+from chaos.explore.crew import Chunk, Crew
+from chaos.explore.messages import outcome_of
+from chaos.explore.server import Answer, Job
+from chaos.explore.settings import Isolation, Settings, check_settings
+from chaos.explore.tally import Progress, Statistics, Tally
+from chaos.observations import Observation, Outcome, Reference
+from chaos.trace.model import Trace
+
+__all__ = ["Exploration"]
+
+_CHUNK_S = 0.05  # work handed out at a time: short against a budget, long against the cost of a message
+_LARGEST_CHUNK = 256
+_FORESIGHT = 100_000  # states enumerated ahead of the workers while they are busy, so that the total is known early
+_AT_A_TIME = 50
+_COUNT_S = 1.0  # how long a cut run goes on counting what it left out
+
+
+@final
+class Exploration:
+    """One exploration; use it as a context manager.
+
+    Guarantees: on leaving, no process and no folder of it is left, also after Ctrl-C (within two seconds).
+    On crash: see `Crew`. Threads: one thread only. `observe` may be called while `observations` is under way.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        roles: Roles,
+        settings: Settings,
+        listener: Callable[[Progress], None] | None = None,
+    ) -> None:
+        """Prepare; nothing is started yet.
+
+        Args:
+            trace: the recorded run.
+            roles: what to run on the states.
+            settings: how.
+            listener: called as states are done.
+
+        Raises:
+            UsageError: the settings can't be carried out.
+        """
+        check_settings(settings, roles)
+        self._trace, self._roles, self._settings, self._listener = trace, roles, settings, listener
+        self._crew = Crew(Job(trace=trace, roles=roles, settings=settings))
+        self._spaces = [StateSpace(trace, model, bound=settings.bound, seed=settings.seed) for model in settings.models]
+        self._tally = Tally([model.name for model in settings.models], self._isolation())
+        self._reference: Reference | None = None
+
+    def __enter__(self) -> "Exploration":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trail: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all workers; anything asked afterwards starts new ones."""
+        self._crew.close()
+
+    @property
+    def reference(self) -> Reference:
+        """Recovery on the undamaged trees at the start, at each acknowledgement, and at the end.
+
+        Raises:
+            UsageError: the target can't be imported.
+            HarnessFault: a worker failed.
+        """
+        if self._reference is None:
+            self._reference = self._make_reference()
+        return self._reference
+
+    def observations(self) -> Iterator[Observation]:
+        """What recovery does on every crash state of every model, in order of interest, as far as the budget goes.
+
+        Raises:
+            UsageError: the target can't be imported.
+            HarnessFault: a worker failed.
+        """
+        run = _Run(self._spaces, self._settings, self._tally)
+        try:
+            for chunk, answers in self._crew.answered(run.chunks(), run.look_ahead):
+                run.learn(chunk)
+                for state, answer in zip(run.taken(len(answers)), answers, strict=True):
+                    assert chunk.model is not None
+                    yield self._observed(state, self._settings.models[chunk.model], answer)
+                if self._listener is not None:
+                    self._listener(run.progress())
+        finally:
+            run.end()
+
+    def observe(self, recipe: str, model: PersistenceModel) -> Observation:
+        """Recovery on one state; for shrinking and replay, and not counted.
+
+        Args:
+            recipe: the state's.
+            model: one of the settings' models.
+
+        Raises:
+            UsageError: the model is not among the settings, the recipe is not of this trace, or the target can't be
+                imported.
+            HarnessFault: a worker failed.
+        """
+        number = self._number_of(model)
+        state = self._spaces[number].state(recipe)
+        chunk = Chunk(model=number, wanted=((recipe, state.acked),))
+        ((_, (answer,)),) = self._crew.answered(iter([chunk]))
+        return _observation(state, model, answer)
+
+    def statistics(self) -> Statistics:
+        """What was done so far, and what was left out."""
+        return self._tally.statistics(self._crew.replaced)
+
+    def _observed(self, state: CrashState, model: PersistenceModel, answer: list[Answer | None]) -> Observation:
+        observation = _observation(state, model, answer)
+        self._tally.count(observation)
+        return observation
+
+    def _number_of(self, model: PersistenceModel) -> int:
+        with suppress(ValueError):
+            return self._settings.models.index(model)
+        names = ", ".join(known.name for known in self._settings.models)
+        raise UsageError(f"model {model.name} is not among those explored: {names}")
+
+    def _isolation(self) -> Isolation:
+        if isinstance(self._roles.recover, CommandTarget):
+            return Isolation.COMMAND
+        ask = self._settings.ask
+        return Isolation.FORK if ask.leftovers or ask.resume else self._settings.isolation
+
+    def _make_reference(self) -> Reference:
+        acks, last = self._trace.acks, len(self._trace.ops)
+        wanted = [(0, 0), *((ack.after, number) for number, ack in enumerate(acks, start=1)), (last, len(acks))]
+        # Once more at the end: two recoveries of one tree that differ make values useless for comparison.
+        chunks = (Chunk(model=None, wanted=(one,)) for one in [*wanted, wanted[-1]])
+        steps = [_outcome(answers[0][0]) for _, answers in self._crew.answered(chunks)]
+        twin = steps.pop()
+        return Reference(
+            steps=tuple(steps),
+            acks=acks,
+            writers=len({ack.process for ack in acks}),
+            names=frozenset(name for step in steps for name in step.names),
+            checked=self._roles.check is not None,
+            unstable=(twin.ending, twin.value) != (steps[-1].ending, steps[-1].value),
+        )
+
+
+@final
+class _Run:
+    """One pass over the states: enumeration ahead of the workers, chunks cut from it, the budget."""
+
+    def __init__(self, spaces: list[StateSpace], settings: Settings, tally: Tally) -> None:
+        self._settings, self._tally = settings, tally
+        self._began = monotonic()
+        self._ahead: deque[tuple[int, CrashState]] = deque()
+        self._given: deque[CrashState] = deque()
+        self._exhausted = False
+        self._size = 1
+        self._done = 0
+        self._source = self._enumerate(spaces)
+        tally.begin()
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Work as long as there is any and the budget lasts."""
+        while self._within_budget() and (self._ahead or self._advance(1)):
+            model = self._ahead[0][0]
+            states: list[CrashState] = []
+            while len(states) < self._room() and (self._ahead or self._advance(_AT_A_TIME)):
+                if self._ahead[0][0] != model:
+                    break
+                states.append(self._ahead.popleft()[1])
+            self._given.extend(states)
+            self._tally.given(model, len(states))
+            yield Chunk(model=model, wanted=tuple((state.recipe, state.acked) for state in states))
+
+    def look_ahead(self) -> bool:
+        """Enumerate a little more; False when there is no more, or enough."""
+        return len(self._ahead) < _FORESIGHT and self._advance(_AT_A_TIME)
+
+    def taken(self, count: int) -> list[CrashState]:
+        """The oldest states given out."""
+        return [self._given.popleft() for _ in range(count)]
+
+    def learn(self, chunk: Chunk) -> None:
+        """Fit the size of chunks to how long one took."""
+        self._done += len(chunk.wanted)
+        if chunk.seconds > 0:
+            fitting = int(_CHUNK_S * len(chunk.wanted) / chunk.seconds)
+            self._size = max(1, min(fitting, 2 * self._size, _LARGEST_CHUNK))
+
+    def progress(self) -> Progress:
+        """How far the run is."""
+        spent = monotonic() - self._began
+        rate = self._done / spent if spent else 0.0
+        total = self._total()
+        left = None if total is None or not rate else (total - self._done) / rate
+        if self._settings.budget_s is not None:
+            left = min(self._settings.budget_s - spent if left is None else left, self._settings.budget_s - spent)
+        return Progress(self._done, total, rate, None if left is None else max(0.0, left))
+
+    def end(self) -> None:
+        """Close the books: count what was left out, as far as that is quickly done."""
+        self._tally.end()
+        give_up = monotonic() + _COUNT_S
+        while monotonic() < give_up and self._advance(_AT_A_TIME):
+            pass
+        self._tally.leave_out(Counter(model for model, _ in self._ahead), exact=self._exhausted)
+
+    def _enumerate(self, spaces: list[StateSpace]) -> Iterator[tuple[int, CrashState]]:
+        seen: set[tuple[bytes, int]] = set()
+        for number, space in enumerate(spaces):
+            for state in space.states():
+                key = (state.digest, state.acked)
+                if key in seen:
+                    self._tally.known(number)
+                    continue
+                seen.add(key)
+                yield number, state
+
+    def _advance(self, count: int) -> bool:
+        before = len(self._ahead)
+        for _, item in zip(range(count), self._source, strict=False):
+            self._ahead.append(item)
+        self._exhausted = self._exhausted or len(self._ahead) < before + count
+        return len(self._ahead) > before
+
+    def _within_budget(self) -> bool:
+        settings = self._settings
+        spent = settings.budget_s is not None and monotonic() - self._began >= settings.budget_s
+        return not spent and self._room() > 0
+
+    def _room(self) -> int:
+        if self._settings.budget_states is None:
+            return self._size
+        return min(self._size, self._settings.budget_states - self._tally.handed_out)
+
+    def _total(self) -> int | None:
+        if not self._exhausted:
+            return None
+        found = self._tally.handed_out + len(self._ahead)
+        return found if self._settings.budget_states is None else min(found, self._settings.budget_states)
+
+
+def _outcome(answer: Answer | None) -> Outcome:
+    assert answer is not None
+    return outcome_of(answer)
+
+
+def _observation(state: CrashState, model: PersistenceModel, answer: list[Answer | None]) -> Observation:
+    first, again, resumed = answer
+    return Observation(
+        state=state.recipe,
+        model=model.name,
+        point=state.point,
+        acked=state.acked,
+        outcome=_outcome(first),
+        again=None if again is None else outcome_of(again),
+        resumed=None if resumed is None else outcome_of(resumed),
+    )

@@ -1,0 +1,395 @@
+"""How programs end, and that nothing of them is left."""
+
+import ctypes
+import os
+import signal
+import stat
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from chaos.child.guardian import descendants
+from chaos.child.launch import install_filter
+from chaos.errors import HarnessFault, UsageError
+from chaos.syscalls.filter import build_filter, encode
+from chaos.syscalls.launch import architecture
+from chaos.trace.model import Kind
+from chaos.trace.recorder import RecordOptions, record
+from tests.trace.replaying import kinds, measured, proven
+from tests.trace.test_data_calls import libc
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    before, files = set(descendants(os.getpid())), len(os.listdir("/proc/self/fd"))
+    yield
+    assert set(descendants(os.getpid())) <= before
+    assert len(os.listdir("/proc/self/fd")) == files
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.005)
+
+
+def quick(folder: Path, **settings: float) -> RecordOptions:
+    return RecordOptions(cwd=str(folder), sources=False, **settings)  # type: ignore[arg-type]
+
+
+def is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [("exit 3", 3), ("kill -TERM $$", -signal.SIGTERM), ("true", 0), ("exec no-such-program", 127)],
+)
+def test_exit_codes_of_commands(tmp_path: Path, line: str, expected: int) -> None:
+    assert proven(["sh", "-c", line], tmp_path, options=quick(tmp_path)).exit_code == expected
+
+
+def exits_with(code: object) -> Callable[[], object]:
+    return lambda: sys.exit(code)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        (lambda: None, 0),
+        (exits_with(None), 0),
+        (exits_with(4), 4),
+        (exits_with("a message"), 1),
+        (lambda: 1 / 0, 1),
+        (lambda: os._exit(9), 9),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), -9),
+    ],
+    ids=["returns", "exit", "exit 4", "message", "raises", "_exit", "killed"],
+)
+def test_exit_codes_of_callables(tmp_path: Path, program: Callable[[], object], expected: int) -> None:
+    assert proven(program, tmp_path).exit_code == expected
+
+
+def test_a_callable_waits_for_its_threads(tmp_path: Path) -> None:
+    def program() -> None:
+        release = threading.Event()
+
+        def late() -> None:
+            release.wait()
+            (tmp_path / "f").write_bytes(b"late")
+
+        threading.Thread(target=late).start()
+        release.set()
+
+    assert kinds(measured(program, tmp_path)) == ["create", "write"]
+
+
+def test_a_program_that_writes_nothing(tmp_path: Path) -> None:
+    trace = measured(["true"], tmp_path, options=quick(tmp_path))
+    assert trace.ops == ()
+    assert trace.initial[0].node == 0
+
+
+def test_a_missing_program_or_folder_is_wrong_usage(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no-such-program"):
+        record(["no-such-program"], tmp_path)
+    with pytest.raises(UsageError, match="missing"):
+        record(["true"], tmp_path / "missing")
+    with pytest.raises(UsageError):
+        record([], tmp_path)
+    with pytest.raises(UsageError):
+        RecordOptions(deadline_s=0)
+    with pytest.raises(UsageError):
+        RecordOptions(grace_s=-1)
+    with pytest.raises(HarnessFault, match="no/such"):
+        record(["true"], tmp_path, options=RecordOptions(cwd="no/such"))
+
+
+def test_a_stuck_program_is_killed_at_its_deadline(tmp_path: Path) -> None:
+    trace = proven(
+        ["sh", "-c", "echo x > f; sleep 1000 & sleep 1000"], tmp_path, options=quick(tmp_path, deadline_s=0.3)
+    )
+    assert trace.exit_code == -signal.SIGKILL
+    assert trace.notes == ("killed at its deadline of 0.3 s",)
+    assert kinds(trace) == ["create", "write"]
+
+
+def test_a_program_stuck_in_trapped_calls_is_killed_at_its_deadline(tmp_path: Path) -> None:
+    line = "while :; do echo x > f; done"
+    trace = proven(["sh", "-c", line], tmp_path, options=quick(tmp_path, deadline_s=0.2))
+    assert trace.exit_code == -signal.SIGKILL
+    assert "deadline" in trace.notes[0]
+
+
+def test_what_outlives_the_main_process_is_recorded_within_its_grace(tmp_path: Path) -> None:
+    line = "(sleep 0.05; echo late > f) & exit 0"
+    trace = measured(["sh", "-c", line], tmp_path, options=quick(tmp_path, grace_s=5))
+    assert kinds(trace) == ["create", "write"]
+    assert trace.notes == ()
+
+
+def test_what_outlives_its_grace_is_killed_and_noted(tmp_path: Path) -> None:
+    def program() -> None:
+        if os.fork() == 0:  # as a daemon does: a session of its own, its parent gone
+            os.setsid()
+            if os.fork() == 0:
+                (tmp_path / "f").write_bytes(b"daemon")
+                os.closerange(0, 1000)
+                time.sleep(1000)
+            os._exit(0)
+        while not (tmp_path / "f").exists():
+            pass
+
+    trace = proven(program, tmp_path, options=RecordOptions(grace_s=0.05, sources=False))
+    assert trace.exit_code == 0
+    assert "create" in kinds(trace)
+    assert "killed 0.05 s after the main process had ended" in trace.notes[0]
+
+
+def test_a_program_that_closes_every_descriptor(tmp_path: Path) -> None:
+    def program() -> None:
+        os.closerange(0, 4096)
+        (tmp_path / "f").write_bytes(b"x")
+        os._exit(0)
+
+    assert kinds(measured(program, tmp_path)) == ["create", "write"]
+
+
+def test_a_program_that_kills_its_own_group(tmp_path: Path) -> None:
+    trace = proven(["sh", "-c", "echo x > f; kill -KILL 0"], tmp_path, options=quick(tmp_path))
+    assert trace.exit_code == -signal.SIGKILL
+    assert kinds(trace) == ["create", "write"]
+
+
+def test_a_process_without_its_first_thread_is_not_measured(tmp_path: Path) -> None:
+    def program() -> None:
+        main = threading.get_native_id()
+
+        def late() -> None:
+            while Path(f"/proc/self/task/{main}/stat").read_text().rpartition(") ")[2][0] != "Z":
+                pass
+            (tmp_path / "f").write_bytes(b"x")
+            os._exit(0)
+
+        threading.Thread(target=late).start()
+        libc.pthread_exit(None)
+
+    trace = record(program, tmp_path, options=RecordOptions(deadline_s=5, sources=False))
+    assert "first thread" in trace.unmeasured[0].reason
+    assert (tmp_path / "f").read_bytes() == b"x"  # let through
+
+
+def test_io_uring_is_refused(tmp_path: Path) -> None:
+    def program() -> None:
+        assert libc.syscall(425, 8, ctypes.create_string_buffer(120)) == -1
+        assert ctypes.get_errno() == 38
+
+    measured(program, tmp_path)
+
+
+def test_asynchronous_io_is_not_measured(tmp_path: Path) -> None:
+    def program() -> None:
+        fd = os.open(tmp_path / "f", os.O_WRONLY | os.O_CREAT)
+        context, data = ctypes.c_ulong(0), ctypes.create_string_buffer(b"async", 5)
+        setup, submit = (206, 209) if os.uname().machine == "x86_64" else (0, 2)
+        if libc.syscall(setup, 1, ctypes.byref(context)) < 0:
+            os._exit(99)
+        block = struct.pack("=QIIHhIQQqQII", 0, 0, 0, 1, 0, fd, ctypes.addressof(data), 5, 0, 0, 0, 0)
+        holder = ctypes.create_string_buffer(block, len(block))
+        pointers = (ctypes.c_void_p * 1)(ctypes.addressof(holder))
+        assert libc.syscall(submit, context, ctypes.c_long(1), pointers) == 1
+
+    trace = proven(program, tmp_path)
+    if trace.exit_code == 99:
+        pytest.skip("no asynchronous I/O here")
+    assert [entry.path for entry in trace.unmeasured] == ["f"]
+
+
+def test_another_root_folder_is_not_measured(tmp_path: Path) -> None:
+    def program() -> None:
+        libc.chroot(b"/")
+
+    assert "chroot" in proven(program, tmp_path).unmeasured[0].reason
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the x32 convention is x86-64's")
+def test_calls_of_another_convention_are_not_measured(tmp_path: Path) -> None:
+    def program() -> None:
+        libc.syscall(0x40000000 | 39)
+
+    assert "another architecture" in proven(program, tmp_path).unmeasured[0].reason
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="i386 programs run on x86-64 only")
+def test_programs_of_another_architecture_are_not_measured(tmp_path: Path) -> None:
+    code = bytes.fromhex("b801000000 bb07000000 cd80")  # mov eax, 1 (exit); mov ebx, 7; int 0x80
+    header = b"\x7fELF\x01\x01\x01" + bytes(9)
+    fields = (2, 3, 1, 0x08048054, 52, 0, 0, 52, 32, 1, 0, 0, 0)
+    header += struct.pack("<HHIIIIIHHHHHH", *fields)
+    header += struct.pack("<IIIIIIII", 1, 0, 0x08048000, 0x08048000, 84 + len(code), 84 + len(code), 5, 4096)
+    binary = tmp_path / "small"
+    binary.write_bytes(header + code)
+    binary.chmod(0o755)
+    try:
+        runs = subprocess.run([binary], check=False).returncode == 7
+    except OSError:
+        runs = False
+    if not runs:
+        pytest.skip("this kernel runs no i386 programs")
+    trace = proven([str(binary)], tmp_path)
+    assert trace.exit_code == 7
+    assert "another architecture" in trace.unmeasured[0].reason
+
+
+def test_a_listener_of_the_programs_own_is_refused_and_noted(tmp_path: Path) -> None:
+    def program() -> None:
+        with pytest.raises(OSError, match="busy"):
+            install_filter(encode(build_filter(architecture())), architecture().name)
+
+    assert "listener of its own" in measured(program, tmp_path).notes[0]
+
+
+def test_signals_do_not_repeat_a_performed_call(tmp_path: Path) -> None:
+    """A call that the supervisor performs must not be undone for its caller by a signal's arrival."""
+
+    def program() -> None:
+        signal.signal(signal.SIGALRM, lambda *_: None)
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+        fd = os.open(tmp_path / "f", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        for number in range(300):
+            os.write(fd, b"%03d" % number)
+
+    measured(program, tmp_path)
+    assert (tmp_path / "f").read_bytes() == b"".join(b"%03d" % number for number in range(300))
+
+
+SUPERVISOR = """
+import os, sys, time
+from chaos.trace.recorder import RecordOptions, record
+def program():
+    for _ in range(2):
+        if os.fork() == 0:
+            os.setsid()
+    with open(sys.argv[1] + "/pids", "a") as file:
+        file.write(f"{os.getpid()}\\n")
+    while True:
+        try:
+            os.write(os.open(sys.argv[1] + "/f", os.O_WRONLY | os.O_CREAT | os.O_APPEND), b"x")
+        except OSError as error:
+            os.link(sys.argv[1] + "/pids", sys.argv[1] + f"/error-{error.errno}")
+        time.sleep(0.001)
+record(program, sys.argv[1], options=RecordOptions(sources=False))
+"""
+
+
+def start_supervisor(folder: Path) -> tuple["subprocess.Popen[bytes]", list[int]]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", SUPERVISOR, str(folder)], env=environment)
+    pids = folder / "pids"
+    wait_until(lambda: pids.exists() and len(pids.read_text().split()) == 4, "the target did not start")
+    return process, [int(text) for text in pids.read_text().split()]
+
+
+def test_a_killed_supervisor_takes_the_target_with_it_and_no_call_fails_meanwhile(tmp_path: Path) -> None:
+    process, pids = start_supervisor(tmp_path)
+    guardians = [child for child in descendants(process.pid) if child not in pids]
+    process.kill()
+    process.wait()
+    wait_until(lambda: not any(map(is_running, [*pids, *guardians])), "something outlived the supervisor")
+    assert not [*tmp_path.glob("error-*")]
+
+
+def test_a_killed_guardian_is_a_fault_and_nothing_is_left(tmp_path: Path) -> None:
+    process, pids = start_supervisor(tmp_path)
+    (guardian,) = [child for child in descendants(process.pid) if child not in pids]
+    os.kill(guardian, signal.SIGKILL)
+    assert process.wait() == 1
+    wait_until(lambda: not any(map(is_running, pids)), "something outlived the guardian")
+
+
+def test_an_interrupt_kills_all_and_is_raised_again(tmp_path: Path) -> None:
+    def interrupt() -> None:
+        wait_until((tmp_path / "f").exists, "the target did not start")
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        record(["sh", "-c", "echo x > f; sleep 1000"], tmp_path, options=quick(tmp_path))
+    thread.join()
+
+
+def test_a_fault_of_the_supervisor_kills_all(tmp_path: Path) -> None:
+    class Broken:
+        def decide(self, call: object) -> object:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        record(["sh", "-c", "sleep 1000 & echo x > f"], tmp_path, options=quick(tmp_path), policy=Broken())  # type: ignore[arg-type]
+
+
+def test_recording_in_another_thread_than_the_first(tmp_path: Path) -> None:
+    found = []
+    thread = threading.Thread(
+        target=lambda: found.append(measured(["sh", "-c", "echo x > f"], tmp_path, options=quick(tmp_path)))
+    )
+    thread.start()
+    thread.join()
+    assert kinds(found[0]) == ["create", "write"]
+
+
+def test_output_goes_where_it_is_sent(tmp_path: Path) -> None:
+    with open(tmp_path / "out", "w+b") as file:
+        (tmp_path / "d").mkdir()
+        options = RecordOptions(output=file.fileno(), sources=False)
+        measured(["sh", "-c", "echo out; echo err >&2"], tmp_path / "d", options=options)
+        file.seek(0)
+        assert file.read() == b"out\nerr\n"
+
+
+def test_the_initial_tree_is_read_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir(0o700)
+    (tmp_path / "b" / "f").write_bytes(b"old")
+    os.link(tmp_path / "b" / "f", tmp_path / "a")
+    (tmp_path / "s").symlink_to("b/f")
+    os.mkfifo(tmp_path / "fifo")
+
+    def program() -> None:
+        (tmp_path / "a").write_bytes(b"new")
+
+    initial = measured(program, tmp_path).initial
+    assert [(n.node, n.type.value, n.data, n.target, n.names) for n in initial] == [
+        (0, "directory", b"", "", ()),
+        (1, "file", b"old", "", ((0, "a"), (2, "f"))),
+        (2, "directory", b"", "", ((0, "b"),)),
+        (3, "symlink", b"", "b/f", ((0, "s"),)),
+    ]
+    assert initial[2].mode == stat.S_IMODE((tmp_path / "b").stat().st_mode)
+
+
+def test_failed_syncs_are_operations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No disk fails on demand here, so the supervisor's own fsync is made to."""
+
+    def failing(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    def program() -> None:
+        monkeypatch.undo()
+        with pytest.raises(OSError, match="Input/output"):
+            os.fsync(os.open(tmp_path / "f", os.O_WRONLY | os.O_CREAT))
+
+    monkeypatch.setattr(os, "fsync", failing)
+    trace = measured(program, tmp_path)
+    assert [(op.kind, op.errno) for op in trace.ops][1:] == [(Kind.FSYNC, 5)]
