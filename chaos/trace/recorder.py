@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
+from chaos.child import frames
 from chaos.errors import UsageError
 from chaos.syscalls.calls import Handler, Policy, Trap
 from chaos.syscalls.launch import launch
@@ -32,6 +33,7 @@ from chaos.trace.places import Places
 from chaos.trace.process_calls import ProcessCalls
 from chaos.trace.recording import Recording
 from chaos.trace.renames import Renames
+from chaos.trace.sources import SourceLines
 
 __all__ = ["Program", "RecordOptions", "record"]
 
@@ -107,6 +109,7 @@ class _Recorder:
 
     def __init__(self, folder: str, options: RecordOptions) -> None:
         self._options = options
+        self._sources = SourceLines() if options.sources else None
         self._nodes = Nodes(folder, options.exclude)
         self._journal = Journal()
         self._mapped = MappedFiles(self._journal, options.mapped_bytes)
@@ -123,23 +126,45 @@ class _Recorder:
         initial = self._nodes.scan()
         ending = Ending()
         try:
-            guarded = launch(program, cwd=self._options.cwd, env=self._options.env, output=self._options.output)
-            supervisor = Supervisor(guarded, self._handlers(lambda: supervisor.processes), self, policy=policy)
+            guarded = launch(
+                program,
+                cwd=self._options.cwd,
+                env=self._environment(),
+                output=self._options.output,
+                prepare=frames.start if callable(program) and self._sources is not None else None,
+            )
+            supervisor = Supervisor(
+                guarded,
+                self._handlers(lambda: supervisor.processes),
+                self,
+                policy=policy,
+                extra={} if self._sources is None else {self._sources.fileno(): self._sources.accept},
+            )
             ending = supervisor.run(Timing(deadline_s=self._options.deadline_s, grace_s=self._options.grace_s))
             self._mapped.compare()  # after the last process has ended: stores that no call followed
         finally:
+            if self._sources is not None:
+                self._sources.close()
             self._mapped.close()
             self._recording.places.forget()
         self._note(ending)
         return self._trace(command, initial, ending)
 
+    def _environment(self) -> Mapping[str, str]:
+        given = self._options.env
+        return given if self._sources is None else {**given, **self._sources.environment({**os.environ, **given})}
+
     def before(self, trap: Trap) -> None:
         """A call is about to take effect: stores through mappings came before it."""
+        if self._sources is not None:
+            self._sources.start(trap.thread, trap.process.id)
         self._mapped.compare()
         self._journal.mark()
 
-    def after(self, trap: Trap) -> None:
+    def after(self, trap: Trap) -> None:  # noqa: ARG002 - the answer belongs to the call asked about in `before`
         """It did, or it failed."""
+        if self._sources is not None:
+            self._journal.attribute(self._sources.finish())
 
     def foreign(self, process: Process) -> None:
         """A program of another architecture made a call."""

@@ -192,9 +192,10 @@ class SourceLines:
         """Whether C code still keeps the lock since many questions ago, so that one more would only pile up."""
         if connection.number - connection.answered < _PILE:
             return False
+        asleep = _state(tgid, connection.helper) == "S"  # looked at first: it may answer the last one meanwhile
         while self._take(connection):
             pass  # late answers to questions that were given up
-        return connection.number != connection.answered and _state(tgid, connection.helper) == "S"
+        return asleep and connection.number != connection.answered
 
     def _receive(self, connection: _Connection, tid: int, tgid: int) -> bytes | None:
         """The answer to the last question, waited for as long as it can come; empty when the peer is gone."""

@@ -71,11 +71,11 @@ def _contestants(scratch: Path, saves: int) -> dict[str, Callable[[], float]]:
 
     def recording(sources: bool) -> Callable[[], float]:
         def run() -> float:
-            whole = [command[0], *command[2:]] if sources else command
+            whole = [command[0], *command[2:]]
             trace = record(whole, folder, options=RecordOptions(sources=sources))
             assert trace.exit_code == 0
             assert len(trace.ops) >= saves * CALLS_PER_SAVE
-            # assert not sources or trace.ops[-1].source
+            assert not sources or trace.ops[-1].source
             return result()
 
         return run
