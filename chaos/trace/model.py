@@ -20,7 +20,7 @@ class Kind(str, Enum):
     CREATE = "create"  # node, mode, parent, name; an O_TMPFILE has parent None and name ""
     MKDIR = "mkdir"  # node, mode, parent, name
     SYMLINK = "symlink"  # node, target, parent, name
-    LINK = "link"  # node, parent, name: one more name for an existing node
+    LINK = "link"  # node, parent, name: one more name; victim when a file moved in from outside replaced a node
     UNLINK = "unlink"  # node, parent, name
     RMDIR = "rmdir"  # node, parent, name
     RENAME = "rename"  # node, parent, name -> to_parent, to_name; victim = node replaced there, if any

@@ -1,0 +1,227 @@
+"""Record what a program does to a folder: the syscall engine's front door.
+
+`record` reads the folder, starts the program under the supervisor, lets the call handlers (`data_calls`,
+`copy_calls`, `name_calls`, `renames`, `open_calls`, `process_calls`) perform and record each call, and returns the
+trace. Replaying the trace must give the folder as it was left; `chaos.disk.prove` checks that, and the caller asks.
+
+What is guaranteed: every process of the program has ended when `record` returns or raises. What could not be
+followed is in `Trace.unmeasured`, never passed over. Read `model.py` for the result.
+"""
+
+import os
+import shlex
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import final
+
+from chaos.child import frames
+from chaos.child.ack import ACK_DESCRIPTOR
+from chaos.errors import UsageError
+from chaos.syscalls.calls import Handler, Policy, Trap
+from chaos.syscalls.launch import launch
+from chaos.syscalls.processes import Process, ProcessTable
+from chaos.syscalls.supervisor import Ending, Supervisor, Timing
+from chaos.trace.copy_calls import CopyCalls
+from chaos.trace.data_calls import DataCalls
+from chaos.trace.journal import Journal
+from chaos.trace.mapped import MappedFiles
+from chaos.trace.model import InitialNode, Trace
+from chaos.trace.name_calls import NameCalls
+from chaos.trace.nodes import Nodes
+from chaos.trace.open_calls import OpenCalls
+from chaos.trace.places import Places
+from chaos.trace.process_calls import ProcessCalls
+from chaos.trace.recording import Recording
+from chaos.trace.renames import Renames
+from chaos.trace.sources import SourceLines
+
+__all__ = ["Program", "RecordOptions", "record"]
+
+Program = Callable[[], object] | Sequence[str]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordOptions:
+    """How to record.
+
+    Attributes:
+        exclude: globs of files to leave out, fitting their relative path or name, or a folder's above them.
+        deadline_s: what runs then is killed, and the trace says so; more than 0.
+        grace_s: how long processes may outlive the main one before they are killed; 0 or more.
+        env: added to the program's environment.
+        cwd: its working directory; the caller's when None.
+        output: a descriptor that becomes its standard output and error; the caller's own when None.
+        sources: whether operations of Python processes carry their source lines.
+        mapped_bytes: up to this size in all, files with shared mappings are compared; above it: not measured.
+        command: what was run, for people; made from the program when empty.
+    """
+
+    exclude: tuple[str, ...] = ()
+    deadline_s: float = 60.0
+    grace_s: float = 1.0
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str | None = None
+    output: int | None = None
+    sources: bool = True
+    mapped_bytes: int = 64 << 20
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.deadline_s > 0:
+            raise UsageError(f"deadline_s must be more than 0, not {self.deadline_s}")
+        if not self.grace_s >= 0:
+            raise UsageError(f"grace_s must be 0 or more, not {self.grace_s}")
+
+
+def record(
+    program: Program,
+    folder: str | os.PathLike[str],
+    *,
+    options: RecordOptions | None = None,
+    policy: Policy | None = None,
+) -> Trace:
+    """Run a program and record what it does to a folder.
+
+    Args:
+        program: a callable without arguments, run in a fork; or an argument vector, found on PATH.
+        folder: the watched folder.
+        options: how to record.
+        policy: decides about each call that concerns the folder; None lets all proceed.
+
+    Raises:
+        UsageError: there is no such folder or program.
+        NotMeasured: the engine does not work here.
+        HarnessFault: the supervisor failed; the program is not to blame.
+        KeyboardInterrupt: all processes of the program have been killed.
+    """
+    options = options or RecordOptions()
+    if not os.path.isdir(folder):
+        raise UsageError(f"the watched folder {os.fspath(folder)} does not exist", "make it before recording")
+    if not callable(program):
+        _check_found(program, options)
+    return _Recorder(os.fspath(folder), options).run(program, policy)
+
+
+@final
+class _Recorder:
+    """One recording; the supervisor's observer."""
+
+    def __init__(self, folder: str, options: RecordOptions) -> None:
+        self._options = options
+        self._nodes = Nodes(folder, options.exclude)
+        self._journal = Journal()
+        self._mapped = MappedFiles(self._journal, options.mapped_bytes)
+        self._sources: SourceLines | None = None
+        self._recording = Recording(
+            nodes=self._nodes,
+            journal=self._journal,
+            mapped=self._mapped,
+            places=Places(self._nodes),
+        )
+
+    def run(self, program: Program, policy: Policy | None) -> Trace:
+        self._recording.judged = policy is not None
+        command = self._options.command or _describe(program)
+        initial = self._nodes.scan()
+        self._sources = SourceLines() if self._options.sources else None
+        ending = Ending()
+        try:
+            guarded = launch(
+                program,
+                cwd=self._options.cwd,
+                env=self._environment(),
+                output=self._options.output,
+                prepare=frames.start if callable(program) and self._sources is not None else None,
+            )
+            supervisor = Supervisor(
+                guarded,
+                self._handlers(lambda: supervisor.processes),
+                self,
+                policy=policy,
+                extra={} if self._sources is None else {self._sources.fileno(): self._sources.accept},
+            )
+            ending = supervisor.run(Timing(deadline_s=self._options.deadline_s, grace_s=self._options.grace_s))
+            self._mapped.compare()  # after the last process has ended: stores that no call followed
+        finally:
+            if self._sources is not None:
+                self._sources.close()
+            self._mapped.close()
+            self._recording.places.forget()
+        self._note(ending)
+        return self._trace(command, initial, ending)
+
+    def _environment(self) -> Mapping[str, str]:
+        given = self._options.env
+        return given if self._sources is None else {**given, **self._sources.environment({**os.environ, **given})}
+
+    def before(self, trap: Trap) -> None:
+        """A call is about to take effect: stores through mappings came before it."""
+        if self._sources is not None and trap.arguments[0] != ACK_DESCRIPTOR:  # that is no operation
+            self._sources.start(trap.thread, trap.process.id)
+        self._mapped.compare()
+        self._journal.mark()
+
+    def after(self, trap: Trap) -> None:  # noqa: ARG002 - the answer belongs to the call asked about in `before`
+        """It did, or it failed."""
+        if self._sources is not None:
+            self._journal.attribute(self._sources.finish())
+
+    def foreign(self, process: Process) -> None:
+        """A program of another architecture made a call."""
+        self._journal.miss("", f"process {process.number} uses another architecture's system calls, which are not read")
+
+    def unreadable(self, process: Process, reason: str) -> None:
+        """The kernel lets nobody look into a process."""
+        self._journal.miss("", f"process {process.number} can't be looked into: {reason}")
+
+    def _handlers(self, processes: Callable[[], ProcessTable]) -> Mapping[str, Handler]:
+        return {
+            **DataCalls(self._recording).handlers(),
+            **CopyCalls(self._recording).handlers(),
+            **NameCalls(self._recording).handlers(),
+            **Renames(self._recording).handlers(),
+            **OpenCalls(self._recording).handlers(),
+            **ProcessCalls(self._journal, processes).handlers(),
+        }
+
+    def _note(self, ending: Ending) -> None:
+        if ending.timed_out:
+            self._journal.note(f"killed at its deadline of {self._options.deadline_s:g} s")
+        if ending.outlived:
+            self._journal.note(
+                f"killed {self._options.grace_s:g} s after the main process had ended: {ending.outlived}"
+            )
+        for name in ending.interrupted:
+            self._journal.miss("", f"a signal interrupted {name} while it was performed: it may have been done twice")
+
+    def _trace(self, command: str, initial: tuple[InitialNode, ...], ending: Ending) -> Trace:
+        return Trace(
+            engine="syscalls",
+            command=command,
+            initial=initial,
+            ops=self._journal.operations(),
+            acks=tuple(self._journal.acks),
+            exit_code=ending.exit_code,
+            calls=ending.calls,
+            outside=self._journal.outside,
+            unmeasured=self._journal.unmeasured,
+            notes=self._journal.notes,
+            excluded=self._options.exclude,
+        )
+
+
+def _check_found(program: Sequence[str], options: RecordOptions) -> None:
+    if not program:
+        raise UsageError("the command to record is empty")
+    name = program[0]
+    place = os.path.join(options.cwd or ".", name) if os.sep in name else name
+    if not shutil.which(place, path=options.env.get("PATH")):
+        raise UsageError(f"the command {name} is not found, or may not be executed", "give its path, or mend PATH")
+
+
+def _describe(program: Program) -> str:
+    if callable(program):
+        return f"{getattr(program, '__module__', '?')}:{getattr(program, '__qualname__', repr(program))}"
+    return shlex.join(program)

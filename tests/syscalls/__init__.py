@@ -1,0 +1,1 @@
+"""The supervisor below the recorder."""
