@@ -1,23 +1,27 @@
 """Turns targets into callables of this process: imports Python targets, wraps command lines.
 
-Standard library only. A recover actor is called `recover(disk)`, a workload or resume actor `work(disk, ack)`, a
-check actor `check(value, acked)` and raises when it objects. Importing a target happens here and nowhere else in
-the explorer. Read `isolated.py` next.
+Standard library only. A target comes as it is, or as a *spec*, plain data that can also be sent to another process:
+`["python", ref, search folders]`, `["command", argument lists, environment pairs]`, or, within one process,
+`["callable", function]`. Importing a target happens here and nowhere else in the explorer. Read `isolated.py` next.
 """
 
 import importlib
-import json
 import os
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, final
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, final
 
 from chaos.child import values
 from chaos.child.commands import run_commands
-from chaos.child.target import CallableTarget, CommandTarget, PythonTarget, Target
 
-__all__ = ["AckFile", "TargetError", "check_actor", "recover_actor", "work_actor"]
+if TYPE_CHECKING:
+    from chaos.child.target import Target
+
+__all__ = ["AckFile", "Spec", "TargetError", "check_actor", "recover_actor", "spec_of", "work_actor"]
+
+Spec = Sequence[Any]
+_CHANNEL_VARIABLE = "CHAOS_ACK_FD"  # read by `chaos.child.ack` where no supervisor listens
 
 
 @final
@@ -44,6 +48,12 @@ class AckFile:
         finally:
             os.close(file)
 
+    def open_channel(self) -> None:
+        """Let `chaos.child.ack` of this process and of programs that it starts write here, too."""
+        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.set_inheritable(file, True)
+        os.environ[_CHANNEL_VARIABLE] = str(file)
+
     def collected(self) -> list[str]:
         """The canonical texts acknowledged so far, oldest first; a line cut short is left out."""
         try:
@@ -53,53 +63,72 @@ class AckFile:
             return []
 
 
-def recover_actor(target: Target) -> Callable[[Path], Any]:
-    """The callable behind a recover target.
+def spec_of(target: "Target | Spec") -> Spec:
+    """A target as plain data, told by its attributes: importing the classes would make every fork dearer."""
+    described: Any = target
+    if isinstance(target, (list, tuple)):
+        return target
+    if hasattr(target, "function"):
+        return ["callable", described.function]
+    if hasattr(target, "commands"):
+        return ["command", [list(command) for command in described.commands], [list(pair) for pair in described.env]]
+    return ["python", described.ref, list(described.search)]
+
+
+def recover_actor(target: "Target | Spec") -> Callable[..., Any]:
+    """What is behind a recover target, to be called `recover(disk)`.
 
     Raises:
         TargetError: it can't be found or imported.
     """
-    if isinstance(target, CommandTarget):
-        command = _found(target)
-        return lambda disk: run_commands(command.commands, str(disk), dict(command.env))
-    return _python(target)
+    spec = spec_of(target)
+    return partial(_recover_by_commands, *_command(spec)) if spec[0] == "command" else _python(spec)
 
 
-def work_actor(target: Target) -> Callable[[Path, Callable[[object], None]], Any]:
-    """The callable behind a workload or resume target; command number i acknowledges i.
+def work_actor(target: "Target | Spec") -> Callable[..., Any]:
+    """What is behind a workload or resume target, to be called `work(disk, ack)`; command i acknowledges i.
 
     Raises:
         TargetError: it can't be found or imported.
     """
-    if isinstance(target, CommandTarget):
-        command = _found(target)
-        return lambda disk, ack: run_commands(command.commands, str(disk), dict(command.env), ack)
-    return _python(target)
+    spec = spec_of(target)
+    return partial(_work_by_commands, *_command(spec)) if spec[0] == "command" else _python(spec)
 
 
-def check_actor(target: Target) -> Callable[[Any, list[Any]], Any]:
-    """The callable behind a check target; commands see CHAOS_VALUE and CHAOS_ACKED, and object by a nonzero exit.
+def check_actor(target: "Target | Spec", folder: str) -> Callable[..., Any]:
+    """What is behind a check target, to be called `check(value, acked)`; it raises when it objects.
+
+    Commands run in `folder`, see CHAOS_VALUE and CHAOS_ACKED, and object by an exit code other than 0.
 
     Raises:
         TargetError: it can't be found or imported.
     """
-    if not isinstance(target, CommandTarget):
-        return _python(target)
-    command = _found(target)
-
-    def check(value: Any, acked: list[Any]) -> None:
-        seen = {"CHAOS_VALUE": values.encode(value), "CHAOS_ACKED": f"[{','.join(map(values.encode, acked))}]"}
-        run_commands(command.commands, os.environ.get("CHAOS_DISK", os.getcwd()), {**dict(command.env), **seen})
-
-    return check
+    spec = spec_of(target)
+    return partial(_check_by_commands, folder, *_command(spec)) if spec[0] == "command" else _python(spec)
 
 
-def _found(target: CommandTarget) -> CommandTarget:
-    for command in target.commands:
+def _recover_by_commands(commands: list[list[str]], env: dict[str, str], disk: Any) -> str:
+    return run_commands(commands, str(disk), env)
+
+
+def _work_by_commands(commands: list[list[str]], env: dict[str, str], disk: Any, ack: Callable[[int], None]) -> None:
+    run_commands(commands, str(disk), env, ack)
+
+
+def _check_by_commands(
+    folder: str, commands: list[list[str]], env: dict[str, str], value: Any, acked: list[Any]
+) -> None:
+    seen = {"CHAOS_VALUE": values.encode(value), "CHAOS_ACKED": values.encode(acked)}
+    run_commands(commands, folder, {**env, **seen})
+
+
+def _command(spec: Spec) -> tuple[list[list[str]], dict[str, str]]:
+    _, commands, env = spec
+    for command in commands:
         program = command[0].replace("{python}", sys.executable)
         if "{disk}" not in program and not _is_program(program):
-            raise TargetError(f"the command {json.dumps(program)} is not on the PATH")
-    return target
+            raise TargetError(f"the command {program!r} is not on the PATH")
+    return commands, dict(env)
 
 
 def _is_program(name: str) -> bool:
@@ -108,36 +137,37 @@ def _is_program(name: str) -> bool:
     return any(os.access(os.path.join(folder, name), os.X_OK) for folder in os.get_exec_path())
 
 
-def _python(target: PythonTarget | CallableTarget) -> Callable[..., Any]:
-    if isinstance(target, CallableTarget):
-        return target.function
-    module_name, colon, path = target.ref.partition(":")
+def _python(spec: Spec) -> Callable[..., Any]:
+    if spec[0] == "callable":
+        return spec[1]  # type: ignore[no-any-return]
+    _, ref, search = spec
+    module_name, colon, path = ref.partition(":")
     if not colon or not module_name or not path:
-        raise TargetError(f"target {target.ref!r} is not of the form package.module:attribute")
-    for folder in reversed(target.search):
+        raise TargetError(f"target {ref!r} is not of the form package.module:attribute")
+    for folder in reversed(search):
         if folder not in sys.path:
             sys.path.insert(0, folder)
     try:
         found: Any = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
-        raise TargetError(f"target {target.ref!r} can't be imported: {_told(error)}") from error
+        raise TargetError(f"target {ref!r} can't be imported: {_told(error)}") from error
     for attribute in path.split("."):
         if not hasattr(found, attribute):
-            raise TargetError(f"target {target.ref!r}: {values.type_name(found)} has no attribute {attribute!r}")
+            raise TargetError(f"target {ref!r}: {values.type_name(found)} has no attribute {attribute!r}")
         found = getattr(found, attribute)
     if not callable(found):
-        raise TargetError(f"target {target.ref!r} is a {type(found).__name__}, which can't be called")
+        raise TargetError(f"target {ref!r} is a {type(found).__name__}, which can't be called")
     return found  # type: ignore[no-any-return]
 
 
 def _told(error: BaseException) -> str:
     """The error and the place in the target where it arose; importlib's own frames are of no interest."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"SyntaxError: {error.msg} (at {error.filename}:{error.lineno})"
     place, trail = "", error.__traceback__
     while trail is not None:
         code = trail.tb_frame.f_code
         if "importlib" not in code.co_filename and code.co_filename != __file__:
             place = f" (at {code.co_filename}:{trail.tb_lineno} in {code.co_name})"
         trail = trail.tb_next
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"SyntaxError: {error.msg} (at {error.filename}:{error.lineno})"
     return f"{type(error).__name__}: {str(error)[:500]}{place}"

@@ -103,10 +103,12 @@ def _read_until_exit(pid: int, reading: int) -> bytes:
     poll.register(reading, select.POLLIN)
     poll.register(handle, select.POLLIN)
     printed = bytearray()
+    ended = False
     try:
         while True:
             ready = {descriptor for descriptor, _ in poll.poll()}
-            if _drain(reading, printed):
+            if not ended and _drain(reading, printed):
+                ended = True
                 poll.unregister(reading)
             if len(printed) > LIMIT_BYTES:
                 os.kill(pid, signal.SIGKILL)

@@ -3,7 +3,7 @@
 Runs inside the target's process, a fork made for it, so it is standard library only and holds no state. It turns
 everything that a target can do short of dying into a report: a value, an exception with its place, an exit, a lack
 of memory, the objection of the user's check. What happens to the process itself (signals, deadline, os._exit) is
-seen by whoever forked it (`chaos/explore/cell.py`, to be read next).
+seen by whoever forked it (`cell.py`, to be read next).
 
 A report is JSON, the fields of `Outcome` that are not empty, then a zero byte and the value's canonical text.
 """
@@ -14,9 +14,9 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from os import getpid as _getpid  # kept: a target may patch it
 from types import TracebackType
-from typing import Any, final
+from typing import Any, NamedTuple
 
 from chaos.child import leftovers, values
 from chaos.child.board import Board, Phase
@@ -26,61 +26,63 @@ __all__ = ["Errand", "carry_out", "finish", "report_of_error", "unpack"]
 
 _MESSAGE_LIMIT = 2000
 _FRAMES_LIMIT = 40
-_OWN_FILES = frozenset({__file__})
+_OWN_FOLDER = os.path.dirname(__file__) + os.sep
 
 
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Errand:
-    """What is to be run.
+class Errand(NamedTuple):
+    """What is to be run; a named tuple, because importing `dataclasses` would make every fork dearer.
 
     Attributes:
-        run: the target's role, bound to its folder.
+        run: the target's role.
+        arguments: what it is called with.
+        folder: the watched folder.
         check: the user's predicate over the value and the acknowledged values; None without one.
         acked: the values acknowledged before the crash.
-        folder: the watched folder.
         leftovers: whether to look for what the run left open or running.
     """
 
-    run: Callable[[], Any]
+    run: Callable[..., Any]
+    arguments: tuple[Any, ...]
     folder: str
-    check: Callable[[Any, list[Any]], Any] | None = None
+    check: Callable[..., Any] | None = None
     acked: Sequence[Any] = ()
     leftovers: bool = False
 
 
 def carry_out(errand: Errand, board: Board) -> bytes:
     """Run the errand and return its report; never raises."""
-    board.begin()
     board.mark(Phase.TARGET)
     try:
-        try:
-            value = errand.run()
-            board.mark(Phase.ENCODE)
-            text = values.encode(value)
-        except BaseException as error:  # noqa: BLE001 - the process edge: whatever the target raises is the result
-            return _pack(report_of_error(error), "")
+        value = errand.run(*errand.arguments)
+        board.mark(Phase.ENCODE)
+        text = values.encode(value).encode()
+        if errand.check is None and not errand.leftovers:
+            return b"{}\0" + text
         report: dict[str, Any] = {}
         if errand.check is not None:
             board.mark(Phase.CHECK)
-            report = _checked(errand.check, value, list(errand.acked))
+            _note(report, "check", _objection(errand.check, value, list(errand.acked)))
         if errand.leftovers:
             board.mark(Phase.LEFTOVERS)
             del value  # what the value itself holds open is the caller's to close
             gc.collect()
-            if lines := leftovers.held_by_this_process(errand.folder):
-                report["leftovers"] = lines
+            _note(report, "leftovers", leftovers.held_by_this_process(errand.folder))
         return _pack(report, text)
-    except BaseException as error:  # noqa: BLE001 - likewise: MemoryError may come at any line above
-        return _pack(report_of_error(error), "")
+    except BaseException as error:  # noqa: BLE001 - the process edge: whatever the target raises is the result
+        return _pack(report_of_error(error), b"")
 
 
-def finish(owner: int, board: Board, report: bytes) -> None:
-    """Hand in the report and leave the process, running nobody's exit handlers; forks of the target hand in nothing."""
+def finish(owner: int, board: Board, report: bytes, streams: tuple[Any, Any]) -> None:
+    """Hand in the report and leave the process, running nobody's exit handlers; forks of the target hand in nothing.
+
+    `streams` are standard output and error as this process was given them, unbuffered; others are flushed.
+    """
     try:
-        if os.getpid() == owner:
-            for stream in (sys.stdout, sys.stderr):
-                _flush(stream)
+        if _getpid() == owner:
+            for stream, own in ((sys.stdout, streams[0]), (sys.stderr, streams[1])):
+                if stream is not own:
+                    with contextlib.suppress(Exception):  # closed, or no stream at all: nothing to flush
+                        stream.flush()
             board.add(report)
     finally:
         os._exit(0)
@@ -121,14 +123,19 @@ def report_of_error(error: BaseException) -> dict[str, Any]:
     return report
 
 
-def _checked(check: Callable[[Any, list[Any]], Any], value: Any, acked: list[Any]) -> dict[str, Any]:
+def _note(report: dict[str, Any], name: str, content: str | list[str]) -> None:
+    if content:
+        report[name] = content
+
+
+def _objection(check: Callable[..., Any], value: Any, acked: list[Any]) -> str:
     try:
         check(value, acked)
     except BaseException as error:  # noqa: BLE001 - the process edge: any exception is the check's objection
         frames = _frames(error.__traceback__)
         place = f" (at {frames[0][0]}:{frames[0][1]})" if frames else ""
-        return {"check": f"{values.type_name(type(error))}: {_message(error)}{place}"}
-    return {}
+        return f"{values.type_name(type(error))}: {_message(error)}{place}"
+    return ""
 
 
 def _message(error: BaseException) -> str:
@@ -146,16 +153,11 @@ def _frames(trail: TracebackType | None) -> list[tuple[str, int, str]]:
     found = []
     while trail is not None:
         code = trail.tb_frame.f_code
-        if code.co_filename not in _OWN_FILES:
+        if not code.co_filename.startswith(_OWN_FOLDER):
             found.append((code.co_filename, trail.tb_lineno or 0, code.co_name))
         trail = trail.tb_next
     return found[: -_FRAMES_LIMIT - 1 : -1]
 
 
-def _pack(report: dict[str, Any], text: str) -> bytes:
-    return b"%s\0%s" % (json.dumps(report).encode() if report else b"{}", text.encode())
-
-
-def _flush(stream: Any) -> None:
-    with contextlib.suppress(Exception):  # the target may have closed or replaced it; then there is nothing to flush
-        stream.flush()
+def _pack(report: dict[str, Any], text: bytes) -> bytes:
+    return b"%s\0%s" % (json.dumps(report).encode() if report else b"{}", text)

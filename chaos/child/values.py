@@ -25,19 +25,17 @@ keys are plain strings. Everything else is an object with one key, a tag:
 1, 1.0 and True are different texts, as are [1] and (1,). Read `isolated.py` next.
 """
 
-import base64
-import dataclasses
-import datetime
-import decimal
+import binascii
 import enum
-import fractions
+import importlib
 import json
-import math
 import pathlib
 import re
+import sys
 import types
-import uuid
 from collections.abc import Callable, Iterable, Iterator
+from json.encoder import encode_basestring_ascii as _quote
+from math import isfinite
 from typing import Any, final
 
 __all__ = ["LIMIT_BYTES", "Described", "Unencodable", "decode", "encode", "non_finite", "render", "type_name"]
@@ -54,7 +52,6 @@ class Unencodable(ValueError):  # noqa: N818 - what the value is, not what went 
 
 
 @final
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Described:
     """What `decode` gives for a value whose class only its own process knows; it encodes to the same text again.
 
@@ -65,10 +62,13 @@ class Described:
         text: the canonical text; two are equal when their texts are.
     """
 
-    tag: str
-    type: str
-    state: Any
-    text: str
+    __slots__ = ("state", "tag", "text", "type")
+
+    def __init__(self, tag: str, type: str, state: Any, text: str) -> None:  # noqa: A002 - the word for it
+        self.tag = tag
+        self.type = type
+        self.state = state
+        self.text = text
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Described) and other.text == self.text
@@ -94,7 +94,7 @@ def encode(value: object, limit_bytes: int = LIMIT_BYTES) -> str:
         Unencodable: nested too deeply, longer than the limit, or its own code failed while being read.
     """
     try:
-        text = _dump(_tree(value, []))
+        text = _text(value, [])
     except RecursionError:
         raise Unencodable("the value is nested too deeply to be compared") from None
     if len(text) > limit_bytes:
@@ -110,7 +110,7 @@ def decode(text: str) -> Any:
     """
     try:
         return _value(json.loads(text))
-    except (KeyError, TypeError, IndexError, decimal.InvalidOperation) as error:
+    except (KeyError, TypeError, IndexError, ArithmeticError) as error:
         raise ValueError(f"not the canonical text of a value: {text[:200]!r}") from error
 
 
@@ -130,22 +130,17 @@ def non_finite(text: str) -> list[str]:
     return list(_non_finite(json.loads(text), "value"))
 
 
-def _dump(tree: Any) -> str:
-    return json.dumps(tree, sort_keys=True, separators=(",", ":"), allow_nan=False)
+# Encoding: `trail` holds the ids of the containers around the value. The text is built directly: this runs once a
+# crash state in a fresh fork, where every object that is touched is a page to be copied.
 
 
-# Encoding: `trail` holds the ids of the containers around the value.
-
-
-def _tree(value: Any, trail: list[int]) -> Any:
+def _text(value: Any, trail: list[int]) -> str:
     kind = type(value)
-    if value is None or kind is bool:
-        return value
     leaf = _LEAVES.get(kind)
     if leaf is not None:
         return leaf(value)
     if id(value) in trail:
-        return {"$cycle": trail[::-1].index(id(value)) + 1}
+        return f'{{"$cycle":{trail[::-1].index(id(value)) + 1}}}'
     trail.append(id(value))
     try:
         container = _CONTAINERS.get(kind)
@@ -154,16 +149,16 @@ def _tree(value: Any, trail: list[int]) -> Any:
         trail.pop()
 
 
-def _float(value: float) -> Any:
-    return value if math.isfinite(value) else {"$float": repr(value)}
+def _float(value: float) -> str:
+    return repr(value) if isfinite(value) else f'{{"$float":"{value!r}"}}'
 
 
-def _int(value: int) -> Any:
-    return value if value.bit_length() <= _LARGE_INT_BITS else {"$int": f"{value:x}"}
+def _int(value: int) -> str:
+    return repr(value) if value.bit_length() <= _LARGE_INT_BITS else f'{{"$int":"{value:x}"}}'
 
 
-def _str(value: str) -> Any:
-    return value if _is_whole(value) else {"$str": value.encode("utf-8", "surrogatepass").hex()}
+def _str(value: str) -> str:
+    return _quote(value) if _is_whole(value) else f'{{"$str":"{value.encode("utf-8", "surrogatepass").hex()}"}}'
 
 
 def _is_whole(text: str) -> bool:
@@ -178,44 +173,54 @@ def _is_whole(text: str) -> bool:
 
 
 def _base64(value: bytes | bytearray | memoryview) -> str:
-    return base64.b64encode(value).decode("ascii")
+    return binascii.b2a_base64(value, newline=False).decode("ascii")
 
 
-def _dict(value: dict[Any, Any], trail: list[int]) -> Any:
-    if all(type(key) is str and key[:1] != "$" and _is_whole(key) for key in value):
-        return {key: _tree(item, trail) for key, item in value.items()}
-    return {"$dict": _sorted([_tree(key, trail), _tree(item, trail)] for key, item in value.items())}
+def _dict(value: dict[Any, Any], trail: list[int]) -> str:
+    for key in value:
+        if type(key) is not str or key[:1] == "$" or not _is_whole(key):
+            return f'{{"$dict":[{_pairs(value, trail)}]}}'
+    return "{" + ",".join([f"{_quote(key)}:{_text(value[key], trail)}" for key in sorted(value)]) + "}"
 
 
-def _sorted(trees: Iterable[Any]) -> list[Any]:
-    return sorted(trees, key=_dump)
+def _pairs(value: dict[Any, Any], trail: list[int]) -> str:
+    return ",".join(sorted(f"[{_text(key, trail)},{_text(item, trail)}]" for key, item in value.items()))
 
 
-def _members(value: Iterable[Any], trail: list[int]) -> list[Any]:
-    return [_tree(item, trail) for item in value]
+def _members(value: Iterable[Any], trail: list[int]) -> str:
+    return "[" + ",".join([_text(item, trail) for item in value]) + "]"
 
 
-_LEAVES: dict[type, Callable[[Any], Any]] = {
+def _sorted(value: Iterable[Any], trail: list[int]) -> str:
+    return "[" + ",".join(sorted([_text(item, trail) for item in value])) + "]"
+
+
+_LEAVES: dict[type, Callable[[Any], str]] = {
     str: _str,
     int: _int,
     float: _float,
-    bytes: lambda v: {"$bytes": _base64(v)},
-    bytearray: lambda v: {"$bytearray": _base64(v)},
-    complex: lambda v: {"$complex": [_float(v.real), _float(v.imag)]},
-    decimal.Decimal: lambda v: {"$decimal": str(v)},
-    fractions.Fraction: lambda v: {"$fraction": [_int(v.numerator), _int(v.denominator)]},
-    datetime.datetime: lambda v: {"$datetime": v.isoformat()},
-    datetime.date: lambda v: {"$date": v.isoformat()},
-    datetime.time: lambda v: {"$time": v.isoformat()},
-    datetime.timedelta: lambda v: {"$timedelta": [v.days, v.seconds, v.microseconds]},
-    uuid.UUID: lambda v: {"$uuid": v.hex},
+    bool: lambda v: "true" if v else "false",
+    type(None): lambda _: "null",
+    bytes: lambda v: f'{{"$bytes":"{_base64(v)}"}}',
+    bytearray: lambda v: f'{{"$bytearray":"{_base64(v)}"}}',
+    complex: lambda v: f'{{"$complex":[{_float(v.real)},{_float(v.imag)}]}}',
 }
-_CONTAINERS: dict[type, Callable[[Any, list[int]], Any]] = {
+# By name: this module is loaded where forks must stay cheap, and most targets never import these.
+_RARE_LEAVES: dict[tuple[str, str], Callable[[Any], str]] = {
+    ("decimal", "Decimal"): lambda v: f'{{"$decimal":"{v}"}}',
+    ("fractions", "Fraction"): lambda v: f'{{"$fraction":[{_int(v.numerator)},{_int(v.denominator)}]}}',
+    ("datetime", "datetime"): lambda v: f'{{"$datetime":"{v.isoformat()}"}}',
+    ("datetime", "date"): lambda v: f'{{"$date":"{v.isoformat()}"}}',
+    ("datetime", "time"): lambda v: f'{{"$time":"{v.isoformat()}"}}',
+    ("datetime", "timedelta"): lambda v: f'{{"$timedelta":[{v.days},{v.seconds},{v.microseconds}]}}',
+    ("uuid", "UUID"): lambda v: f'{{"$uuid":"{v.hex}"}}',
+}
+_CONTAINERS: dict[type, Callable[[Any, list[int]], str]] = {
     dict: _dict,
     list: _members,
-    tuple: lambda v, trail: {"$tuple": _members(v, trail)},
-    set: lambda v, trail: {"$set": _sorted(_members(v, trail))},
-    frozenset: lambda v, trail: {"$frozenset": _sorted(_members(v, trail))},
+    tuple: lambda v, trail: f'{{"$tuple":{_members(v, trail)}}}',
+    set: lambda v, trail: f'{{"$set":{_sorted(v, trail)}}}',
+    frozenset: lambda v, trail: f'{{"$frozenset":{_sorted(v, trail)}}}',
 }
 
 
@@ -226,27 +231,34 @@ def type_name(kind: Any) -> str:
     return name if module in (None, "builtins") else f"{module}.{name}"
 
 
-def _other(value: Any, trail: list[int]) -> Any:
+def _other(value: Any, trail: list[int]) -> str:
     kind = type(value)
+    rare = _RARE_LEAVES.get((kind.__module__, kind.__name__))
+    if rare is not None:
+        return rare(value)
     if isinstance(value, Described):
-        return json.loads(value.text)
+        return value.text
     if isinstance(value, pathlib.PurePath):
-        return {"$path": _str(str(value))}
+        return f'{{"$path":{_str(str(value))}}}'
     if kind.__module__ == "numpy" and hasattr(value, "dtype") and hasattr(value, "tolist"):
         return _numpy(value, trail)
     if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType)):
-        return {"$global": _str(type_name(value))}
+        return f'{{"$global":{_str(type_name(value))}}}'
     if isinstance(value, enum.Enum):
-        return {"$object": [type_name(kind), _str(value.name or repr(value.value))]}
+        return _object(kind, _str(value.name or repr(value.value)))
     try:
-        return {"$object": [type_name(kind), _state(value, trail)]}
+        return _object(kind, _state(value, trail))
     except (RecursionError, MemoryError):
         raise
     except Exception:  # noqa: BLE001 - foreign code, the edge of this process: whatever it raised, repr comes next
-        return {"$repr": [type_name(kind), _repr(value)]}
+        return f'{{"$repr":[{_str(type_name(kind))},{_repr(value)}]}}'
 
 
-def _repr(value: object) -> Any:
+def _object(kind: type, state: str) -> str:
+    return f'{{"$object":[{_str(type_name(kind))},{state}]}}'
+
+
+def _repr(value: object) -> str:
     try:
         return _str(_ADDRESS.sub("", repr(value))[:_REPR_LIMIT])
     except (RecursionError, MemoryError):
@@ -255,21 +267,23 @@ def _repr(value: object) -> Any:
         raise Unencodable(f"repr() of a {type_name(type(value))} raised {type(error).__name__}") from error
 
 
-def _numpy(value: Any, trail: list[int]) -> Any:
-    items = _tree(value.tolist(), trail)
+def _numpy(value: Any, trail: list[int]) -> str:
+    items = _text(value.tolist(), trail)
     if hasattr(value, "__len__") and hasattr(value, "shape") and not isinstance(value, (str, bytes)):
-        return {"$array": [str(value.dtype), list(value.shape), items]}
-    return {"$scalar": [str(value.dtype), items]}
+        return f'{{"$array":[{_str(str(value.dtype))},{_members(value.shape, trail)},{items}]}}'
+    return f'{{"$scalar":[{_str(str(value.dtype))},{items}]}}'
 
 
-def _state(value: Any, trail: list[int]) -> Any:
-    if dataclasses.is_dataclass(value):
-        return {f.name: _tree(getattr(value, f.name), trail) for f in dataclasses.fields(value) if f.compare}
+def _state(value: Any, trail: list[int]) -> str:
+    if hasattr(type(value), "__dataclass_fields__"):
+        fields = sys.modules["dataclasses"].fields(value)  # loaded by whoever made the class, not here: see above
+        return _dict({field.name: getattr(value, field.name) for field in fields if field.compare}, trail)
     for base, container in _CONTAINERS.items():
         if isinstance(value, base):
             return _with_attributes(container(base(value), trail), value, trail)
-    for base, leaf in _LEAVES.items():
-        if isinstance(value, base):
+    for base in type(value).__mro__:
+        leaf = _LEAVES.get(base) or _RARE_LEAVES.get((base.__module__, base.__name__))
+        if leaf is not None:
             return _with_attributes(leaf(_plain(value)), value, trail)
     return _reduced(value, trail)
 
@@ -285,24 +299,24 @@ def _plain(value: Any) -> Any:
     return memoryview(value).tobytes() if isinstance(value, bytes) else value
 
 
-def _with_attributes(plain: Any, value: Any, trail: list[int]) -> Any:
+def _with_attributes(plain: str, value: Any, trail: list[int]) -> str:
     attributes = getattr(value, "__dict__", None)
-    return [plain, _tree(dict(attributes), trail)] if attributes else plain
+    return f"[{plain},{_dict(dict(attributes), trail)}]" if attributes else plain
 
 
-def _reduced(value: Any, trail: list[int]) -> Any:
+def _reduced(value: Any, trail: list[int]) -> str:
     """The state that the object itself gives for copying: arguments, attributes, items."""
     reduced = value.__reduce_ex__(4)
     if isinstance(reduced, str):
-        return reduced
+        return _str(reduced)
     _, arguments, *rest = reduced
     state, members, items = [*rest, None, None, None][:3]
     if len(arguments) == 1 and arguments[0] is type(value):
         arguments = ()
     if not arguments and members is None and items is None:
-        return _tree(_attributes(state), trail)
+        return _text(_attributes(state), trail)
     parts = [list(arguments), _attributes(state), list(members or ()), [list(pair) for pair in items or ()]]
-    return _tree(parts, trail)
+    return _text(parts, trail)
 
 
 def _attributes(state: Any) -> Any:
@@ -313,6 +327,11 @@ def _attributes(state: Any) -> Any:
 
 
 # Decoding
+
+
+def _rare(module: str) -> Any:
+    """A standard module that only some values need."""
+    return importlib.import_module(module)
 
 
 def _value(tree: Any) -> Any:
@@ -329,7 +348,7 @@ def _value(tree: Any) -> Any:
 
 
 def _described(tag: str, content: Any) -> Described:
-    text = _dump({f"${tag}": content})
+    text = json.dumps({f"${tag}": content}, sort_keys=True, separators=(",", ":"))
     if tag in ("object", "repr"):
         return Described(tag, content[0], _value(content[1]), text)
     if tag in ("array", "scalar"):
@@ -343,21 +362,21 @@ _REBUILD: dict[str, Callable[[Any], Any]] = {
     "float": float,
     "int": lambda c: int(c, 16),
     "str": lambda c: bytes.fromhex(c).decode("utf-8", "surrogatepass"),
-    "bytes": base64.b64decode,
-    "bytearray": lambda c: bytearray(base64.b64decode(c)),
+    "bytes": binascii.a2b_base64,
+    "bytearray": lambda c: bytearray(binascii.a2b_base64(c)),
     "tuple": lambda c: tuple(_value(item) for item in c),
     "set": lambda c: {_value(item) for item in c},
     "frozenset": lambda c: frozenset(_value(item) for item in c),
     "dict": lambda c: {_value(key): _value(item) for key, item in c},
     "complex": lambda c: complex(_value(c[0]), _value(c[1])),
-    "decimal": decimal.Decimal,
-    "fraction": lambda c: fractions.Fraction(_value(c[0]), _value(c[1])),
-    "datetime": datetime.datetime.fromisoformat,
-    "date": datetime.date.fromisoformat,
-    "time": datetime.time.fromisoformat,
-    "timedelta": lambda c: datetime.timedelta(*c),
+    "decimal": lambda c: _rare("decimal").Decimal(c),
+    "fraction": lambda c: _rare("fractions").Fraction(_value(c[0]), _value(c[1])),
+    "datetime": lambda c: _rare("datetime").datetime.fromisoformat(c),  # noqa: PLW0108 - on use, not on import
+    "date": lambda c: _rare("datetime").date.fromisoformat(c),  # noqa: PLW0108 - likewise
+    "time": lambda c: _rare("datetime").time.fromisoformat(c),  # noqa: PLW0108 - likewise
+    "timedelta": lambda c: _rare("datetime").timedelta(*c),
     "path": lambda c: pathlib.PurePath(_value(c)),
-    "uuid": lambda c: uuid.UUID(hex=c),
+    "uuid": lambda c: _rare("uuid").UUID(hex=c),
 }
 
 
@@ -381,7 +400,7 @@ def _non_finite_tagged(tag: str, content: Any, path: str) -> Iterator[str]:
     if tag == "$float":
         yield path
     elif tag == "$decimal":
-        if not decimal.Decimal(content).is_finite():
+        if not _value({tag: content}).is_finite():
             yield path
     elif tag == "$dict":
         for key, item in content:

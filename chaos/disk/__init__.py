@@ -1,1 +1,41 @@
-"""What a disk may hold after a crash: file trees, persistence models, and the states they allow."""
+"""What a disk may hold after a crash: file trees, persistence models, and the states that they allow.
+
+`Tree` is a file tree as a value, `apply` what an operation does to it, `PersistenceModel` a table of rules,
+`StateSpace` all crash states of a trace under a model, `Slot` a real folder in which they are laid out. Read
+`models.py` for the rules, `tree.py` for the ground, `space.py` for the whole.
+"""
+
+from chaos.disk.content import Content
+from chaos.disk.folder import Slot, first_difference, is_excluded, materialise, prove, read_tree
+from chaos.disk.models import MODELS, RULES, PersistenceModel, from_mapping, model_named, weakest_first
+from chaos.disk.replay import apply, initial_tree
+from chaos.disk.space import DEFAULT_BOUND, StateSpace
+from chaos.disk.states import CrashState, Description, Fate, OperationFate, Statistics
+from chaos.disk.tree import Node, Tree
+
+__all__ = [  # noqa: RUF022 - in plain order, as everywhere in this house
+    "Content",
+    "CrashState",
+    "DEFAULT_BOUND",
+    "Description",
+    "Fate",
+    "MODELS",
+    "Node",
+    "OperationFate",
+    "PersistenceModel",
+    "RULES",
+    "Slot",
+    "StateSpace",
+    "Statistics",
+    "Tree",
+    "apply",
+    "first_difference",
+    "from_mapping",
+    "initial_tree",
+    "is_excluded",
+    "materialise",
+    "model_named",
+    "prove",
+    "read_tree",
+    "weakest_first",
+]

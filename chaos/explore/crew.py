@@ -84,12 +84,15 @@ class Crew:
 
         Several may be under way at once, one inside the other; one that is given up leaves the others in peace.
         """
-        self._start()
+        self.start()
         flow = _Flow(chunks)
         while not flow.finished():
             self._hand_out(flow)
-            yield from flow.ready()
-            if not flow.finished():
+            given = 0
+            for done in flow.ready():
+                given += 1
+                yield done
+            if not given and not flow.finished():  # else look again first: the caller may have been here meanwhile
                 self._receive(idle)
 
     def close(self) -> None:
@@ -108,7 +111,13 @@ class Crew:
                 _remove_all(self._root)
                 self._root = ""
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the workers, unless they run already, and wait until all have imported the target.
+
+        Raises:
+            UsageError: the target can't be imported.
+            HarnessFault: no folder can be made for crash states.
+        """
         if self._hired:
             return
         self._root = make_root(base_folder())

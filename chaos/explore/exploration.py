@@ -13,11 +13,11 @@ from types import TracebackType
 from typing import final
 
 from chaos.child.target import CommandTarget, Roles
-from chaos.disk import CrashState, PersistenceModel, StateSpace
+from chaos.disk import CrashState, Description, PersistenceModel, StateSpace
 from chaos.errors import UsageError
 from chaos.explore.crew import Chunk, Crew
 from chaos.explore.messages import outcome_of
-from chaos.explore.server import Answer, Job
+from chaos.explore.server import Answer, Job, can_batch
 from chaos.explore.settings import Isolation, Settings, check_settings
 from chaos.explore.tally import Progress, Statistics, Tally
 from chaos.observations import Observation, Outcome, Reference
@@ -25,8 +25,9 @@ from chaos.trace.model import Trace
 
 __all__ = ["Exploration"]
 
-_CHUNK_S = 0.05  # work handed out at a time: short against a budget, long against the cost of a message
-_LARGEST_CHUNK = 256
+_CHUNK_S = 0.1  # work handed out at a time: short against a budget, long against the cost of a message
+_LARGEST_CHUNK = 1024
+_SHARE = 4  # at the end chunks get smaller, so that all workers end together: a quarter of a worker's share
 _FORESIGHT = 100_000  # states enumerated ahead of the workers while they are busy, so that the total is known early
 _AT_A_TIME = 50
 _COUNT_S = 1.0  # how long a cut run goes on counting what it left out
@@ -96,6 +97,7 @@ class Exploration:
             UsageError: the target can't be imported.
             HarnessFault: a worker failed.
         """
+        self._crew.start()  # before the clock of the budget does
         run = _Run(self._spaces, self._settings, self._tally)
         try:
             for chunk, answers in self._crew.answered(run.chunks(), run.look_ahead):
@@ -121,17 +123,17 @@ class Exploration:
             HarnessFault: a worker failed.
         """
         number = self._number_of(model)
-        state = self._spaces[number].state(recipe)
-        chunk = Chunk(model=number, wanted=((recipe, state.acked),))
+        told = self._spaces[number].describe(recipe)
+        chunk = Chunk(model=number, wanted=((recipe, told.acked),))
         ((_, (answer,)),) = self._crew.answered(iter([chunk]))
-        return _observation(state, model, answer)
+        return _observation(recipe, told, model, answer)
 
     def statistics(self) -> Statistics:
         """What was done so far, and what was left out."""
         return self._tally.statistics(self._crew.replaced)
 
     def _observed(self, state: CrashState, model: PersistenceModel, answer: list[Answer | None]) -> Observation:
-        observation = _observation(state, model, answer)
+        observation = _observation(state.recipe, state, model, answer)
         self._tally.count(observation)
         return observation
 
@@ -144,8 +146,7 @@ class Exploration:
     def _isolation(self) -> Isolation:
         if isinstance(self._roles.recover, CommandTarget):
             return Isolation.COMMAND
-        ask = self._settings.ask
-        return Isolation.FORK if ask.leftovers or ask.resume else self._settings.isolation
+        return self._settings.isolation if can_batch(self._roles, self._settings) else Isolation.FORK
 
     def _make_reference(self) -> Reference:
         acks, last = self._trace.acks, len(self._trace.ops)
@@ -184,7 +185,8 @@ class _Run:
         while self._within_budget() and (self._ahead or self._advance(1)):
             model = self._ahead[0][0]
             states: list[CrashState] = []
-            while len(states) < self._room() and (self._ahead or self._advance(_AT_A_TIME)):
+            room = self._room()
+            while len(states) < room and (self._ahead or self._advance(_AT_A_TIME)):
                 if self._ahead[0][0] != model:
                     break
                 states.append(self._ahead.popleft()[1])
@@ -249,9 +251,12 @@ class _Run:
         return not spent and self._room() > 0
 
     def _room(self) -> int:
+        size = self._size
+        if self._exhausted:
+            size = min(size, max(1, len(self._ahead) // (_SHARE * self._settings.jobs)))
         if self._settings.budget_states is None:
-            return self._size
-        return min(self._size, self._settings.budget_states - self._tally.handed_out)
+            return size
+        return min(size, self._settings.budget_states - self._tally.handed_out)
 
     def _total(self) -> int | None:
         if not self._exhausted:
@@ -265,10 +270,12 @@ def _outcome(answer: Answer | None) -> Outcome:
     return outcome_of(answer)
 
 
-def _observation(state: CrashState, model: PersistenceModel, answer: list[Answer | None]) -> Observation:
+def _observation(
+    recipe: str, state: CrashState | Description, model: PersistenceModel, answer: list[Answer | None]
+) -> Observation:
     first, again, resumed = answer
     return Observation(
-        state=state.recipe,
+        state=recipe,
         model=model.name,
         point=state.point,
         acked=state.acked,

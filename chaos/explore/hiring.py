@@ -5,6 +5,7 @@ Read `crew.py` next, which gives them work.
 
 import contextlib
 import gc
+import io
 import os
 import pickle
 import select
@@ -13,18 +14,15 @@ import socket
 import subprocess
 import sys
 import warnings
-from typing import final
+from typing import IO, cast, final
 
 from chaos.explore.messages import packed
 from chaos.explore.server import Job
 from chaos.explore.settings import needs_this_process
+from chaos.explore.stages import python_program
 from chaos.explore.worker import serve
 
 __all__ = ["Hired", "hire"]
-
-_PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-# `-c`, not `-m`: this package need not be on the target's path, and must not get into its environment.
-_PROGRAM = f"import sys; sys.path.append({_PACKAGE_ROOT!r}); from chaos.explore.worker import main; main(sys.argv[1:])"
 
 
 @final
@@ -98,7 +96,7 @@ def hire(job: Job, folder: str, number: int, others: list[Hired]) -> Hired:
 
 def _spawn(theirs: socket.socket) -> int:
     process = subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, str(theirs.fileno())],
+        [sys.executable, "-c", python_program("chaos.explore.worker"), str(theirs.fileno())],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -121,7 +119,7 @@ def _fork(job: Job, folder: str, theirs: socket.socket, not_theirs: list[socket.
                 link.close()
             _own_standard_streams()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            serve(theirs, job, folder)
+            serve(theirs.fileno(), job, folder)
         finally:
             os._exit(0)
     return pid
@@ -134,5 +132,9 @@ def _own_standard_streams() -> None:
         os.dup2(null, number)
     os.close(null)
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for the life of the process
-    sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stdout, sys.stderr = _unbuffered(1), _unbuffered(2)
+
+
+def _unbuffered(number: int) -> io.TextIOWrapper:
+    raw = cast("IO[bytes]", io.FileIO(number, "w", closefd=False))
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)

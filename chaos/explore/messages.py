@@ -5,7 +5,6 @@ turned into `Outcome`s here. Read `crew.py` next.
 """
 
 import json
-import socket
 import struct
 from typing import Any, final
 
@@ -13,10 +12,9 @@ from chaos.explore.server import Answer
 from chaos.observations import Ending, Outcome
 from chaos.trace.model import Frame
 
-__all__ = ["Inbox", "outcome_of", "packed", "receive", "receive_bytes"]
+__all__ = ["Inbox", "outcome_of", "packed"]
 
 _LENGTH = struct.Struct("<Q")
-_CHUNK_BYTES = 1 << 18
 _TUPLES = ("acks", "names", "leftovers")
 
 
@@ -24,31 +22,6 @@ def packed(message: object) -> bytes:
     """A message ready to send."""
     text = message if isinstance(message, bytes) else json.dumps(message, separators=(",", ":")).encode()
     return _LENGTH.pack(len(text)) + text
-
-
-def receive(link: socket.socket) -> Any:
-    """The next message, waited for; None when the other end is gone."""
-    text = receive_bytes(link)
-    return None if text is None else json.loads(text)
-
-
-def receive_bytes(link: socket.socket) -> bytes | None:
-    """The next message as it was sent, waited for; None when the other end is gone."""
-    head = _exactly(link, _LENGTH.size)
-    return None if head is None else _exactly(link, _LENGTH.unpack(head)[0])
-
-
-def _exactly(link: socket.socket, size: int) -> bytes | None:
-    buffer = bytearray()
-    while len(buffer) < size:
-        try:
-            chunk = link.recv(min(_CHUNK_BYTES, size - len(buffer)))
-        except ConnectionResetError:
-            return None
-        if not chunk:
-            return None
-        buffer += chunk
-    return bytes(buffer)
 
 
 @final

@@ -5,9 +5,7 @@ by the next one, and never anything else. Read `cell.py` next.
 """
 
 import os
-import secrets
 import stat
-import tempfile
 
 from chaos.errors import HarnessFault
 
@@ -20,12 +18,14 @@ _LEAST_FREE_BYTES = 64 << 20  # containers often give /dev/shm only this much
 
 def base_folder() -> str:
     """A tmpfs that can be written to, else the folder for temporary files."""
+    # Not `tempfile`: this module is loaded in workers, where what it imports would make every fork dearer.
+    fallback = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - as above
     try:
         space = os.statvfs(_MEMORY)
     except OSError:
-        return tempfile.gettempdir()
+        return fallback
     roomy = space.f_bavail * space.f_frsize >= _LEAST_FREE_BYTES
-    return _MEMORY if roomy and os.access(_MEMORY, os.W_OK | os.X_OK) else tempfile.gettempdir()
+    return _MEMORY if roomy and os.access(_MEMORY, os.W_OK | os.X_OK) else fallback
 
 
 def make_root(base: str) -> str:
@@ -36,7 +36,7 @@ def make_root(base: str) -> str:
     """
     sweep(base)
     pid = os.getpid()
-    root = os.path.join(base, f"{_PREFIX}{pid}-{_start_time(pid)}-{secrets.token_hex(4)}")
+    root = os.path.join(base, f"{_PREFIX}{pid}-{_start_time(pid)}-{os.urandom(4).hex()}")
     try:
         os.mkdir(root, 0o700)
     except OSError as error:

@@ -1,8 +1,8 @@
-"""Answers for crash states: lays each one out and lets recovery loose on it, in a process that holds the target.
+"""Answers for crash states: lays each one out, lets recovery loose on it, and tells what came of it.
 
-A `Server` lives in a worker. It has the target imported and the trace at hand; for each state it writes the tree
-into its folder, runs recovery in a forked child (or many recoveries in one child, in a batch), and looks at what
-is left. Answers are plain JSON data, the fields of `Outcome` that are not empty. Read `worker.py` next.
+A `Server` lives in a worker and has the trace at hand. For each state it writes the tree into its folder and has
+recovery run on its stage, in a process of its own (in a batch, many recoveries share one). Answers are plain JSON
+data, the fields of `Outcome` that are not empty. Read `worker.py` next.
 """
 
 import json
@@ -10,22 +10,20 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any, final
+from typing import Any, NoReturn, final
 
-from chaos.child import values
-from chaos.child.actors import AckFile, check_actor, recover_actor, work_actor
+from chaos.child.actors import AckFile, spec_of
 from chaos.child.board import Board, Phase
-from chaos.child.isolated import Errand, carry_out, unpack
+from chaos.child.cell import CRASHED, Cut, Ended
+from chaos.child.isolated import carry_out, unpack
 from chaos.child.target import CommandTarget, Roles
 from chaos.disk import Slot, StateSpace, Tree, apply, initial_tree
-from chaos.explore.cell import Cell, Cut, Ended, Limits
 from chaos.explore.places import remove
-from chaos.explore.settings import Isolation, Settings, work_target
+from chaos.explore.settings import Isolation, Settings, needs_this_process, work_target
+from chaos.explore.stages import LocalStage, RemoteStage, RunStage
 from chaos.trace.model import Trace
 
-__all__ = ["Answer", "Job", "Server", "limits_of"]
+__all__ = ["Answer", "Job", "Server", "can_batch"]
 
 Answer = dict[str, Any]
 _BATCH_STOPPED = 71  # exit code of a batch that could not go on for a reason of ours
@@ -46,60 +44,54 @@ class Job:
     settings: Settings
 
 
-def limits_of(settings: Settings) -> Limits:
-    """What one run may take."""
-    return Limits(deadline_s=settings.deadline_s, memory_bytes=settings.memory_bytes, file_bytes=settings.file_bytes)
-
-
 @final
 class Server:
-    """Recovery on demand.
+    """Recovery on demand. One thread; the folder is its own."""
 
-    Raises (on construction):
-        TargetError: a target can't be found or imported.
-    """
+    def __init__(self, job: Job, folder: str, link: int) -> None:
+        """Import the targets, here or in a process of their own; `link` leads to the exploration.
 
-    def __init__(self, job: Job, folder: str) -> None:
-        """Import the targets; `folder` is this worker's own."""
-        roles, settings = job.roles, job.settings
-        self._recover = recover_actor(roles.recover)
-        self._check = None if roles.check is None else check_actor(roles.check)
-        self._work = work_actor(work_target(roles)) if settings.ask.resume else None
-        self._job, self._ask = job, settings.ask
-        self._disk = Path(folder, "disk")
-        self._folder = str(self._disk)
+        Raises:
+            TargetError: a target can't be found or imported.
+        """
+        settings = job.settings
+        self._settings, self._ask = settings, settings.ask
+        self._folder = os.path.join(folder, "disk")
         self._folder_text = json.dumps(self._folder)[1:-1].encode()
         self._acks = AckFile(os.path.join(folder, "acks"))
         self._slot = Slot(self._folder)
-        self._acked = [values.decode(ack.value) for ack in job.trace.acks]
+        plan = _plan(job, folder)
+        batches = settings.isolation is Isolation.BATCH and can_batch(job.roles, settings)
+        self._batches = LocalStage(plan, link) if batches else None
+        self._stage: RunStage = self._batches or (
+            LocalStage(plan, link) if needs_this_process(job.roles, settings.ask) else RemoteStage(plan, link)
+        )
         self._spaces = [
             StateSpace(job.trace, model, bound=settings.bound, seed=settings.seed) for model in settings.models
         ]
         self._steps = _Steps(job.trace)
-        plain = not (settings.ask.resume or settings.ask.leftovers or isinstance(roles.recover, CommandTarget))
-        self._batches = settings.isolation is Isolation.BATCH and plain
+        if isinstance(self._stage, LocalStage):
+            self._stage.warm()
 
-    def steps(self, cell: Cell, wanted: Sequence[tuple[int, int]]) -> list[list[Answer | None]]:
+    def steps(self, wanted: Sequence[tuple[int, int]]) -> list[list[Answer | None]]:
         """Recovery on the undamaged tree after so many operations, each with so many acknowledgements."""
         answers: list[list[Answer | None]] = []
         for operations, acked in wanted:
             self._lay(self._steps.tree(operations))
-            answers.append([self._recovered(cell, self._acked[:acked], names=True)])
+            answers.append([self._recovered(acked, names=True)])
         return answers
 
-    def states(self, cell: Cell, model: int, wanted: Sequence[tuple[str, int]]) -> list[list[Answer | None]]:
+    def states(self, model: int, wanted: Sequence[tuple[str, int]]) -> list[list[Answer | None]]:
         """Recovery on crash states, each a recipe and a number of acknowledgements: [first, again, resumed]."""
-        if self._batches and len(wanted) > 1:
-            return self._batch(cell, model, wanted)
-        return [self._state(cell, model, recipe, acked) for recipe, acked in wanted]
+        if self._batches is not None and len(wanted) > 1:
+            return self._batch(self._batches, model, wanted)
+        return [self._state(model, recipe, acked) for recipe, acked in wanted]
 
-    def _state(self, cell: Cell, model: int, recipe: str, acked: int) -> list[Answer | None]:
+    def _state(self, model: int, recipe: str, acked: int) -> list[Answer | None]:
         self._lay(self._spaces[model].tree(recipe))
-        known = self._acked[:acked]
-        first = self._recovered(cell, known)
-        again = self._recovered(cell, known) if _failed(first) else None
-        resumed = self._resumed(cell, known) if self._work is not None else None
-        return [first, again, resumed]
+        first = self._recovered(acked)
+        again = self._recovered(acked) if _failed(first) else None
+        return [first, again, self._resumed(acked) if self._ask.resume else None]
 
     def _lay(self, tree: Tree) -> None:
         """Lay out a tree, whatever the run before did to the folder: a link in its place must not be followed."""
@@ -108,31 +100,20 @@ class Server:
             os.mkdir(self._folder, 0o700)
         self._slot.lay(tree)
 
-    def _errand(self, known: list[Any]) -> Errand:
-        return Errand(
-            run=partial(self._recover, self._disk),
-            check=self._check,
-            acked=known,
-            folder=self._folder,
-            leftovers=self._ask.leftovers,
-        )
-
-    def _recovered(self, cell: Cell, known: list[Any], *, names: bool = False) -> Answer:
-        answer = self._answer(cell.run(self._errand(known)))
+    def _recovered(self, acked: int, since: Sequence[str] = (), *, names: bool = False) -> Answer:
+        answer = self._answer(self._stage.recover(acked, since))
         if names or self._ask.names:
             answer["names"] = _names(self._folder)
         return answer
 
-    def _resumed(self, cell: Cell, known: list[Any]) -> Answer:
+    def _resumed(self, acked: int) -> Answer:
         """The workload run on; when it returns, recovery after it."""
-        assert self._work is not None
-        acks = self._acks
-        _remove_file(acks.path)
-        answer = self._answer(cell.run(Errand(run=partial(self._work, self._disk, acks), folder=self._folder)))
-        made = acks.collected()
-        _remove_file(acks.path)
+        remove(self._acks.path)
+        answer = self._answer(self._stage.work())
+        made = self._acks.collected()
+        remove(self._acks.path)
         if not _failed(answer):
-            answer = self._recovered(cell, [*known, *map(values.decode, made)])
+            answer = self._recovered(acked, made)
         return {**answer, "acks": made}
 
     def _answer(self, ended: Ended) -> Answer:
@@ -140,7 +121,7 @@ class Server:
         if ended.reports and not ended.cut:
             answer = unpack(ended.reports[0].replace(self._folder_text, b"{disk}"))
         else:
-            answer = _ending_of(ended, self._job.settings)
+            answer = _ending_of(ended, self._settings)
         if ended.output:
             printed = ended.output.replace(os.fsencode(self._folder), b"{disk}")
             answer["output"] = printed.decode("utf-8", "replace")
@@ -152,44 +133,56 @@ class Server:
 
     # Batches
 
-    def _batch(self, cell: Cell, model: int, wanted: Sequence[tuple[str, int]]) -> list[list[Answer | None]]:
+    def _batch(self, stage: LocalStage, model: int, wanted: Sequence[tuple[str, int]]) -> list[list[Answer | None]]:
         answers: list[list[Answer | None]] = []
         while len(answers) < len(wanted):
             rest = wanted[len(answers) :]
-            ended = cell.run_all(self._batch_work(model, rest))
+            self._spaces[model].tree(rest[0][0])  # here, so that the child need not come all the way from the start
+            ended = stage.run_all(self._batch_work(stage, model, rest))
             for report in ended.reports:
                 first, again = json.loads(report.replace(self._folder_text, b"{disk}"))
                 answers.append([first, again, None])
             if len(ended.reports) < len(rest):
-                recipe, acked = rest[len(ended.reports)]
-                if ended.code == _BATCH_STOPPED and not ended.cut:
-                    answers.append(self._state(cell, model, recipe, acked))
-                else:  # the folder is as the lost process left it
-                    ended.reports = []
-                    first = self._answer(ended)
-                    if self._ask.names:
-                        first["names"] = _names(self._folder)
-                    answers.append([first, self._recovered(cell, self._acked[:acked]), None])
+                answers.append(self._lost(ended, model, *rest[len(ended.reports)]))
         return answers
 
-    def _batch_work(self, model: int, wanted: Sequence[tuple[str, int]]) -> Callable[[Board], None]:
-        def work(board: Board) -> None:
-            me, home, code = os.getpid(), os.getcwd(), _BATCH_STOPPED
+    def _lost(self, ended: Ended, model: int, recipe: str, acked: int) -> list[Answer | None]:
+        """The state at which a batch broke off."""
+        if ended.code in (_BATCH_STOPPED, CRASHED) and not ended.cut:
+            return self._state(model, recipe, acked)
+        first = self._answer(ended._replace(reports=[]))
+        if self._ask.names:
+            first["names"] = _names(self._folder)
+        return [first, self._recovered(acked), None]  # the folder is as the lost process left it
+
+    def _batch_work(
+        self, stage: LocalStage, model: int, wanted: Sequence[tuple[str, int]]
+    ) -> Callable[[Board], NoReturn]:
+        def work(board: Board) -> NoReturn:
+            code = _BATCH_STOPPED
             try:
-                for recipe, acked in wanted:
-                    self._lay(self._spaces[model].tree(recipe))
-                    errand = self._errand(self._acked[:acked])
-                    first = self._batch_answer(carry_out(errand, board))
-                    again = self._batch_answer(carry_out(errand, board)) if _failed(first) else None
-                    if os.getpid() != me:
-                        return  # a fork of the target came back from recovery, too
-                    os.chdir(home)
-                    board.add(json.dumps([first, again]).encode())
+                self._work_through(stage, model, wanted, board)
                 code = 0
             finally:
                 os._exit(code)
 
         return work
+
+    def _work_through(self, stage: LocalStage, model: int, wanted: Sequence[tuple[str, int]], board: Board) -> None:
+        me, home = os.getpid(), os.getcwd()
+        for recipe, acked in wanted:
+            self._lay(self._spaces[model].tree(recipe))
+            board.begin()
+            errand = stage.stage.recovery(acked)
+            first = self._batch_answer(carry_out(errand, board))
+            again = None
+            if _failed(first):
+                board.begin()
+                again = self._batch_answer(carry_out(errand, board))
+            if os.getpid() != me:
+                return  # a fork of the target came back from recovery, too
+            os.chdir(home)
+            board.add(json.dumps([first, again]).encode())
 
     def _batch_answer(self, report: bytes) -> Answer:
         answer = unpack(report)
@@ -215,13 +208,32 @@ class _Steps:
         return self._tree
 
 
+def can_batch(roles: Roles, settings: Settings) -> bool:
+    """Whether a batch can answer what is asked; if not, states run in forks."""
+    return not (settings.ask.resume or settings.ask.leftovers or isinstance(roles.recover, CommandTarget))
+
+
+def _plan(job: Job, folder: str) -> dict[str, Any]:
+    """The job as a stage needs it: plain data, unless a target is a closure."""
+    roles, settings = job.roles, job.settings
+    return {
+        "recover": spec_of(roles.recover),
+        "check": None if roles.check is None else spec_of(roles.check),
+        "work": spec_of(work_target(roles)) if settings.ask.resume else None,
+        "folder": folder,
+        "acks": [ack.value for ack in job.trace.acks] if roles.check is not None else [],
+        "leftovers": settings.ask.leftovers,
+        "limits": [settings.deadline_s, settings.memory_bytes, settings.file_bytes],
+    }
+
+
 def _failed(answer: Answer) -> bool:
     return "ending" in answer or "check" in answer
 
 
 def _ending_of(ended: Ended, settings: Settings) -> Answer:
     """A child that handed in no report: what became of it."""
-    doing = _DOING.get(Phase(ended.phase), "") if ended.phase in list(Phase) else ""
+    doing = _DOING.get(ended.phase, "")
     if ended.cut == Cut.DEADLINE:
         words = f"still running after {settings.deadline_s:g} s{doing}"
         return {"ending": "hung", "error_type": "deadline", "error": words}
@@ -248,10 +260,3 @@ def _is_folder(path: str) -> bool:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except OSError:
         return False
-
-
-def _remove_file(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return

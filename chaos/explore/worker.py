@@ -1,52 +1,52 @@
-"""A worker's life: import the target, stay lean, answer for chunks of states, and leave nothing behind.
+"""A worker's life: lay out states, have recovery run on them, and leave nothing behind.
 
-`main` is the usual worker, in a fresh interpreter that loads this package and the target and nothing else, because a
-fork costs what its parent's memory costs. A target that is a closure is served by a
-fork of the exploring process instead (`serve`). Either way the worker ends when the other end of its link does, kills
-what its target still runs, and removes its folder. Read `crew.py` next.
+`main` is the usual worker, in a fresh interpreter, with a forker of its own that has the target. A target that is a
+closure is served by a fork of the exploring process instead (`serve`). Either way the worker ends when the other end
+of its link does, kills what its target still runs, and removes its folder. Read `crew.py` next.
 """
 
 import contextlib
 import faulthandler
-import gc
+import json
 import os
 import pickle
 import signal
-import socket
 import traceback
 import warnings
 from time import monotonic
 from typing import Any
 
 from chaos.child.actors import TargetError
-from chaos.explore.cell import Abandoned, Cell
-from chaos.explore.messages import packed, receive, receive_bytes
+from chaos.child.cell import Abandoned
+from chaos.child.forker import read_message, send_message
+from chaos.child.reaping import adopt_descendants, end_strays
+from chaos.child.target import CommandTarget
+from chaos.explore.pinning import own_processor
 from chaos.explore.places import remove
-from chaos.explore.reaping import adopt_descendants, end_strays
-from chaos.explore.server import Job, Server, limits_of
+from chaos.explore.server import Job, Server
+from chaos.explore.settings import needs_this_process
+from chaos.explore.stages import ForkerLost
 
 __all__ = ["main", "serve"]
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> None:
     """Serve the exploration at the other end of the inherited socket whose number is given."""
-    link = socket.socket(fileno=int(arguments[0]))
-    content = receive_bytes(link)
-    if content is None:
-        return 1
-    job, folder = pickle.loads(content)  # noqa: S301 - from the process that started this one, over its own socket
-    serve(link, job, folder)
-    return 0
+    link = int(arguments[0])
+    content = read_message(link)
+    if content is not None:
+        job, folder = pickle.loads(content)  # noqa: S301 - from the process that started this one, over its own socket
+        serve(link, job, folder)
 
 
-def serve(link: socket.socket, job: Job, folder: str) -> None:
+def serve(link: int, job: Job, folder: str) -> None:
     """Answer until the link's other end is closed; `folder` is made here and removed at the end."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     try:
         adopt_descendants()
-        with contextlib.suppress(Abandoned, BrokenPipeError, ConnectionResetError):
+        with contextlib.suppress(Abandoned, ForkerLost, BrokenPipeError, ConnectionResetError), _place(job):
             _serve(link, job, folder)
     finally:
         end_strays()
@@ -55,34 +55,35 @@ def serve(link: socket.socket, job: Job, folder: str) -> None:
             os.rmdir(os.path.dirname(folder))
 
 
-def _serve(link: socket.socket, job: Job, folder: str) -> None:
+def _place(job: Job) -> contextlib.AbstractContextManager[object]:
+    """Commands may well use several processors; functions gain from staying on one."""
+    return contextlib.nullcontext() if isinstance(job.roles.recover, CommandTarget) else own_processor()
+
+
+def _serve(link: int, job: Job, folder: str) -> None:
     try:
-        server = Server(job, folder)
+        server = Server(job, folder, link)
     except TargetError as error:
-        link.sendall(packed({"wrong": str(error)}))
+        _tell(link, {"wrong": str(error)})
         return
-    cell = Cell(link.fileno(), limits_of(job.settings))
-    faulthandler.enable(2)
-    _freeze()
-    link.sendall(packed({"ready": True}))
-    while (message := receive(link)) is not None:
-        link.sendall(packed(_answered(server, cell, message)))
+    if needs_this_process(job.roles, job.settings.ask):
+        faulthandler.enable(2)
+    _tell(link, {"ready": True})
+    while (message := read_message(link)) is not None:
+        _tell(link, _answered(server, json.loads(message)))
 
 
-def _freeze() -> None:
-    """Keep the collector away from memory shared with children: a touched page is a copied page."""
-    gc.collect()
-    gc.freeze()
-    gc.disable()
+def _tell(link: int, message: dict[str, Any]) -> None:
+    send_message(link, json.dumps(message, separators=(",", ":")).encode())
 
 
-def _answered(server: Server, cell: Cell, message: dict[str, Any]) -> dict[str, Any]:
+def _answered(server: Server, message: dict[str, Any]) -> dict[str, Any]:
     began = monotonic()
     try:
         if "steps" in message:
-            answers = server.steps(cell, message["steps"])
+            answers = server.steps(message["steps"])
         else:
-            answers = server.states(cell, message["model"], message["states"])
+            answers = server.states(message["model"], message["states"])
     except Exception:  # noqa: BLE001 - the process edge: the exploration raises it as its own fault
         return {"fault": traceback.format_exc()}
     return {"answers": answers, "seconds": monotonic() - began}

@@ -2,7 +2,7 @@
 
 A worker is made the subreaper of its descendants, so whatever a target forks away, daemonised or not, becomes the
 worker's own child when its parent dies, and can be found, named and killed by an id that is not yet free for
-others. Linux. Read `cell.py` next.
+others. Standard library, Linux. Read `cell.py` next.
 """
 
 import contextlib
@@ -13,23 +13,33 @@ import signal
 from time import monotonic
 
 from chaos.child.leftovers import process_name
-from chaos.errors import HarnessFault
 
-__all__ = ["adopt_descendants", "die_with_parent", "end_strays", "memory_below_bytes"]
+__all__ = [
+    "ReapingError",
+    "adopt_descendants",
+    "die_with_parent",
+    "end_strays",
+    "give_back_memory",
+    "memory_below_bytes",
+]
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _PATIENCE_S = 5.0  # SIGKILL works at once but for a process stuck in the kernel
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+class ReapingError(Exception):
+    """A process can't be adopted or ended; the machine, not the target, is in the way."""
+
+
 def adopt_descendants() -> None:
     """Become the parent of every descendant whose own parent dies.
 
     Raises:
-        HarnessFault: the kernel refuses.
+        ReapingError: the kernel refuses.
     """
     if _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-        raise HarnessFault(f"the kernel does not let this process adopt its descendants: {_reason()}")
+        raise ReapingError(f"the kernel does not let this process adopt its descendants: {_reason()}")
 
 
 def die_with_parent(parent: int) -> None:
@@ -39,11 +49,18 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+def give_back_memory() -> None:
+    """Return freed memory to the system, where the C library can: what importing took need not be forked."""
+    trim = getattr(_libc, "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def end_strays(grace_s: float = 0.0) -> tuple[str, ...]:
     """Reap all children of this process, kill those that still run after `grace_s`; their command lines, sorted.
 
     Raises:
-        HarnessFault: one can't be killed.
+        ReapingError: one can't be killed.
     """
     try:
         if os.waitpid(-1, os.WNOHANG) == (0, 0) and grace_s:
@@ -60,7 +77,7 @@ def end_strays(grace_s: float = 0.0) -> tuple[str, ...]:
         if running:
             _wait_for_one(running[0], 0.1)
         if monotonic() > give_up:
-            raise HarnessFault(f"processes that the target started can't be killed: {sorted(names)}")
+            raise ReapingError(f"processes that the target started can't be killed: {sorted(names)}")
     return tuple(sorted(names - {"unknown"}))
 
 

@@ -1,0 +1,161 @@
+"""All that a disk may hold after a crash of one recorded run: the state space of a trace under a model.
+
+Crash points come in order of interest (`interest.py`), the disks of one point from its walk (`prefixes.py` where the
+kernel lives on, `pending.py` where it does not), and each is paired with the acknowledgements that may have been
+made by then. What is equal, tree and acknowledgements, is handed out once. Nothing here touches a real disk: lay a
+tree out with `folder.Slot`. Read `states.py` for the words.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import final
+
+from chaos.disk.interest import passes
+from chaos.disk.models import PersistenceModel
+from chaos.disk.prefixes import PrefixWalk
+from chaos.disk.recipes import choice_text, parse_recipe
+from chaos.disk.states import CrashState, Description, Statistics
+from chaos.disk.tree import Tree
+from chaos.disk.walk import Candidate, Walk
+from chaos.errors import UsageError
+from chaos.trace.model import Trace
+
+__all__ = ["DEFAULT_BOUND", "StateSpace"]
+
+# All subsets of twelve are 4096 trees, a few hundred milliseconds of building; each one more doubles it.
+DEFAULT_BOUND = 12
+# Trees handed out lately, so that laying out a state that `states` just gave costs no rebuilding.
+_REMEMBERED = 256
+
+
+@final
+class StateSpace:
+    """The legal crash states of a trace.
+
+    Guarantees: the same trace, model, bound and seed give the same states in the same order. Does not: judge, or
+    touch files. Memory: one digest a distinct state, and what is pending at one point; trees are shared or dropped.
+    Threads and processes: one user at a time; a fork may go on with its copy.
+
+    Attributes:
+        trace: the recorded run.
+        model: the rules.
+        bound: at most so many pending micro-operations are tried in all combinations.
+        seed: of the sample that ends a longer list.
+    """
+
+    def __init__(self, trace: Trace, model: PersistenceModel, bound: int = DEFAULT_BOUND, seed: int = 0) -> None:
+        if not 0 <= bound <= 20:
+            raise UsageError(f"the exhaustive bound is {bound}", "give 0 to 20; each one more doubles the states")
+        self.trace = trace
+        self.model = model
+        self.bound = bound
+        self.seed = seed
+        if not model.cache_survives:
+            raise UsageError(f"persistence model {model.name!r}: power loss is not built yet", "use kill")
+        self._walk: Walk = PrefixWalk(trace)
+        self._acks = [ack.after for ack in trace.acks]
+        self._recent: dict[str, Tree] = {}
+        self._begin_count()
+
+    def states(self, ignore: Callable[[str], bool] | None = None) -> Iterator[CrashState]:
+        """All states to check, the likeliest failures first; each call begins anew.
+
+        Args:
+            ignore: paths whose content no recovery looks at: states that differ only there are one state. That such
+                a file exists still counts. The digest that is handed out is always the whole tree's.
+        """
+        self._begin_count()
+        seen: set[bytes] = set()
+        for points in passes(self.trace):
+            for point in points:
+                yield from self._states_at(point, seen, ignore)
+                self._count_point(point)
+
+    def states_at(self, point: int) -> Iterator[CrashState]:
+        """The states of one crash point alone; what equals another point's is not left out, nor counted."""
+        return self._states_at(point, set(), None)
+
+    def tree(self, recipe: str) -> Tree:
+        """Rebuild a state's tree.
+
+        Raises:
+            UsageError: the text is no recipe, or does not fit this trace and model.
+        """
+        known = self._recent.get(recipe)
+        if known is not None:
+            return known
+        parsed = parse_recipe(recipe)
+        self._check_point(parsed.point)
+        return self._walk.tree(parsed.point, parsed.choice)
+
+    def describe(self, recipe: str) -> Description:
+        """Tell a state: each issued operation and what became of it.
+
+        Raises:
+            UsageError: the text is no recipe, or does not fit this trace and model.
+        """
+        parsed = parse_recipe(recipe)
+        self._check_point(parsed.point)
+        fates = self._walk.fates(parsed.point, parsed.choice)
+        return Description(model=self.model.name, point=parsed.point, acked=parsed.acked, fates=fates)
+
+    def contains(self, point: int, tree: Tree) -> bool:
+        """Whether a tree is legal at a crash point, also where `states` would leave it out.
+
+        Meant for holding models against real file systems: exact, and quick for traces of some ten operations.
+        """
+        self._check_point(point)
+        return self._walk.contains(point, tree)
+
+    def statistics(self) -> Statistics:
+        """What the latest call of `states` has handed out so far."""
+        return Statistics(
+            model=self.model.name,
+            points=len(self.trace.ops) + 1,
+            visited=self._visited,
+            generated=self._generated,
+            distinct=self._distinct,
+            exhaustive_points=self._exhaustive,
+            largest_pending=self._largest,
+            left_out=tuple(f"{what}: {count}" for what, count in sorted(self._left_out.items())),
+        )
+
+    def _states_at(self, point: int, seen: set[bytes], ignore: Callable[[str], bool] | None) -> Iterator[CrashState]:
+        self._check_point(point)
+        low, high = bisect_left(self._acks, point), bisect_right(self._acks, point)
+        for candidate in self._walk.candidates(point):
+            digest = candidate.tree.digest
+            key = digest if ignore is None else candidate.tree.digest_without(ignore)
+            # A crash inside an operation, or before an acknowledgement that follows it, has not seen that one.
+            for acked in range(low, (low if candidate.inside else high) + 1):
+                self._generated += 1
+                known = key + acked.to_bytes(4, "little")
+                if known in seen:
+                    continue
+                seen.add(known)
+                self._distinct += 1
+                yield self._state(point, acked, digest, candidate)
+
+    def _state(self, point: int, acked: int, digest: bytes, candidate: Candidate) -> CrashState:
+        recipe = f"{point}/{acked}:{choice_text(candidate.choice)}"
+        recent = self._recent
+        if len(recent) >= _REMEMBERED:
+            del recent[next(iter(recent))]
+        recent[recipe] = candidate.tree
+        return CrashState(recipe, point, acked, digest, candidate.lost, candidate.torn)
+
+    def _check_point(self, point: int) -> None:
+        if not 0 <= point <= len(self.trace.ops):
+            raise UsageError(f"crash point {point} is outside the trace, which has {len(self.trace.ops)} operations")
+
+    def _begin_count(self) -> None:
+        self._visited = self._generated = self._distinct = self._exhaustive = self._largest = 0
+        self._left_out: Counter[str] = Counter()
+
+    def _count_point(self, point: int) -> None:
+        survey = self._walk.survey(point)
+        self._visited += 1
+        self._exhaustive += survey.exhaustive
+        self._largest = max(self._largest, survey.pending)
+        self._left_out.update(survey.left_out)

@@ -1,0 +1,124 @@
+"""The states that a killed process leaves: every prefix, the inside of each write, and nothing else."""
+
+from hypothesis import given
+
+from chaos.disk import MODELS, Fate, StateSpace, initial_tree
+from chaos.disk.replay import apply
+from tests.disk.traces import Script, scripts
+
+KILL = MODELS["kill"]
+
+
+def contents(script: Script, path: str) -> set[bytes | None]:
+    space = StateSpace(script.trace(), KILL)
+    found: set[bytes | None] = set()
+    for state in space.states():
+        tree = space.tree(state.recipe)
+        found.add(tree.data(path) if tree.lookup(path) is not None else None)
+    return found
+
+
+@given(scripts())
+def test_every_prefix_is_a_state_the_empty_one_included(script: Script) -> None:
+    trace = script.trace()
+    digests = {state.digest for state in StateSpace(trace, KILL).states()}
+    tree = initial_tree(trace)
+    assert tree.digest in digests
+    for op in trace.ops:
+        tree = apply(tree, op)
+        assert tree.digest in digests
+
+
+def test_a_write_is_cut_at_one_byte_half_all_but_one_and_page_borders() -> None:
+    script = Script()
+    script.create("a")
+    script.write("a", b"x" * 10000, 100)
+    lengths = {len(data) - 100 for data in contents(script, "a") if data}
+    assert lengths == {1, 5000, 9999, 4096 - 100, 8192 - 100, 10000}
+
+
+def test_an_append_is_cut_at_the_borders_of_the_file_not_of_the_call() -> None:
+    script = Script()
+    script.create("a")
+    script.write("a", b"x" * 4000)
+    script.start()
+    script.write("a", b"y" * 200)
+    assert {len(data) for data in contents(script, "a") if data} == {4000, 4001, 4096, 4100, 4199, 4200}
+
+
+def test_the_page_borders_that_a_very_large_write_skips_are_told() -> None:
+    script = Script()
+    script.create("a")
+    script.write("a", bytes(1 << 20))
+    space = StateSpace(script.trace(), KILL)
+    states = list(space.states())
+    statistics = space.statistics()
+    assert len(states) < 30
+    assert not statistics.exhaustive
+    assert "page borders" in statistics.left_out[0]
+
+
+def test_a_crash_between_a_call_and_its_acknowledgement_is_seen_with_and_without_it() -> None:
+    script = Script()
+    script.create("a")
+    script.ack()
+    script.ack()
+    script.create("b")
+    space = StateSpace(script.trace(), KILL)
+    pairs = {(state.point, state.acked) for state in space.states()}
+    assert pairs == {(0, 0), (1, 0), (1, 1), (1, 2), (2, 2)}
+
+
+def test_a_write_in_flight_has_not_been_acknowledged() -> None:
+    script = Script()
+    script.create("a")
+    script.write("a", b"0123456789")
+    script.ack()
+    states = StateSpace(script.trace(), KILL).states()
+    assert {state.acked for state in states if state.torn} == {0}
+
+
+def test_equal_trees_with_equal_acknowledgements_are_one_state() -> None:
+    script = Script()
+    script.create("a")
+    for _ in range(5):
+        script.fsync("a")
+    space = StateSpace(script.trace(), KILL)
+    assert len(list(space.states())) == 2
+    assert space.statistics().generated == 7
+
+
+@given(scripts())
+def test_recipes_rebuild_the_tree_they_were_given_for(script: Script) -> None:
+    trace = script.trace()
+    states = list(StateSpace(trace, KILL).states())
+    fresh = StateSpace(trace, KILL)
+    for state in reversed(states):
+        assert fresh.tree(state.recipe).digest == state.digest
+
+
+def test_a_torn_write_is_described_with_its_length() -> None:
+    script = Script()
+    script.create("a")
+    script.write("a", b"0123456789")
+    space = StateSpace(script.trace(), KILL)
+    torn = next(state for state in space.states() if state.torn and state.recipe.endswith("cut5"))
+    told = space.describe(torn.recipe)
+    assert [fate.text for fate in told.with_fate(Fate.TORN)] == [
+        "write 10 bytes at 0 of a: torn, the first 5 bytes got in"
+    ]
+
+
+def test_a_tree_that_a_cut_at_any_byte_leaves_is_in_the_space_and_others_are_not() -> None:
+    script = Script()
+    script.create("a")
+    script.write("a", b"0123456789")
+    script.start()
+    script.write("a", b"abcdef", 2)
+    space = StateSpace(script.trace(), KILL)
+    whole = space.tree("1/0:all")
+    for length in range(7):
+        assert space.contains(1, space.tree(f"1/0:cut{length}"))
+    edit = whole.edit()
+    edit.set_content(1, whole.nodes[1].content.write(9, b"!"))
+    assert not space.contains(1, edit.tree())
