@@ -5,6 +5,7 @@ import json
 import os
 import struct
 import zlib
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ def test_damage_is_placed_at_the_record_that_holds_it(saved: Path) -> None:
 )
 def test_a_file_that_is_something_else_is_refused(saved: Path, content: bytes) -> None:
     saved.write_bytes(content)
-    with pytest.raises(UsageError, match="is not a trace|is cut off"):
+    with pytest.raises(UsageError, match=r"is not a trace|is cut off"):
         load(saved)
 
 
@@ -217,6 +218,17 @@ def test_a_record_that_was_taken_out_is_missed(saved: Path, lost: bytes) -> None
 
 
 TRACE_FIELDS = {"engine": "e", "command": "c"}
+START = [record(b"T", TRACE_FIELDS)]
+
+
+def write_made_up(path: Path, records: list[bytes]) -> None:
+    """A file of these records with a right end."""
+    content = b"pytest-guardrails trace 1\n" + b"".join(records)
+    path.write_bytes(content + record(b"E", {"records": len(records), "sha256": sha256(content).hexdigest()}))
+
+
+def operation(**fields: object) -> list[bytes]:
+    return [*START, record(b"O", {"kind": "write", "call": "c", **fields})]
 
 
 @pytest.mark.parametrize(
@@ -229,34 +241,39 @@ TRACE_FIELDS = {"engine": "e", "command": "c"}
         ([record(b"T", {**TRACE_FIELDS, "notes": "text"})], "the field notes can't be 'text'"),
         ([record(b"T", [])], "a record that is no object"),
         ([record(b"A", {})], "not in their order"),
-        ([record(b"T", TRACE_FIELDS)] * 2, "not in their order"),
-        ([record(b"T", TRACE_FIELDS), record(b"X", {})], "records of kind b'X' are unknown"),
-        ([record(b"T", TRACE_FIELDS), record(b"O", {"kind": "explode", "call": "c"})], "the field kind can't be"),
-        ([record(b"T", TRACE_FIELDS), record(b"O", {"kind": "write", "call": "c", "data": 0})], "the field data can't be 0"),
-        ([record(b"T", TRACE_FIELDS), record(b"O", {"kind": "write", "call": "c", "data": -1})], "the field data can't be"),
-        ([record(b"T", TRACE_FIELDS), record(b"S", [["f", "one", "g"]])], "not a source line"),
-        ([record(b"T", TRACE_FIELDS), record(b"Z", {})], "a compressed blob"),
-        ([record(b"T", TRACE_FIELDS), record(b"E", {})], "the end record is not one"),
-        ([record(b"T", TRACE_FIELDS), record(b"E", {"records": 1, "sha256": ""})], "not those that were written"),
+        ([*START, *START], "not in their order"),
+        ([*START, record(b"X", {})], "records of kind b'X' are unknown"),
+        (operation(kind="explode"), "the field kind can't be 'explode'"),
+        (operation(data=0), "the field data can't be 0"),
+        (operation(data=-1), "the field data can't be -1"),
+        (operation(seq=0), "the field 'seq' is unknown"),
+        ([*START, record(b"S", [["f", "one", "g"]])], "not a source line"),
+        ([*START, record(b"Z", {})], "a compressed blob"),
+        ([*START, record(b"E", {})], "the end record is not one"),
+        ([*START, record(b"E", {"records": 1, "sha256": ""})], "not those that were written"),
     ],
-)  # fmt: skip
+)
 def test_records_that_were_made_up_are_refused_with_what_is_wrong(
     tmp_path: Path, records: list[bytes], message: str
 ) -> None:
-    path = tmp_path / "t"
-    path.write_bytes(b"pytest-guardrails trace 1\n" + b"".join(records))
+    write_made_up(tmp_path / "t", records)
     with pytest.raises(UsageError, match=message):
-        load(path)
+        load(tmp_path / "t")
+
+
+def test_a_file_made_by_hand_after_the_description_is_read(tmp_path: Path) -> None:
+    write_made_up(tmp_path / "t", operation(offset=3))
+    op = Op(seq=0, kind=Kind.WRITE, call="c", offset=3)
+    assert load(tmp_path / "t") == Trace(engine="e", command="c", initial=(), ops=(op,))
 
 
 def test_a_compressed_blob_that_swells_beyond_its_length_is_refused(tmp_path: Path) -> None:
     body = struct.pack("<Q", 10) + zlib.compress(bytes(10_000_000))
     length = struct.pack("<Q", len(body))
     blob = b"Z" + length + struct.pack("<I", zlib.crc32(b"Z" + length + body)) + body
-    path = tmp_path / "t"
-    path.write_bytes(b"pytest-guardrails trace 1\n" + record(b"T", TRACE_FIELDS) + blob)
+    write_made_up(tmp_path / "t", [*START, blob])
     with pytest.raises(UsageError, match="another length"):
-        load(path)
+        load(tmp_path / "t")
 
 
 def test_missing_files_and_folders_are_said_so(tmp_path: Path) -> None:
@@ -264,7 +281,7 @@ def test_missing_files_and_folders_are_said_so(tmp_path: Path) -> None:
         load(tmp_path / "none")
     with pytest.raises(UsageError, match="directory"):
         load(tmp_path)
-    with pytest.raises(UsageError, match="can't be written.*No such file"):
+    with pytest.raises(UsageError, match=r"can't be written.*No such file"):
         save(SMALL, tmp_path / "none" / "t")
 
 
@@ -288,16 +305,18 @@ def test_saving_through_a_symbolic_link_keeps_the_link(saved: Path) -> None:
 def test_any_change_of_the_models_fields_needs_a_new_format_version() -> None:
     # When this fails: raise FORMAT_VERSION, teach `file.py` the fields, and put the new lists here.
     fields = {
-        type_.__name__: [f.name for f in dataclasses.fields(type_)] for type_ in (Trace, InitialNode, Op, Ack, Frame)
+        type_.__name__: " ".join(field.name for field in dataclasses.fields(type_))
+        for type_ in (Trace, InitialNode, Op, Ack, Frame, Unmeasured)
     }
     assert FORMAT_VERSION == 1
     assert fields == {
-        "Trace": "engine command initial ops acks exit_code calls outside unmeasured notes excluded".split(),
-        "InitialNode": "node type mode data target names".split(),
+        "Trace": "engine command initial ops acks exit_code calls outside unmeasured notes excluded",
+        "InitialNode": "node type mode data target names",
         "Op": (
             "seq kind call process thread node path parent name to_parent to_name to_path victim offset data size "
             "mode target sync errno source"
-        ).split(),
-        "Ack": "after process value".split(),
-        "Frame": "file line function".split(),
+        ),
+        "Ack": "after process value",
+        "Frame": "file line function",
+        "Unmeasured": "path reason",
     }
