@@ -62,8 +62,9 @@ class _Helper:
         try:
             self.native_id = _thread.get_native_id()
             hello = self.native_id.to_bytes(4, "little") + _thread.get_ident().to_bytes(8, "little")
-            self.sock.send(hello)
-            self.serve()
+            if self.connected():
+                self.sock.send(hello)
+                self.serve()
         except OSError:
             pass  # the supervisor is gone, or the target closed our descriptor
         finally:
