@@ -1,7 +1,7 @@
 """Oracle `clean`: nothing is left behind that no one will remove: temporary files, processes, descriptors, locks.
 
-A file counts as left over when no undamaged tree has its name after recovery. Where the workload was run on, and the
-name is gone afterwards, the program does clean up, only later: told, not held against it. Read `finite.py` next.
+A file counts as left over when no undamaged tree has its name after recovery. Whether a later run of the workload
+removes it is told in the finding, and is no excuse: the program may never run again. Read `finite.py` next.
 """
 
 import re
@@ -25,9 +25,6 @@ def clean(observation: Observation, reference: Reference) -> Answer:
     left = [name for name in outcome.names if name not in reference.names]
     if not left:
         return holds()
-    resumed = observation.resumed
-    if resumed is not None and resumed.names and not set(left) & set(resumed.names):
-        return violated(Damage.SELF_HEALED, f"left over until the next run of the workload: {_some(left)}")
     return violated(Damage.UNCLEAN, f"left over after recovery: {_some(left)}")
 
 

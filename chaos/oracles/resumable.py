@@ -24,6 +24,8 @@ def resumable(observation: Observation, reference: Reference) -> Answer:
     if repeated := _repeated(observation, resumed, reference):
         shown = ", ".join(values.render(value, VALUE_LIMIT) for value in repeated[:3])
         return violated(Damage.SILENT, f"steps that were acknowledged before the crash are done again: {shown}")
+    if resumed.check:
+        return violated(Damage.SILENT, f"the workload goes on, and then the check objects: {resumed.check}")
     return _final_state(resumed, reference)
 
 

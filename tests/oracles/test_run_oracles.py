@@ -45,6 +45,11 @@ def test_a_workload_that_fails_to_go_on_cannot_start() -> None:
     assert (answer.verdict, answer.damage) == (Verdict.VIOLATED, Damage.CANNOT_START)
 
 
+def test_a_check_that_objects_after_running_on_is_a_violation() -> None:
+    answer = resumable(seen(1, resumed=returned(2, check="AssertionError: 2")), COUNTER)
+    assert "AssertionError: 2" in answer.message
+
+
 def test_without_the_extra_run_it_is_unknown() -> None:
     assert resumable(seen(1), COUNTER).verdict is Verdict.UNKNOWN
 
@@ -68,11 +73,6 @@ def test_a_name_that_no_undamaged_tree_has_is_left_over() -> None:
 
 def test_a_known_name_is_clean() -> None:
     assert clean(seen(returned(1, names=("a",))), FOLDER).verdict is Verdict.HOLDS
-
-
-def test_what_the_next_run_removes_is_told_and_no_violation() -> None:
-    answer = clean(seen(returned(1, names=("a", "a.tmp")), resumed=returned(1, names=("a",))), FOLDER)
-    assert (answer.verdict, answer.damage) == (Verdict.HOLDS, Damage.SELF_HEALED)
 
 
 def test_a_process_left_running_is_unclean() -> None:
