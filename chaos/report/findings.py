@@ -20,7 +20,7 @@ from chaos.report.places import operation_words, short_place
 from chaos.report.timeline import timeline
 from chaos.trace.model import Trace
 
-__all__ = ["Describe", "Findings", "Probe", "finding_id"]
+__all__ = ["Describe", "Findings", "News", "Probe", "finding_id"]
 
 Describe = Callable[[str, str], Sequence[Fate]]
 """(recipe, model name) -> what became of the operations that are not simply there."""
@@ -29,6 +29,28 @@ Probe = Callable[[Observation], Outcome | None]
 """Runs the workload on from the state that recovery left, then recovery; None when that can't be done."""
 
 _SEVERITY = {damage: rank for rank, damage in enumerate(Damage)}
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """A cause not seen before, told while the exploration goes on; its finding comes at the end.
+
+    Attributes:
+        title: one line: where and what.
+        oracle: which oracle objects.
+        damage: what kind, as far as known by now.
+        model: the persistence model of the state.
+        state: its recipe.
+        point: its crash point.
+    """
+
+    title: str
+    oracle: str
+    damage: Damage
+    model: str
+    state: str
+    point: int
 
 
 @final
@@ -89,18 +111,18 @@ class Findings:
         self._groups: dict[tuple[str, Damage, str], list[_Group]] = {}
         self._undamaged: list[Violation] = []
 
-    def add(self, observation: Observation, violations: Iterable[Violation]) -> tuple[str, ...]:
+    def add(self, observation: Observation, violations: Iterable[Violation]) -> tuple[News, ...]:
         """Count the violations of one crash state.
 
         Returns:
-            a line for each cause not seen before, to be shown while the run goes on.
+            the causes not seen before, to be shown while the run goes on.
         """
         news = []
         for violation in violations:
             witness = self._witness(observation, violation)
             key = (violation.oracle, violation.damage, _error_type(violation, observation.outcome))
             if self._count(self._groups.setdefault(key, []), witness):
-                news.append(title(violation, violation.damage, observation.outcome, witness.blamed))
+                news.append(_news(witness))
         return tuple(news)
 
     def add_undamaged(self, violations: Iterable[Violation]) -> None:
@@ -224,6 +246,18 @@ def finding_id(scenario: str, oracle: str, damage: Damage, error_type: str, line
     places = [PurePath(line).name if ":" in line else line for line in lines]
     text = "\0".join([scenario, oracle, damage.value, error_type, *sorted(places)])
     return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
+
+
+def _news(witness: _Witness) -> News:
+    observation, violation = witness.observation, witness.violation
+    return News(
+        title=title(violation, violation.damage, observation.outcome, witness.blamed),
+        oracle=violation.oracle,
+        damage=violation.damage,
+        model=observation.model,
+        state=observation.state,
+        point=observation.point,
+    )
 
 
 def _error_type(violation: Violation, outcome: Outcome) -> str:

@@ -11,6 +11,7 @@ from typing import final
 
 from chaos.observations import Damage, Finding, Verdict
 from chaos.oracles.panel import OracleVerdict
+from chaos.report.coverage import Coverage
 from chaos.report.expectations import ExpectationResult
 
 __all__ = ["RunResult", "ScenarioResult", "Statistics", "Status", "Stop", "exit_code", "status", "violations", "why"]
@@ -111,6 +112,7 @@ class ScenarioResult:
         findings: what was found, most damage first.
         expectation: how the findings compare with those that the scenario expects.
         statistics: how much was tried.
+        coverage: where it was tried.
         unmeasured: watched files that could not be modelled, one line each.
         notes: remarks on the run, one line each.
         stop: what ended it early, if anything did.
@@ -129,6 +131,7 @@ class ScenarioResult:
     findings: tuple[Finding, ...] = ()
     expectation: ExpectationResult = field(default_factory=ExpectationResult)
     statistics: Statistics = field(default_factory=Statistics)
+    coverage: Coverage = field(default_factory=Coverage)
     unmeasured: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     stop: Stop | None = None

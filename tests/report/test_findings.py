@@ -116,7 +116,8 @@ def test_ids_are_stable_over_runs_and_checkouts_and_differ_by_scenario() -> None
 def test_each_new_cause_is_announced_once() -> None:
     findings = collector(TRACE)
     observation = seen(JSON_ERROR, acked=0, point=1)
-    assert findings.add(observation, [violation(point=1)]) == ("targets.py:11 save: recovery raises JSONDecodeError",)
+    (news,) = findings.add(observation, [violation(point=1)])
+    assert (news.title, news.point) == ("targets.py:11 save: recovery raises JSONDecodeError", 1)
     assert findings.add(observation, [violation(point=1)]) == ()
 
 
