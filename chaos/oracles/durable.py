@@ -65,11 +65,11 @@ def _references_contain_acknowledged(reference: Reference) -> bool:
 
 def _missing(value: str, acked: tuple[str, ...]) -> list[str]:
     members = set(_members(values.decode(value)))
-    return [one for one in acked if one not in members and str(values.decode(one)) not in members]
+    return [one for one in acked if one not in members]
 
 
 def _members(value: Any) -> Iterator[str]:
-    """Everything inside a container, at any depth, as canonical text; strings as themselves too (JSON keys)."""
+    """Everything inside a container, at any depth, as text; strings as themselves too: JSON makes "1" of the key 1."""
     if isinstance(value, dict):
         inside = [*value.keys(), *value.values()]
     elif isinstance(value, (list, tuple, set, frozenset)):

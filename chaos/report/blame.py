@@ -69,7 +69,7 @@ class Blamed:
             return f"was cut: {self.words}" if self.words else "was cut"
         if self.loss == "lost":
             return "was not on the disk yet" + (f" ({self.words})" if self.words else "")
-        return "was the last before the power went" if power else "was the last before the kill"
+        return "was done, then the power went" if power else "was done, then came the kill"
 
 
 def blamed(trace: Trace, point: int, fates: Sequence[Fate]) -> tuple[Blamed, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from chaos.child import values
 from chaos.observations import Damage, Ending, Observation, Outcome, Reference, Violation
-from chaos.oracles.answer import ending_words, is_legal
+from chaos.oracles.answer import ending_words, is_legal, same
 from chaos.report.blame import Blamed
 from chaos.report.places import operation_words, place, short_place, user_frame
 
@@ -100,6 +100,8 @@ def _again(observation: Observation, reference: Reference) -> list[str]:
     if again is None:
         return []
     if again.ending is not Ending.RETURNED:
+        if same(again, observation.outcome):
+            return ["a second start fails in the same way"]
         return [f"a second start fails as well: it {ending_words(again)}"]
     words = "right" if is_legal(again, observation, reference) else "wrong"
     return [f"a second start returns a {words} value: {values.render(again.value, _VALUE_LIMIT)}"]
@@ -112,6 +114,8 @@ def _resumed(observation: Observation, violation: Violation, reference: Referenc
     if violation.oracle == "clean":
         return _removed(observation, resumed, reference)
     if resumed.ending is not Ending.RETURNED:
+        if same(resumed, observation.outcome):
+            return ["run on, the workload fails in the same way"]
         return [f"run on, the workload can't go on either: it {ending_words(resumed)}"]
     return [f"run on, the workload goes on, and recovery then returns {values.render(resumed.value, _VALUE_LIMIT)}"]
 

@@ -204,8 +204,6 @@ def _runs(root: Path) -> list[Path]:
 def _safe(name: str) -> str:
     """A scenario's name as a file name; names from tests may hold anything."""
     safe = _SAFE.sub("_", name)[:_NAME_LIMIT].lstrip(".")
-    return (
-        safe
-        if safe == name
-        else f"{safe}-{blake2b(name.encode('utf-8', 'surrogateescape'), digest_size=4).hexdigest()}"
-    )
+    if safe == name:
+        return name
+    return f"{safe}-{blake2b(name.encode('utf-8', 'surrogateescape'), digest_size=4).hexdigest()}"

@@ -57,15 +57,15 @@ def print_run(
 def print_finding(finding: Finding, console: Console, *, replay: str = "") -> None:
     """Print one finding in full, the command that replays it last."""
     console.print(_text(finding.title, style="bold red"))
-    console.print(Padding(_text(facts(finding), style="dim"), (0, 0, 0, 2)))
+    console.print(Padding(_text(facts(finding), style="dim"), (0, 0, 0, 2), expand=False))
     for line in finding.explanation:
-        console.print(Padding(_text(line), (0, 0, 0, 2)))
+        console.print(Padding(_text(line), (0, 0, 0, 2), expand=False))
     if finding.timeline:
         console.print()
         for row in finding.timeline:
             console.print(_text(row, style=_row_style(row)), soft_wrap=True)
     for line in finding.advice:
-        console.print(Padding(_text(f"fix: {line}", style="green"), (0, 0, 0, 2)))
+        console.print(Padding(_text(f"fix: {line}", style="green"), (0, 0, 0, 2), expand=False))
     if replay:
         console.print()
         # A command is copied: it is never broken over lines.
@@ -104,14 +104,14 @@ def _print_scenario(result: ScenarioResult, console: Console, replay: Callable[[
     console.print()
     console.print(_text(result.scenario, style="bold"))
     for note in notes:
-        console.print(Padding(_text(note), (0, 0, 0, 2)))
+        console.print(Padding(_text(note), (0, 0, 0, 2), expand=False))
     for finding in result.findings:
         if verbose or finding.id in result.expectation.surprises:
             console.print()
             print_finding(finding, console, replay=replay(finding))
         else:
             word = "self-healed" if finding.damage is Damage.SELF_HEALED else "expected"
-            console.print(Padding(_text(f"{word}: {finding.title} ({facts(finding)})"), (0, 0, 0, 2)))
+            console.print(Padding(_text(f"{word}: {finding.title} ({facts(finding)})"), (0, 0, 0, 2), expand=False))
 
 
 def _row_style(row: str) -> str:

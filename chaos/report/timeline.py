@@ -75,6 +75,8 @@ def _row(op: Op, mark: str) -> str:
     size = f"{len(op.data)} B" if op.kind is Kind.WRITE else f"{op.size} B" if op.kind is Kind.TRUNCATE else ""
     frame = user_frame(op.source)
     where = short_place(frame) if frame else ""
+    if len(where) > _PLACE:
+        where = where.split(" ")[0]  # the line matters more than the function's name
     row = f"{op.seq:>5} {op.call[:9]:<9} {_fit(path, _PATH):<{_PATH}} {size:>8} {_fit(where, _PLACE):<{_PLACE}}"
     return f"{row[: _WIDTH - len(mark) - 1]} {mark}".rstrip()
 

@@ -18,6 +18,13 @@ def test_a_lost_acknowledgement_is_reported_once_by_the_most_telling_oracle() ->
     assert (violation.oracle, violation.damage) == ("durable", Damage.LOST)
 
 
+def test_the_worse_damage_is_reported_whichever_oracle_comes_first() -> None:
+    folder = reference(0, 1, 1, names=frozenset({"a"}))
+    failed_once = raised(names=("a", "a.tmp"))
+    (violation,) = judge(seen(failed_once, again=returned(1)), folder, ("recovers", "clean"))
+    assert (violation.oracle, violation.damage) == ("clean", Damage.UNCLEAN)
+
+
 def test_each_default_oracle_alone_would_report_it_too() -> None:
     (violation,) = judge(seen(0), COUNTER, ("atomic",))
     assert violation.damage is Damage.LOST

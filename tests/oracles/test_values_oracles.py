@@ -176,6 +176,11 @@ def test_an_objection_that_the_legal_undamaged_step_meets_too_is_not_the_crashs_
     assert verdict(check(seen(returned(7, check="odd"), acked=0), checked)) == violated(Damage.SILENT)
 
 
+def test_a_value_that_the_check_accepts_undamaged_and_rejects_here_is_a_violation() -> None:
+    checked = reference(0, 1, 2, 2, checked=True)
+    assert verdict(check(seen(returned(2, check="too early")), checked)) == violated(Damage.SILENT)
+
+
 def test_without_a_check_it_is_unknown() -> None:
     assert verdict(check(seen(15), COUNTER)) == UNKNOWN
 

@@ -221,7 +221,7 @@ def test_without_losses_the_last_operation_is_to_blame() -> None:
     findings = collector(TRACE)
     failing(findings, point=3)
     assert only(findings).explanation[0] == (
-        "targets.py:11 in save: openat() that cuts state.json to 0 bytes was the last before the kill"
+        "targets.py:11 in save: openat() that cuts state.json to 0 bytes was done, then came the kill"
     )
 
 
@@ -229,6 +229,15 @@ def test_a_second_start_is_told() -> None:
     findings = collector(TRACE)
     failing(findings, point=1, again=raised("KeyError"))
     assert "a second start fails as well: it raised KeyError: bad" in only(findings).explanation
+
+
+def test_failures_that_repeat_are_not_told_twice() -> None:
+    findings = collector(TRACE)
+    failing(findings, point=1, again=JSON_ERROR, resumed=JSON_ERROR)
+    assert only(findings).explanation[-2:] == (
+        "a second start fails in the same way",
+        "run on, the workload fails in the same way",
+    )
 
 
 def test_many_lost_operations_are_summed_up() -> None:

@@ -2,7 +2,7 @@
 
 from chaos.report.blame import Fate, blamed
 from chaos.report.timeline import ROWS, timeline
-from chaos.trace.model import Ack, Kind, Op, Sync, Trace
+from chaos.trace.model import Ack, Frame, Kind, Op, Sync, Trace
 from tests.report.making import saver_trace
 
 
@@ -84,3 +84,8 @@ def test_a_crash_at_the_very_start_shows_where_the_program_would_have_gone() -> 
         "      <- killed here",
         "    0 openat    state.json                  0 B targets.py:11 save   not reached",
     )
+
+
+def test_a_long_function_name_gives_way_to_the_line() -> None:
+    frame = Frame("/a/targets.py", 123, "a_function_with_a_long_name")
+    assert "targets.py:123 " in rows(trace(write(0, source=(frame,))), 1)[0]
