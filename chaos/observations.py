@@ -142,7 +142,10 @@ class Reference:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
-    """One oracle's objection to one observation."""
+    """One oracle's objection to one observation.
+
+    `state` is "" when the objection is to an undamaged tree: the target is broken without any crash.
+    """
 
     oracle: str
     damage: Damage
@@ -157,7 +160,7 @@ class Finding:
     """Violations that have one cause, with the smallest witness, ready to be read and replayed.
 
     Attributes:
-        id: stable over runs: a digest of scenario, oracle, damage and source line.
+        id: stable over runs: a digest of scenario, oracle, damage, error type and source line.
         scenario: its name.
         oracle: which oracle objected.
         damage: what kind.
@@ -167,7 +170,7 @@ class Finding:
         source: the source line to blame, if any operation of the witness has one.
         timeline: the operations around the crash, one line each, ready to print.
         point: the witness's crash point.
-        state: the witness's recipe.
+        state: the witness's recipe; "" when an undamaged tree shows it.
         states: how many crash states show it.
         outcome: recovery on the witness.
         advice: what would mend it, each proven on the trace.

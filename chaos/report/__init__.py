@@ -1,1 +1,27 @@
 """The run folder and what is shown from it."""
+
+from chaos.report.blame import Fate
+from chaos.report.coverage import Coverage, CrashMap
+from chaos.report.expectations import ExpectationResult, Expected, compare
+from chaos.report.findings import Findings, News
+from chaos.report.results import RunResult, ScenarioResult, Statistics, Status, Stop, exit_code, status, violations, why
+
+__all__ = [
+    "Coverage",
+    "CrashMap",
+    "ExpectationResult",
+    "Expected",
+    "Fate",
+    "Findings",
+    "News",
+    "RunResult",
+    "ScenarioResult",
+    "Statistics",
+    "Status",
+    "Stop",
+    "compare",
+    "exit_code",
+    "status",
+    "violations",
+    "why",
+]

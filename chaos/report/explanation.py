@@ -1,0 +1,128 @@
+"""Titles and explanations of findings, for a reader who has never seen a crash state.
+
+First what was lost or cut and by which source line, then what recovery made of it, then whether anything helps.
+Pure text; it must not decide anything. Read `findings.py` next.
+"""
+
+from collections.abc import Sequence
+
+from chaos.child import values
+from chaos.observations import Damage, Ending, Observation, Outcome, Reference, Violation
+from chaos.oracles.answer import ending_words, is_legal, same
+from chaos.report.blame import Blamed
+from chaos.report.places import operation_words, place, short_place, user_frame
+
+__all__ = ["explanation", "title", "undamaged_explanation", "undamaged_title"]
+
+_SHOWN = 3  # operations told in words; the timeline has the others
+_VALUE_LIMIT = 80
+_WHAT = {
+    "durable": "an acknowledged state is lost",
+    "atomic": "recovery returns a state that never was whole",
+    "check": "the check objects to what recovery returns",
+    "finite": "a number that is not finite comes back",
+    "resumable": "the workload does not go on as without a crash",
+    "clean": "something is left behind",
+}
+
+
+def title(violation: Violation, damage: Damage, outcome: Outcome, blamed: Sequence[Blamed]) -> str:
+    """One line: where and what."""
+    first = blamed[0] if blamed else None
+    if first is None:
+        where = "before the first operation"
+    else:
+        where = short_place(first.frame) if first.frame else operation_words(first.op)
+    return f"{where}: {_what(violation, damage, outcome)}"
+
+
+def undamaged_title(violation: Violation) -> str:
+    """One line for a target that is broken without any crash."""
+    return f"fails on an undamaged disk: {violation.message}"
+
+
+def explanation(
+    observation: Observation,
+    violation: Violation,
+    blamed: Sequence[Blamed],
+    reference: Reference,
+    *,
+    power: bool,
+) -> tuple[str, ...]:
+    """The lines of a finding; `observation.resumed` is told where it is there."""
+    lines = [one.sentence(power=power) for one in blamed[:_SHOWN]]
+    if len(blamed) > _SHOWN:
+        lines.append(f"and {len(blamed) - _SHOWN} more operations")
+    if not blamed:
+        lines.append("the crash came before the first operation")
+    if observation.acked:
+        lines.append(_acked_words(observation.acked, reference))
+    lines.append(_then(violation, observation.outcome))
+    lines += _again(observation, reference)
+    lines += _resumed(observation, violation, reference)
+    return tuple(lines)
+
+
+def undamaged_explanation(violation: Violation) -> tuple[str, ...]:
+    """The lines of a finding that needs no crash."""
+    return ("nothing was damaged: the workload ran, and recovery was started on what it left", violation.message)
+
+
+def _what(violation: Violation, damage: Damage, outcome: Outcome) -> str:
+    if violation.oracle != "recovers":
+        return "an acknowledged state is lost" if damage is Damage.LOST else _WHAT.get(violation.oracle, damage.value)
+    short = {
+        Ending.HUNG: "recovery hangs",
+        Ending.MEMORY: "recovery eats its memory limit",
+        Ending.KILLED: f"recovery dies of signal {outcome.detail}",
+        Ending.EXITED: f"recovery exits with code {outcome.detail}",
+    }
+    if outcome.error_type == "exit":
+        return short[Ending.EXITED]
+    return short.get(outcome.ending, f"recovery raises {outcome.error_type.rpartition('.')[2]}")
+
+
+def _acked_words(acked: int, reference: Reference) -> str:
+    last = values.render(reference.acks[acked - 1].value, _VALUE_LIMIT) if acked <= len(reference.acks) else "?"
+    return f"{acked} acknowledgement{'s' if acked > 1 else ''} had been made, the last of {last}"
+
+
+def _then(violation: Violation, outcome: Outcome) -> str:
+    message = violation.message
+    if violation.oracle == "recovers":
+        message = f"recovery {ending_words(outcome)}"
+    frame = user_frame(outcome.frames)
+    return f"then {message}" + (f" ({place(frame)})" if frame and outcome.ending is not Ending.RETURNED else "")
+
+
+def _again(observation: Observation, reference: Reference) -> list[str]:
+    again = observation.again
+    if again is None:
+        return []
+    if again.ending is not Ending.RETURNED:
+        if same(again, observation.outcome):
+            return ["a second start fails in the same way"]
+        return [f"a second start fails as well: it {ending_words(again)}"]
+    words = "right" if is_legal(again, observation, reference) else "wrong"
+    return [f"a second start returns a {words} value: {values.render(again.value, _VALUE_LIMIT)}"]
+
+
+def _resumed(observation: Observation, violation: Violation, reference: Reference) -> list[str]:
+    resumed = observation.resumed
+    if resumed is None or violation.oracle == "resumable":
+        return []
+    if violation.oracle == "clean":
+        return _removed(observation, resumed, reference)
+    if resumed.ending is not Ending.RETURNED:
+        if same(resumed, observation.outcome):
+            return ["run on, the workload fails in the same way"]
+        return [f"run on, the workload can't go on either: it {ending_words(resumed)}"]
+    return [f"run on, the workload goes on, and recovery then returns {values.render(resumed.value, _VALUE_LIMIT)}"]
+
+
+def _removed(observation: Observation, resumed: Outcome, reference: Reference) -> list[str]:
+    left = {name for name in observation.outcome.names if name not in reference.names}
+    if not left or not resumed.names:
+        return []
+    stays = left & set(resumed.names)
+    return ["the next run of the workload does not remove it" if stays else "the next run of the workload removes it"]

@@ -1,0 +1,279 @@
+"""Groups violations that have one cause, keeps the smallest witness of each, and explains it.
+
+A group is what agrees in oracle, damage, error type and blamed source lines. Where several operations are lost at
+once, a state whose blamed lines include those of a smaller witness is counted there: the smaller one is the cause.
+Memory grows with the number of groups, never with the number of states. Read `chaos/oracles/panel.py` for where
+violations come from, `results.py` for what becomes of findings.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from pathlib import PurePath
+from typing import final
+
+from chaos.observations import Damage, Ending, Finding, Observation, Outcome, Reference, Violation
+from chaos.report.blame import Blamed, Fate, blamed, signature
+from chaos.report.explanation import explanation, title, undamaged_explanation, undamaged_title
+from chaos.report.places import operation_words, short_place
+from chaos.report.timeline import timeline
+from chaos.trace.model import Trace
+
+__all__ = ["Describe", "Findings", "News", "Probe", "finding_id"]
+
+Describe = Callable[[str, str], Sequence[Fate]]
+"""(recipe, model name) -> what became of the operations that are not simply there."""
+
+Probe = Callable[[Observation], Outcome | None]
+"""Runs the workload on from the state that recovery left, then recovery; None when that can't be done."""
+
+_SEVERITY = {damage: rank for rank, damage in enumerate(Damage)}
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """A cause not seen before, told while the exploration goes on; its finding comes at the end.
+
+    Attributes:
+        title: one line: where and what.
+        oracle: which oracle objects.
+        damage: what kind, as far as known by now.
+        model: the persistence model of the state.
+        state: its recipe.
+        point: its crash point.
+    """
+
+    title: str
+    oracle: str
+    damage: Damage
+    model: str
+    state: str
+    point: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Witness:
+    """One violating state; the least of a group is the one to show."""
+
+    observation: Observation
+    violation: Violation
+    blamed: tuple[Blamed, ...]
+    rank: tuple[int, int, int, int, str]
+
+
+@final
+@dataclass(slots=True)
+class _Group:
+    lines: frozenset[str]
+    witness: _Witness
+    states: int = 0
+    models: "Counter[str]" = field(default_factory=Counter)
+
+    def take(self, other: "_Group") -> None:
+        if other.witness.rank < self.witness.rank:
+            self.witness = other.witness
+        self.states += other.states
+        self.models.update(other.models)
+
+
+@final
+class Findings:
+    """Collects violations while states are judged; `finish` makes the findings.
+
+    Threads and processes: not safe for several threads; it stands beside the one panel.
+    """
+
+    def __init__(
+        self,
+        scenario: str,
+        trace: Trace,
+        reference: Reference,
+        *,
+        models: Sequence[str],
+        describe: Describe,
+        probe: Probe | None = None,
+    ) -> None:
+        """Start empty.
+
+        Args:
+            scenario: its name, part of each finding's id.
+            trace: the recorded run.
+            reference: recovery on undamaged trees.
+            models: persistence models, the one that allows least first.
+            describe: tells what a recipe lost or tore.
+            probe: tells whether the workload can go on after a failed recovery; asked once a finding.
+        """
+        self._scenario, self._trace, self._reference = scenario, trace, reference
+        self._models, self._describe, self._probe = tuple(models), describe, probe
+        self._groups: dict[tuple[str, Damage, str], list[_Group]] = {}
+        self._undamaged: list[Violation] = []
+
+    def add(self, observation: Observation, violations: Iterable[Violation]) -> tuple[News, ...]:
+        """Count the violations of one crash state.
+
+        Returns:
+            the causes not seen before, to be shown while the run goes on.
+        """
+        news = []
+        for violation in violations:
+            witness = self._witness(observation, violation)
+            key = (violation.oracle, violation.damage, _error_type(violation, observation.outcome))
+            if self._count(self._groups.setdefault(key, []), witness):
+                news.append(_news(witness))
+        return tuple(news)
+
+    def add_undamaged(self, violations: Iterable[Violation]) -> None:
+        """Take objections to trees that nothing damaged, and to files of such trees."""
+        self._undamaged += violations
+
+    def finish(self) -> tuple[Finding, ...]:
+        """The findings, most damage first; each failed recovery is probed once, here."""
+        found = [self._undamaged_finding(violation) for violation in self._undamaged]
+        found += [self._finding(group) for groups in self._groups.values() for group in groups]
+        merged: dict[str, Finding] = {}
+        for finding in found:
+            known = merged.get(finding.id)
+            merged[finding.id] = finding if known is None else replace(known, states=known.states + finding.states)
+        return tuple(sorted(merged.values(), key=lambda one: (_SEVERITY[one.damage], one.point, one.id)))
+
+    def _witness(self, observation: Observation, violation: Violation) -> _Witness:
+        fates = self._describe(observation.state, observation.model)
+        to_blame = blamed(self._trace, observation.point, fates)
+        model = self._models.index(observation.model) if observation.model in self._models else len(self._models)
+        lines = len({signature(one) for one in to_blame})
+        rank = (model, lines, len(fates), observation.point, observation.state)
+        return _Witness(observation, violation, to_blame, rank)
+
+    def _count(self, groups: list[_Group], witness: _Witness) -> bool:
+        """Put a witness where it belongs; whether that is a cause not seen before."""
+        lines = frozenset(signature(one) for one in witness.blamed)
+        mine = _Group(lines, witness, 1, Counter([witness.observation.model]))
+        for group in groups:
+            if group.lines <= lines:
+                group.take(mine)
+                return False
+        larger = [group for group in groups if group.lines > lines]
+        for group in larger:
+            mine.take(group)
+            groups.remove(group)
+        groups.append(mine)
+        return not larger
+
+    def _finding(self, group: _Group) -> Finding:
+        witness = group.witness
+        damage, observation = self._decided(witness)
+        violation, to_blame = witness.violation, witness.blamed
+        power = observation.model != "kill"
+        error_type = _error_type(violation, observation.outcome)
+        return Finding(
+            id=finding_id(self._scenario, violation.oracle, damage, error_type, sorted(group.lines)),
+            scenario=self._scenario,
+            oracle=violation.oracle,
+            damage=damage,
+            model=self._weakest(group),
+            title=title(violation, damage, observation.outcome, to_blame),
+            explanation=explanation(observation, violation, to_blame, self._reference, power=power),
+            source=next((one.frame for one in to_blame if one.frame is not None), None),
+            timeline=timeline(self._trace, observation.point, to_blame, acked=observation.acked, power=power),
+            point=observation.point,
+            state=observation.state,
+            states=group.states,
+            outcome=observation.outcome,
+            extra={
+                "acked": str(observation.acked),
+                "blamed": "; ".join(dict.fromkeys(_blamed_words(to_blame))),
+                "frames": "; ".join(dict.fromkeys(_frames(to_blame))),
+                "lost_or_torn": str(sum(one.loss != "last" for one in to_blame)),
+                "message": violation.message,
+                "states_by_model": ", ".join(f"{name} {count}" for name, count in self._by_model(group)),
+                "witness_model": observation.model,
+            },
+        )
+
+    def _undamaged_finding(self, violation: Violation) -> Finding:
+        step, acked = self._step(violation.point)
+        return Finding(
+            id=finding_id(self._scenario, violation.oracle, violation.damage, "undamaged", []),
+            scenario=self._scenario,
+            oracle=violation.oracle,
+            damage=violation.damage,
+            model=self._models[0] if self._models else "",
+            title=undamaged_title(violation),
+            explanation=undamaged_explanation(violation),
+            source=None,
+            timeline=(),
+            point=violation.point,
+            state="",
+            states=1,
+            outcome=self._reference.steps[step],
+            extra={"acked": str(acked), "message": violation.message},
+        )
+
+    def _step(self, point: int) -> tuple[int, int]:
+        """Which undamaged step stands at a point, and how many acknowledgements had been made there."""
+        acks = self._reference.acks
+        acked = sum(ack.after <= point for ack in acks)
+        at_step = point == 0 or (acked > 0 and acks[acked - 1].after == point)
+        return (acked if at_step else len(self._reference.steps) - 1), acked
+
+    def _decided(self, witness: _Witness) -> tuple[Damage, Observation]:
+        """The damage, once it is tried whether the workload can go on, and the observation with that run in it."""
+        damage, observation = witness.violation.damage, witness.observation
+        if damage not in (Damage.LOUD, Damage.UNCLEAN) or self._probe is None:
+            return damage, observation
+        if observation.resumed is None:
+            observation = replace(observation, resumed=self._probe(observation))
+        resumed = observation.resumed
+        if resumed is None:
+            return damage, observation
+        if damage is Damage.LOUD and resumed.ending is not Ending.RETURNED:
+            damage = Damage.CANNOT_START
+        return damage, observation
+
+    def _by_model(self, group: _Group) -> Iterator[tuple[str, int]]:
+        ordered = [name for name in self._models if name in group.models]
+        return ((name, group.models[name]) for name in [*ordered, *sorted(set(group.models) - set(ordered))])
+
+    def _weakest(self, group: _Group) -> str:
+        return next(self._by_model(group))[0]
+
+
+def finding_id(scenario: str, oracle: str, damage: Damage, error_type: str, lines: Sequence[str]) -> str:
+    """A short digest, the same in every run and in every checkout: files count by name, not by folder."""
+    places = [PurePath(line).name if ":" in line else line for line in lines]
+    text = "\0".join([scenario, oracle, damage.value, error_type, *sorted(places)])
+    return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
+
+
+def _news(witness: _Witness) -> News:
+    observation, violation = witness.observation, witness.violation
+    return News(
+        title=title(violation, violation.damage, observation.outcome, witness.blamed),
+        oracle=violation.oracle,
+        damage=violation.damage,
+        model=observation.model,
+        state=observation.state,
+        point=observation.point,
+    )
+
+
+def _error_type(violation: Violation, outcome: Outcome) -> str:
+    """What tells two failures apart within one oracle."""
+    if violation.oracle != "recovers":
+        return ""
+    return f"{outcome.ending.value} {outcome.error_type} {outcome.detail or ''}".rstrip()
+
+
+def _frames(to_blame: Sequence[Blamed]) -> Iterator[str]:
+    for one in to_blame:
+        for frame in one.op.source:
+            yield f"{frame.file}:{frame.line} {frame.function}"
+
+
+def _blamed_words(to_blame: Sequence[Blamed]) -> Iterator[str]:
+    for one in to_blame:
+        words = operation_words(one.op)
+        yield f"{short_place(one.frame)}: {words}" if one.frame else words

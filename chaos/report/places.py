@@ -1,0 +1,75 @@
+"""Source lines and operations in words: which frame is the user's own, and what a system call did.
+
+Shared by timelines, explanations and titles, so that one thing is called the same everywhere. Read `blame.py` next.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from chaos.trace.model import Frame, Kind, Op
+
+__all__ = ["library_call", "operation_words", "place", "short_place", "user_frame"]
+
+# Told by the path's shape, since the target's interpreter need not be this one.
+_LIBRARY = re.compile(
+    r"[\\/]lib(?:64)?[\\/]python\d[^\\/]*[\\/]|[\\/](?:site|dist)-packages[\\/]|[\\/]Python3\d+[\\/]Lib[\\/]|^<frozen "
+)
+_HARNESS = re.compile(r"[\\/]chaos[\\/]child[\\/]")
+
+
+def user_frame(frames: Sequence[Frame]) -> Frame | None:
+    """The innermost frame that is the user's own code; the innermost at all when every one is a library's."""
+    for frame in frames:
+        if not _LIBRARY.search(frame.file) and not _HARNESS.search(frame.file):
+            return frame
+    return frames[0] if frames else None
+
+
+def library_call(frames: Sequence[Frame]) -> str:
+    """What the user's frame called, e.g. "json.dump()"; "" when it made the system call itself."""
+    mine = user_frame(frames)
+    depth = frames.index(mine) if mine is not None else 0
+    if not depth:
+        return ""
+    called = frames[depth - 1]  # the library function that the user's own line entered
+    path = PurePath(called.file)
+    module = path.parent.name if path.stem == "__init__" else path.stem
+    return f"{module.removeprefix('<frozen ').removesuffix('>')}.{called.function}()"
+
+
+def short_place(frame: Frame) -> str:
+    """`file:line function`, the file without its folders."""
+    return f"{PurePath(frame.file).name}:{frame.line} {frame.function}"
+
+
+def place(frame: Frame) -> str:
+    """`file:line in function`, the file without its folders."""
+    return f"{PurePath(frame.file).name}:{frame.line} in {frame.function}"
+
+
+def operation_words(op: Op) -> str:
+    """What a system call did, e.g. "rename() of a.tmp to a"."""
+    name = op.path or "a file without a name"
+    if op.kind is Kind.WRITE:
+        return f"{op.call}() of {len(op.data)} bytes to {name}"
+    if op.kind is Kind.TRUNCATE:
+        return (
+            f"{op.call}() that cuts {name} to {op.size} bytes"
+            if _opens(op)
+            else f"{op.call}() of {name} to {op.size} bytes"
+        )
+    if op.kind is Kind.CREATE:
+        return f"{op.call}() that creates {name}"
+    if op.kind in (Kind.RENAME, Kind.LINK):
+        return f"{op.call}() of {name} to {op.to_path or op.name}"
+    if op.kind is Kind.EXCHANGE:
+        return f"{op.call}() that exchanges {name} and {op.to_path}"
+    if op.kind is Kind.SYNC:
+        return f"{op.call}() of everything"
+    failed = f", which failed with errno {op.errno}," if op.errno else ""
+    return f"{op.call}(){failed} of {name}"
+
+
+def _opens(op: Op) -> bool:
+    return op.call in ("open", "openat", "openat2", "creat")

@@ -1,0 +1,114 @@
+"""The replay file of a finding: everything that rebuilds its crash state and runs recovery on it once more.
+
+It is data: names, numbers and texts, never code and never pickle. A target that is a closure of a test can't be
+named in it; such a finding is replayed by running that test again. Read `folder.py` next.
+
+    {"format": "chaos-replay", "version": 1, "finding": "0123456789ab", "scenario": "saver", "oracle": "recovers",
+     "trace": "../../traces/saver.trace", "model": "kill", "recipe": "...", "point": 4, "acked": 1, "seed": 0,
+     "roles": {"workload": {"kind": "python", "ref": "targets:workload", "search": ["..."]}, ...}, ...}
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any, final
+
+from chaos.child.target import CallableTarget, CommandTarget, PythonTarget, Roles, Target
+from chaos.errors import UsageError
+from chaos.report.document import check_format
+from chaos.report.plain import from_plain, parse_json, to_json, to_plain
+
+__all__ = ["FORMAT", "VERSION", "Replay", "dump_replay", "load_replay"]
+
+FORMAT = "chaos-replay"
+VERSION = 1
+_ROLES = tuple(field.name for field in fields(Roles))
+_NEEDED = ("workload", "recover")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """One crash state and what to do on it.
+
+    Attributes:
+        finding: the finding's id.
+        scenario: its scenario's name.
+        origin: the file or test that the scenario came from.
+        oracle: which oracle objected.
+        oracles: all that judged.
+        trace: the trace file, relative to the replay file.
+        model: the persistence model's name.
+        recipe: the state; "" for the undamaged tree at `point`.
+        point: its crash point.
+        acked: how many acknowledgements had been made.
+        seed: of the exploration.
+        deadline_s: for one recovery.
+        memory_bytes: for one recovery.
+        bound: how many free micro-operations were enumerated exhaustively.
+    """
+
+    finding: str
+    scenario: str
+    oracle: str
+    trace: str
+    model: str
+    recipe: str
+    point: int
+    acked: int
+    seed: int = 0
+    origin: str = ""
+    oracles: tuple[str, ...] = ()
+    deadline_s: float | None = None
+    memory_bytes: int | None = None
+    bound: int | None = None
+
+
+def dump_replay(replay: Replay, roles: Roles) -> bytes:
+    """The replay file's content."""
+    targets = {name: _target_data(getattr(roles, name)) for name in _ROLES}
+    return to_json({"format": FORMAT, "version": VERSION, **to_plain(replay), "roles": targets}, indent=2) + b"\n"
+
+
+def load_replay(content: bytes, name: str) -> tuple[Replay, Roles]:
+    """Read a replay file.
+
+    Args:
+        content: its bytes.
+        name: the file's name, for errors.
+
+    Raises:
+        UsageError: it is not a replay file, is damaged or newer, or its target is a closure of a test.
+    """
+    data = parse_json(content, name)
+    check_format(data, FORMAT, VERSION, name)
+    replay = from_plain(Replay, data, name)
+    roles = data.get("roles")
+    if not isinstance(roles, dict):
+        raise UsageError(f"{name}.roles is missing", "the file is damaged")
+    found = {role: _target(roles.get(role), f"{name}.roles.{role}", replay) for role in _ROLES}
+    for role in _NEEDED:
+        if found[role] is None:
+            raise UsageError(f"{name}.roles.{role} is missing", "the file is damaged")
+    return replay, Roles(**found)  # type: ignore[arg-type]  # the two that may not be None were looked at
+
+
+def _target_data(target: Target | None) -> Any:
+    if target is None:
+        return None
+    if isinstance(target, CallableTarget):
+        return {"kind": "callable", "name": getattr(target.function, "__qualname__", repr(target.function))}
+    kind = "python" if isinstance(target, PythonTarget) else "commands"
+    return {"kind": kind, **to_plain(target)}
+
+
+def _target(data: Any, place: str, replay: Replay) -> Target | None:
+    if data is None:
+        return None
+    kind = data.get("kind") if isinstance(data, dict) else None
+    if kind == "python":
+        return from_plain(PythonTarget, data, place)
+    if kind == "commands":
+        return from_plain(CommandTarget, data, place)
+    if kind == "callable":
+        where = f" ({replay.origin})" if replay.origin else ""
+        raise UsageError(f"{place} is a function inside a test{where}", "run that test again to replay the finding")
+    raise UsageError(f"{place} has the unknown kind {kind!r}", "the file is damaged")
