@@ -70,6 +70,7 @@ ALLOWED: dict[str, set[str]] = {
         "chaos.oracles",
         "chaos.report",
         "chaos.scenario",
+        "pytest_guardrails",
     },
     "chaos.cli": {
         "chaos",

@@ -5,6 +5,7 @@ process ends as any Python program does. Standard library only, for it runs insi
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,18 +14,24 @@ from chaos.child.ack import ack
 from chaos.child.actors import TargetError, recover_actor, work_actor
 from chaos.child.target import PythonTarget
 
-__all__ = ["TARGET_MISSING", "argument_vector"]
+__all__ = ["TARGET_MISSING", "argument_vector", "main"]
 
 TARGET_MISSING = 126  # exit code: the target can't be found or imported; as a shell's for "found, not executable"
+# Not `-m`: this package need not be on the target's path, and must not get into its environment.
+_PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_PROGRAM = (
+    f"import sys; sys.path.append({_PACKAGE_ROOT!r}); from chaos.child.run import main; sys.exit(main(sys.argv[1:]))"
+)
 
 
 def argument_vector(target: PythonTarget, disk: str, *, setup: bool = False) -> tuple[str, ...]:
     """The command line that runs a target in a folder."""
     search = [word for folder in target.search for word in ("--search", folder)]
-    return (sys.executable, "-m", "chaos.child.run", *(("--setup",) if setup else ()), *search, target.ref, disk)
+    return (sys.executable, "-c", _PROGRAM, *(("--setup",) if setup else ()), *search, target.ref, disk)
 
 
-def _main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
+    """Run a target as the command line says, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m chaos.child.run", description="Run a Python target in a folder.")
     parser.add_argument("ref", help="package.module:attribute")
     parser.add_argument("disk", type=Path, help="the folder that the target works in")
@@ -48,4 +55,4 @@ def _main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

@@ -5,8 +5,9 @@ import sys
 from collections.abc import Sequence
 
 from chaos.cli.arguments import ListArguments
+from chaos.report import compare
 from chaos.scenario import Scenario, discover, json_schema
-from chaos.scenario.expectations import described
+
 
 __all__ = ["list_scenarios", "print_scenarios", "print_schema"]
 
@@ -30,7 +31,8 @@ def print_scenarios(scenarios: Sequence[Scenario]) -> None:
         sys.stdout.write(f"{scenario.name}\n")
         if scenario.description:
             sys.stdout.write(f"    {scenario.description}\n")
-        sys.stdout.write(f"    models: {', '.join(drive.models)}; oracles: {', '.join(drive.oracles)}\n")
-        for expectation in scenario.expect:
-            sys.stdout.write(f"    expects: {described(expectation)}\n")
+        oracles = f"; oracles: {', '.join(drive.oracles)}" if drive.oracles else ""
+        sys.stdout.write(f"    models: {', '.join(drive.models)}{oracles}\n")
+        for expected in compare(scenario.expect, ()).expected:
+            sys.stdout.write(f"    expects: {expected}\n")
         sys.stdout.write(f"    {scenario.origin}\n")

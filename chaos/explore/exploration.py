@@ -14,6 +14,7 @@ from typing import final
 
 from chaos.child.target import CommandTarget, Roles
 from chaos.disk import CrashState, Description, PersistenceModel, StateSpace
+from chaos.disk import Statistics as SpaceStatistics
 from chaos.errors import UsageError
 from chaos.explore.crew import Chunk, Crew
 from chaos.explore.messages import outcome_of
@@ -131,6 +132,10 @@ class Exploration:
     def statistics(self) -> Statistics:
         """What was done so far, and what was left out."""
         return self._tally.statistics(self._crew.replaced)
+
+    def enumerations(self) -> tuple[SpaceStatistics, ...]:
+        """How much of each model's states was enumerated so far, in the order of the models."""
+        return tuple(space.statistics() for space in self._spaces)
 
     def _observed(self, state: CrashState, model: PersistenceModel, answer: list[Answer | None]) -> Observation:
         observation = _observation(state.recipe, state, model, answer)

@@ -16,7 +16,7 @@ from chaos.errors import UsageError
 from chaos.report.document import check_format
 from chaos.report.plain import from_plain, parse_json, to_json, to_plain
 
-__all__ = ["FORMAT", "VERSION", "Replay", "dump_replay", "load_replay"]
+__all__ = ["FORMAT", "VERSION", "Replay", "dump_replay", "load_replay", "read_replay"]
 
 FORMAT = "chaos-replay"
 VERSION = 1
@@ -78,10 +78,8 @@ def load_replay(content: bytes, name: str) -> tuple[Replay, Roles]:
     Raises:
         UsageError: it is not a replay file, is damaged or newer, or its target is a closure of a test.
     """
-    data = parse_json(content, name)
-    check_format(data, FORMAT, VERSION, name)
-    replay = from_plain(Replay, data, name)
-    roles = data.get("roles")
+    replay = read_replay(content, name)
+    roles = parse_json(content, name).get("roles")
     if not isinstance(roles, dict):
         raise UsageError(f"{name}.roles is missing", "the file is damaged")
     found = {role: _target(roles.get(role), f"{name}.roles.{role}", replay) for role in _ROLES}
@@ -89,6 +87,21 @@ def load_replay(content: bytes, name: str) -> tuple[Replay, Roles]:
         if found[role] is None:
             raise UsageError(f"{name}.roles.{role} is missing", "the file is damaged")
     return replay, Roles(**found)  # type: ignore[arg-type]  # the two that may not be None were looked at
+
+
+def read_replay(content: bytes, name: str) -> Replay:
+    """Read a replay file without its target, which may be a closure of a test.
+
+    Args:
+        content: its bytes.
+        name: the file's name, for errors.
+
+    Raises:
+        UsageError: it is not a replay file, is damaged or newer.
+    """
+    data = parse_json(content, name)
+    check_format(data, FORMAT, VERSION, name)
+    return from_plain(Replay, data, name)
 
 
 def _target_data(target: Target | None) -> Any:

@@ -102,8 +102,8 @@ _EXPECT_FIELDS = (
     Field(key="damage", shape=choice([damage.value for damage in Damage]), about="what kind of damage"),
     Field(
         key="source",
-        shape=text('the end of a file\'s path, with a line if wanted ("store.py:42")', r"^[^\x00]+$"),
-        about='the line to blame: "store.py", "app/store.py:42"',
+        shape=text('a file\'s name, with its line if wanted ("store.py:42")', r"^[^\x00]+$"),
+        about='the line to blame: "store.py", "store.py:42", or the path of the file that was written to',
     ),
 )
 

@@ -8,13 +8,13 @@ format and `runner.py` for what becomes of a scenario.
 
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Literal, final
 
 from chaos.child.target import Roles
 from chaos.observations import Damage
 
 __all__ = [
-    "DEFAULT_ORACLES",
     "MODELS",
     "ORACLES",
     "Budget",
@@ -27,12 +27,10 @@ __all__ = [
     "Scenario",
 ]
 
-# The names a scenario may use. They are written down here, because this room knows data only; a test holds them
+# The names that a scenario may use. They are written down here, because this room knows data only; a test holds them
 # equal to the tables in `chaos.disk` and `chaos.oracles`. Models are in the order of how much they allow.
 MODELS = ("kill", "ext4", "xfs", "btrfs", "posix", "alice")
-ORACLES = ("recovers", "atomic", "durable", "resumable", "finite", "clean")
-# `resumable` runs the workload again and `clean` forbids files that some programs keep: both are asked for by name.
-DEFAULT_ORACLES = ("recovers", "atomic", "durable", "finite")
+ORACLES = ("recovers", "atomic", "durable", "resumable", "finite", "clean", "check")
 
 Isolation = Literal["fork", "batch", "command"]
 Engine = Literal["auto", "syscalls", "portable"]
@@ -70,7 +68,8 @@ class Expectation:
         oracle: which oracle objects.
         model: the weakest persistence model that shows it.
         damage: what kind of damage.
-        source: the line to blame: the end of a file's path, then `:line` if wanted ("targets.py", "a/store.py:42").
+        source: the line to blame: a file's name, with its line if wanted ("targets.py", "store.py:42"), or the path
+            of the file that was written to.
     """
 
     oracle: str
@@ -88,7 +87,7 @@ class Explore:
         roles: the target.
         models: persistence models, by name.
         isolation: how recoveries are kept apart; None = `command` for commands, else `fork`.
-        oracles: what must hold, by name.
+        oracles: what must hold, by name; None = the usual ones. Doubt in one that is named is not a pass.
         exclude: glob patterns of files that are not watched.
         deadline_s: for one recovery.
         workload_deadline_s: for the recorded run, and for the set-up before it.
@@ -99,7 +98,7 @@ class Explore:
     roles: Roles
     models: tuple[str, ...] = ("kill",)
     isolation: Isolation | None = None
-    oracles: tuple[str, ...] = DEFAULT_ORACLES
+    oracles: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
     deadline_s: float | None = None
     workload_deadline_s: float | None = None
@@ -137,19 +136,17 @@ class RunOptions:
     Attributes:
         seed: of everything drawn by chance; together with the scenario it reproduces the run.
         budget: replaces the scenario's own.
-        jobs: local processes that check states, at least 1.
+        jobs: local processes that check states; 0 = one for each processor.
         profile: gives the budget where nobody else does.
         models: replaces the scenario's models when not empty.
         engine: replaces the scenario's engine.
-        report_dir: where run folders are made.
-        replay: prefix the replay command of a finding with this instead of `chaos replay FOLDER`.
+        report_dir: where run folders are kept.
     """
 
     seed: int = 0
     budget: Budget | None = None
-    jobs: int = 1
+    jobs: int = 0
     profile: Profile = Profile.CI
     models: tuple[str, ...] = ()
     engine: Engine | None = None
-    report_dir: str = ".chaos"
-    replay: str = ""
+    report_dir: Path = Path(".chaos")

@@ -1,0 +1,10 @@
+"""The one hallway behind all doors: from a scenario to its result.
+
+Read `run.py` for a whole run, `course.py` for one scenario, `recording.py` and `exploring.py` for its two halves.
+"""
+
+from chaos.scenario.runner.recording import record_command
+from chaos.scenario.runner.replaying import Replayed, find_finding, rebuilt_state, replay_roles, replay_state
+from chaos.scenario.runner.run import Run
+
+__all__ = ["Replayed", "Run", "find_finding", "rebuilt_state", "record_command", "replay_roles", "replay_state"]

@@ -1,0 +1,202 @@
+"""The second half of a run: recovery on every crash state, judged, grouped and counted.
+
+An interruption ends it early and keeps what was found so far. Nothing is written here; `course.py` does that.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import final
+
+from chaos.child.target import Roles
+from chaos.disk import Fate as DiskFate
+from chaos.disk import PersistenceModel, StateSpace, Tree, apply, initial_tree
+from chaos.explore.exploration import Exploration
+from chaos.explore.settings import Ask, Settings
+from chaos.observations import Finding, Observation, Outcome
+from chaos.oracles import ORACLES, OracleVerdict, Panel
+from chaos.report import Coverage, CrashMap, Fate, Findings, News, Statistics
+from chaos.scenario.watching import Listener
+from chaos.trace.model import NodeType, Trace
+
+__all__ = ["Explored", "ask_for", "describer", "explore"]
+
+_SCANNED_TREES = 100  # undamaged trees whose files are searched for NaN; more acknowledgements are sampled evenly
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explored:
+    """What an exploration came to; `interrupted` when somebody stopped it."""
+
+    findings: tuple[Finding, ...]
+    verdicts: tuple[OracleVerdict, ...]
+    coverage: Coverage
+    statistics: Statistics
+    isolation: str
+    interrupted: bool
+
+
+def explore(
+    scenario: str,
+    trace: Trace,
+    roles: Roles,
+    settings: Settings,
+    oracles: Sequence[str],
+    listener: Listener,
+    cause: Callable[[News], None],
+) -> Explored:
+    """Explore a trace.
+
+    Args:
+        scenario: its name.
+        trace: the recorded run.
+        roles: the target.
+        settings: how; the questions to ask are added here.
+        oracles: what must hold.
+        listener: told of progress and of new causes.
+        cause: told of new causes first, to keep them.
+
+    Raises:
+        UsageError: a target can't be imported, or a setting can't be carried out.
+        HarnessFault: a worker failed.
+    """
+    settings = replace(settings, ask=ask_for(oracles))
+    with ExitStack() as stack:
+        exploration = stack.enter_context(Exploration(trace, roles, settings, listener.advanced))
+        reference = exploration.reference
+        panel = Panel(reference, oracles, operations=len(trace.ops))
+        probe = stack.enter_context(_Probe(trace, roles, settings))
+        findings = Findings(
+            scenario,
+            trace,
+            reference,
+            models=[model.name for model in settings.models],
+            describe=describer(trace, settings),
+            probe=probe,
+        )
+        crash_map = CrashMap(trace)
+        undamaged = panel.judge_reference()
+        findings.add_undamaged(undamaged)
+        for point, files in _undamaged_files(trace) if "finite" in oracles else ():
+            findings.add_undamaged(panel.judge_files(files, state="", point=point))
+        interrupted = False
+        # Where recovery fails though nothing was damaged, crash states can tell nothing more.
+        if not any(violation.oracle == "recovers" for violation in undamaged):
+            try:
+                for observation in exploration.observations():
+                    violations = panel.judge(observation)
+                    crash_map.add(observation, violations)
+                    for news in findings.add(observation, violations):
+                        cause(news)
+                        listener.found(news)
+            except KeyboardInterrupt:
+                interrupted = probe.closed = True
+        coverage = crash_map.finish()
+        return Explored(
+            findings=findings.finish(),
+            verdicts=panel.verdicts(),
+            coverage=coverage,
+            statistics=_statistics(trace, exploration, coverage, interrupted),
+            isolation=exploration.statistics().isolation.value,
+            interrupted=interrupted,
+        )
+
+
+def ask_for(oracles: Sequence[str]) -> Ask:
+    """The questions that these oracles need answered on each state."""
+    chosen = [ORACLES[name] for name in oracles]
+    return Ask(
+        names=any(one.needs_names for one in chosen),
+        leftovers=any(one.needs_names for one in chosen),
+        resume=any(one.needs_resumed for one in chosen),
+    )
+
+
+def describer(trace: Trace, settings: Settings) -> Callable[[str, str], Sequence[Fate]]:
+    """What tells which operations of a state are lost or torn."""
+    spaces = {model.name: StateSpace(trace, model, settings.bound, settings.seed) for model in settings.models}
+
+    def describe(recipe: str, model: str) -> Sequence[Fate]:
+        if not recipe:
+            return ()
+        told = spaces[model].describe(recipe).with_fate(DiskFate.LOST, DiskFate.TORN)
+        return [
+            Fate(seq=one.seq, loss="torn" if one.fate is DiskFate.TORN else "lost", words=_words(one.text))
+            for one in told
+        ]
+
+    return describe
+
+
+def _words(text: str) -> str:
+    """`write 8 bytes at 0 of f: torn, the first 4 bytes got in` -> what comes after the fate."""
+    return text.rpartition(": ")[2].partition(", ")[2]
+
+
+@final
+class _Probe:
+    """Tries whether the workload can go on after a failed recovery; started when first asked."""
+
+    def __init__(self, trace: Trace, roles: Roles, settings: Settings) -> None:
+        self._trace, self._roles = trace, roles
+        self._settings = replace(settings, jobs=1, ask=Ask(resume=True))
+        self._exploration: Exploration | None = None
+        self.closed = False
+
+    def __enter__(self) -> "_Probe":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._exploration is not None:
+            self._exploration.close()
+
+    def __call__(self, observation: Observation) -> Outcome | None:
+        """The outcome of going on, or None when there is no time left to try."""
+        if self.closed:
+            return None
+        if self._exploration is None:
+            self._exploration = Exploration(self._trace, self._roles, self._settings)
+        return self._exploration.observe(observation.state, self._model(observation.model)).resumed
+
+    def _model(self, name: str) -> PersistenceModel:
+        return next(model for model in self._settings.models if model.name == name)
+
+
+def _undamaged_files(trace: Trace) -> Iterator[tuple[int, dict[str, bytes]]]:
+    """The files before the run, at the acknowledgements, and at its end, with their crash points."""
+    points = sorted({0, *(ack.after for ack in trace.acks), len(trace.ops)})
+    if len(points) > _SCANNED_TREES:
+        points = [points[index * (len(points) - 1) // (_SCANNED_TREES - 1)] for index in range(_SCANNED_TREES)]
+    tree, done = initial_tree(trace), 0
+    for point in points:
+        for op in trace.ops[done:point]:
+            tree = apply(tree, op)
+        done = point
+        yield point, _files(tree)
+
+
+def _files(tree: Tree) -> dict[str, bytes]:
+    nodes = ((path, tree.nodes[number]) for path, number in tree.paths())
+    return {path: bytes(node.content) for path, node in nodes if node.type is NodeType.FILE}
+
+
+def _statistics(trace: Trace, exploration: Exploration, coverage: Coverage, interrupted: bool) -> Statistics:
+    tally = exploration.statistics()
+    spaces = exploration.enumerations()
+    left_out = [line for space in spaces for line in space.left_out]
+    return Statistics(
+        calls=trace.calls,
+        operations=len(trace.ops),
+        acks=len(trace.acks),
+        crash_points=len(coverage.points),
+        enumerated=sum(space.generated for space in spaces),
+        states=tally.states,
+        exhaustive=tally.complete and not interrupted and all(space.exhaustive for space in spaces),
+        left_out=(*tally.left_out, *left_out),
+        states_per_s=tally.states_per_s,
+        explore_s=tally.seconds,
+        hung=tally.hung,
+        died=tally.died,
+        by_model=tuple(sorted(tally.by_model.items())),
+    )

@@ -1,0 +1,201 @@
+"""The first half of a run: a folder of its own, the set-up, the recorded workload, and the proof of the recording.
+
+What goes wrong here is told as what it is: a set-up that fails or a target that can't be imported is wrong usage, a
+workload that fails or writes nothing leaves nothing to test, a recording that does not add up is the harness's
+fault. The folder is gone at the end, whatever happens. Read `exploring.py` next.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from chaos.child.ack import ack
+from chaos.child.actors import TargetError, recover_actor, work_actor
+from chaos.child.run import TARGET_MISSING, argument_vector
+from chaos.child.target import CallableTarget, PythonTarget, Target
+from chaos.disk import prove
+from chaos.errors import HarnessFault, NotMeasured, UsageError
+from chaos.explore.places import base_folder, make_root, remove
+from chaos.scenario.model import Engine, Explore
+from chaos.trace.model import Trace
+from chaos.trace.recorder import Program, RecordOptions, record
+
+__all__ = ["WORKLOAD_DEADLINE_S", "check_measured", "record_command", "record_scenario", "target_words"]
+
+WORKLOAD_DEADLINE_S = 60.0
+_TAIL_BYTES = 4000  # of what the target printed: the end of a traceback is what tells
+_TAIL_LINES = 12
+
+
+def record_scenario(drive: Explore, engine: Engine) -> Trace:
+    """Set up, record, and prove.
+
+    Raises:
+        UsageError: the set-up fails, or a target can't be found.
+        NotMeasured: the engine does not work here, or the workload fails, hangs or writes nothing.
+        HarnessFault: the recorded operations do not lead to the files that the workload left.
+        KeyboardInterrupt: nothing of the target runs on, and its folder is gone.
+    """
+    _check_engine(engine)
+    with _own_folder() as (disk, output):
+        if drive.roles.setup is not None:
+            _set_up(drive.roles.setup, disk, output, _deadline(drive))
+        options = RecordOptions(
+            exclude=drive.exclude,
+            deadline_s=_deadline(drive),
+            output=output.fileno(),
+            command=target_words(drive.roles.workload),
+        )
+        trace = record(_workload(drive.roles.workload, disk), disk, options=options)
+        _check_ended(trace, drive, _tail(output, disk))
+        _prove(trace, disk)
+        return trace
+
+
+def record_command(command: Sequence[str], folder: Path, options: RecordOptions) -> Trace:
+    """Record a command line in a folder of the user's, and prove the recording.
+
+    Raises:
+        UsageError: there is no such folder or command.
+        NotMeasured: the engine does not work here, or the command wrote nothing there.
+        HarnessFault: see `record_scenario`.
+    """
+    trace = record(tuple(command), folder, options=options)
+    check_measured(trace)
+    _prove(trace, os.fspath(folder))
+    return trace
+
+
+def check_measured(trace: Trace) -> None:
+    """Refuse a trace in which nothing was done to the watched files.
+
+    Raises:
+        NotMeasured: there is no operation.
+    """
+    if trace.ops:
+        return
+    if trace.unmeasured:
+        raise NotMeasured(f"can't be modelled: {unmeasured_words(trace)[0]}", "exclude the file by a glob")
+    elsewhere = f"; {trace.outside} writing calls went elsewhere" if trace.outside else ""
+    raise NotMeasured(
+        f"the workload wrote nothing in the watched folder{elsewhere}",
+        "let it work in the folder that it is given as `disk` (for commands: the working directory)",
+    )
+
+
+def unmeasured_words(trace: Trace) -> tuple[str, ...]:
+    """What could not be modelled, one line each."""
+    return tuple(f"{one.path}: {one.reason}" if one.path else one.reason for one in trace.unmeasured)
+
+
+def target_words(target: Target) -> str:
+    """A target for people."""
+    if isinstance(target, PythonTarget):
+        return target.ref
+    if isinstance(target, CallableTarget):
+        return str(getattr(target.function, "__qualname__", repr(target.function)))
+    return "; ".join(" ".join(command) for command in target.commands)
+
+
+@contextmanager
+def _own_folder() -> Iterator[tuple[str, IO[bytes]]]:
+    """An empty folder in memory where there is some, and a file beside it for what the target prints."""
+    root = make_root(base_folder())
+    try:
+        disk = os.path.join(root, "disk")
+        os.mkdir(disk, 0o755)
+        with open(os.path.join(root, "output"), "w+b", buffering=0) as output:
+            yield disk, output
+    finally:
+        remove(root)
+
+
+def _set_up(target: Target, disk: str, output: IO[bytes], deadline_s: float) -> None:
+    # Under the supervisor as well: nothing that it starts can outlive it, and a hanging one meets its deadline.
+    program = _setup_program(target, disk)
+    trace = record(program, disk, options=RecordOptions(deadline_s=deadline_s, output=output.fileno(), sources=False))
+    if trace.exit_code or _deadline_note(trace):
+        what = _deadline_note(trace) or _ended(trace.exit_code)
+        raise UsageError(f"setup {target_words(target)} {what}{_last_words(_tail(output, disk))}", "mend the set-up")
+    output.seek(0)
+    output.truncate()
+
+
+def _setup_program(target: Target, disk: str) -> Program:
+    if isinstance(target, PythonTarget):
+        return argument_vector(target, disk, setup=True)
+    actor = _found(recover_actor, target)  # a set-up is called as a recovery is: with the folder alone
+    return lambda: actor(Path(disk))
+
+
+def _workload(target: Target, disk: str) -> Program:
+    if isinstance(target, PythonTarget):
+        return argument_vector(target, disk)
+    actor = _found(work_actor, target)
+    return lambda: actor(Path(disk), ack)
+
+
+def _found(find: Callable[[Target], Callable[..., object]], target: Target) -> Callable[..., object]:
+    try:
+        return find(target)
+    except TargetError as error:
+        raise UsageError(str(error), "mend PATH, or give the program's path") from None
+
+
+def _check_ended(trace: Trace, drive: Explore, tail: str) -> None:
+    target = target_words(drive.roles.workload)
+    if trace.exit_code == TARGET_MISSING and isinstance(drive.roles.workload, PythonTarget):
+        raise UsageError(
+            tail.strip() or f"target {target} can't be imported", f"try it: {sys.executable} -c 'import ...'"
+        )
+    if late := _deadline_note(trace):
+        raise NotMeasured(
+            f"the workload {target} {late}{_last_words(tail)}", "give it less to do, or a longer workload_deadline"
+        )
+    if trace.exit_code:
+        raise NotMeasured(
+            f"the workload {target} {_ended(trace.exit_code)} before anything was tested{_last_words(tail)}",
+            "mend the workload: it must succeed when nothing is hurt",
+        )
+    check_measured(trace)
+
+
+def _prove(trace: Trace, disk: str) -> None:
+    try:
+        prove(trace, disk)
+    except HarnessFault:
+        if not trace.unmeasured:
+            raise
+        # Something was done that can't be modelled, and that is why the operations do not add up.
+        raise NotMeasured(f"can't be modelled: {unmeasured_words(trace)[0]}", "exclude the file by a glob") from None
+
+
+def _check_engine(engine: Engine) -> None:
+    if engine == "portable":
+        raise NotMeasured("this version has no portable engine", "use engine auto; `chaos doctor` shows what works")
+
+
+def _deadline(drive: Explore) -> float:
+    return WORKLOAD_DEADLINE_S if drive.workload_deadline_s is None else drive.workload_deadline_s
+
+
+def _deadline_note(trace: Trace) -> str:
+    return next((f"was {note}" for note in trace.notes if note.startswith("killed at its deadline")), "")
+
+
+def _ended(code: int) -> str:
+    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+
+def _tail(output: IO[bytes], disk: str) -> str:
+    size = output.seek(0, os.SEEK_END)
+    output.seek(max(0, size - _TAIL_BYTES))
+    return output.read().decode("utf-8", "replace").replace(disk, "{disk}")
+
+
+def _last_words(tail: str) -> str:
+    lines = [line.rstrip() for line in tail.splitlines() if line.strip()][-_TAIL_LINES:]
+    return "".join([":", *(f"\n    {line}" for line in lines)]) if lines else ""

@@ -1,0 +1,146 @@
+"""One finding once more: its crash state is rebuilt from trace and recipe, recovery runs on it, the oracles judge.
+
+What a replay file points to is read, never run on loading; the target named in it is run, as by any scenario.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from chaos.child.target import Roles
+from chaos.disk import materialise, model_named
+from chaos.errors import UsageError
+from chaos.explore.exploration import Exploration
+from chaos.explore.places import base_folder, make_root, remove
+from chaos.explore.settings import Isolation, Settings
+from chaos.observations import Outcome, Violation
+from chaos.oracles import ORACLES, Panel
+from chaos.report.replay import Replay, load_replay, read_replay
+from chaos.scenario.runner.course import tree_of
+from chaos.scenario.runner.exploring import ask_for
+from chaos.trace.file import load
+
+__all__ = ["Replayed", "find_finding", "rebuilt_state", "replay_roles", "replay_state"]
+
+_REPLAY_FILE = "replay.json"
+_ID = re.compile(r"[0-9a-f]{12}")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """What came of it.
+
+    Attributes:
+        replay: what was replayed.
+        outcome: recovery on the state.
+        violations: the objections.
+        shows: whether the oracle that objected then still does.
+    """
+
+    replay: Replay
+    outcome: Outcome
+    violations: tuple[Violation, ...]
+    shows: bool
+
+
+def find_finding(wanted: str, report_dir: Path) -> tuple[Path, Replay]:
+    """The replay file that `wanted` means, and what is in it.
+
+    Args:
+        wanted: a finding's folder, its replay file, or its id.
+        report_dir: where run folders are kept, for an id; the newest run that has it counts.
+
+    Raises:
+        UsageError: there is none, or it can't be read.
+    """
+    path = Path(wanted)
+    if path.is_dir():
+        path = path / _REPLAY_FILE
+    elif not path.exists() and _ID.fullmatch(wanted):
+        kept = sorted(report_dir.glob(f"runs/*/findings/*-{wanted}/{_REPLAY_FILE}"), key=lambda one: one.parts[-4])
+        if not kept:
+            raise UsageError(f"no finding {wanted} is kept in {report_dir}", "run the scenario or the test again")
+        path = kept[-1]
+    return path, read_replay(_content(path), str(path))
+
+
+def replay_roles(path: Path) -> Roles:
+    """The target that a replay file names.
+
+    Raises:
+        UsageError: it is a function inside a test, or the file is damaged.
+    """
+    return load_replay(_content(path), str(path))[1]
+
+
+def replay_state(path: Path, replay: Replay, roles: Roles) -> Replayed:
+    """Run recovery on the state once more and judge.
+
+    Args:
+        path: the replay file; the trace's path is relative to it.
+        replay: its content.
+        roles: the target.
+
+    Raises:
+        UsageError: the trace can't be read, or the target can't be imported.
+        HarnessFault: a worker failed.
+    """
+    oracles = tuple(name for name in replay.oracles or (replay.oracle,) if name in ORACLES)
+    trace = load(path.parent / replay.trace)
+    model = model_named(replay.model)
+    limits = {"deadline_s": replay.deadline_s, "memory_bytes": replay.memory_bytes, "bound": replay.bound}
+    settings = Settings(
+        models=(model,),
+        isolation=Isolation.FORK,
+        seed=replay.seed,
+        ask=ask_for(oracles),
+        **{name: value for name, value in limits.items() if value is not None},  # type: ignore[arg-type]
+    )
+    with Exploration(trace, roles, settings) as exploration:
+        reference = exploration.reference
+        panel = Panel(reference, oracles, operations=len(trace.ops))
+        if replay.recipe:
+            observation = exploration.observe(replay.recipe, model)
+            outcome, violations = observation.outcome, panel.judge(observation)
+        else:
+            acks = [ack.after for ack in trace.acks]
+            step = len(acks) + 1 if replay.point >= len(trace.ops) else sum(after <= replay.point for after in acks)
+            outcome, violations = reference.steps[step], panel.judge_reference()
+    return Replayed(
+        replay=replay,
+        outcome=outcome,
+        violations=violations,
+        shows=any(violation.oracle == replay.oracle for violation in violations),
+    )
+
+
+@contextmanager
+def rebuilt_state(path: Path, replay: Replay) -> Iterator[str]:
+    """The crash state as a folder of its own, which is gone afterwards.
+
+    Raises:
+        UsageError: the trace can't be read.
+    """
+    tree = tree_of(replay, load(path.parent / replay.trace))
+    root = make_root(base_folder())
+    try:
+        disk = os.path.join(root, "disk")
+        os.mkdir(disk)
+        materialise(tree, disk)
+        yield disk
+    finally:
+        remove(root)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"{path} can't be read: {error.strerror}", "name a finding's folder, its replay.json, or its id"
+        ) from None
