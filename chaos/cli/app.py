@@ -10,7 +10,12 @@ functions. The options are in `arguments.py`, what becomes of errors and signals
 import typer
 
 from chaos.cli.arguments import (
+    DoctorArguments,
+    ExploreArguments,
     ListArguments,
+    RecordArguments,
+    ReplayArguments,
+    ReportArguments,
     RunArguments,
     SchemaArguments,
 )
@@ -42,20 +47,55 @@ def main() -> None:
 
 
 def _run(arguments: RunArguments) -> int:
-    """Run scenarios: record, explore, judge, and compare with what each expects."""
+    """Run scenarios: record, explore, judge, compare with what each expects."""
     from chaos.cli.running import run_scenarios
 
     return run_scenarios(arguments)
 
 
 def _list(arguments: ListArguments) -> int:
-    """Show the scenarios: name, what each is about, and what it expects."""
+    """Show the scenarios: name, what each is about, what it expects."""
     from chaos.cli.shelf import list_scenarios
 
     return list_scenarios(arguments)
 
 
-def _schema(_arguments: SchemaArguments) -> int:
+def _record(arguments: RecordArguments) -> int:
+    """Record what a command does to a folder, into a trace file."""
+    from chaos.cli.traces import record_trace
+
+    return record_trace(arguments)
+
+
+def _explore(arguments: ExploreArguments) -> int:
+    """Run a check on every state that a crash of a trace may leave."""
+    from chaos.cli.traces import explore_trace
+
+    return explore_trace(arguments)
+
+
+def _replay(arguments: ReplayArguments) -> int:
+    """Check one finding's crash state again: 1 it still shows, 0 it is gone."""
+    from chaos.cli.replaying import replay_finding
+
+    return replay_finding(arguments)
+
+
+def _report(arguments: ReportArguments) -> int:
+    """Show a run that was kept."""
+    from chaos.cli.replaying import show_report
+
+    return show_report(arguments)
+
+
+def _doctor(_: DoctorArguments) -> int:
+    """Say what works on this machine, and why not."""
+    from chaos.cli.doctor import examine
+
+    return examine()
+
+
+def _schema(_: SchemaArguments) -> int:
     """Print the JSON schema of scenario files."""
     from chaos.cli.shelf import print_schema
 
@@ -64,4 +104,9 @@ def _schema(_arguments: SchemaArguments) -> int:
 
 app.command("run")(command(_run, RunArguments))
 app.command("list")(command(_list, ListArguments))
+app.command("record", context_settings=_WITH_COMMAND_LINE)(command(_record, RecordArguments))
+app.command("explore")(command(_explore, ExploreArguments))
+app.command("replay")(command(_replay, ReplayArguments))
+app.command("report")(command(_report, ReportArguments))
+app.command("doctor")(command(_doctor, DoctorArguments))
 app.command("schema")(command(_schema, SchemaArguments))

@@ -98,9 +98,12 @@ class ExploreArguments:
         typer.Option(
             metavar="CMD",
             help="Run on every crash state, in its folder: a command line, or module:function(disk). "
-            "It fails by exit code or exception; what it prints or returns must be a value seen between whole steps.",
+            "It fails by exit code or exception.",
         ),
     ]
+    oracles: Annotated[
+        list[str] | None, typer.Option("--oracle", help="What must hold. Default: recovers. May be repeated.")
+    ] = None
     models: Models = None
     seed: Seed = 0
     budget: BudgetText = ""
@@ -114,8 +117,9 @@ class ExploreArguments:
 class ReplayArguments:
     """`chaos replay`."""
 
-    finding: Annotated[Path, typer.Argument(metavar="FINDING", help="A finding's folder or its replay file.")]
+    finding: Annotated[str, typer.Argument(metavar="FINDING", help="A finding's folder, its replay.json, or its id.")]
     shell: Annotated[bool, typer.Option("--shell", help="Open a shell in the crash state instead.")] = False
+    report: ReportFolder = Path(".chaos")
 
 
 @final
@@ -126,6 +130,8 @@ class ReportArguments:
     run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A run's folder. Default: the latest.")] = None
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the JSON report there.")] = None
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML there.")] = None
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an HTML page there.")] = None
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a Markdown summary there.")] = None
     report: ReportFolder = Path(".chaos")
 
 

@@ -56,6 +56,7 @@ def command(work: Callable[[Arguments], int], arguments: type[Arguments]) -> Cal
 def say(text: str) -> None:
     """One line for people on standard error, which is not the program's output proper."""
     with suppress(BrokenPipeError):
+        sys.stdout.flush()  # where both go to one place, lines come in the order in which they were said
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
 

@@ -8,7 +8,6 @@ from chaos.cli.arguments import ListArguments
 from chaos.report import compare
 from chaos.scenario import Scenario, discover, json_schema
 
-
 __all__ = ["list_scenarios", "print_scenarios", "print_schema"]
 
 

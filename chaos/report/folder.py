@@ -23,8 +23,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import final
 
-from pytest_guardrails.reliability.durability import write_atomic
-
 from chaos.child.target import Roles
 from chaos.errors import UsageError
 from chaos.observations import Finding
@@ -33,6 +31,7 @@ from chaos.report.findings import News
 from chaos.report.journal import Journal, is_in_use, read_journal
 from chaos.report.replay import Replay, dump_replay
 from chaos.report.results import RunResult, ScenarioResult
+from pytest_guardrails.reliability.durability import write_atomic
 
 __all__ = ["KEEP", "RunFolder", "latest_run", "load_run", "remove_old_runs", "run_id"]
 

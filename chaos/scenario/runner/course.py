@@ -93,6 +93,7 @@ class Course:
             findings=explored.findings,
             statistics=replace(explored.statistics, record_s=record_s),
             coverage=explored.coverage,
+            notes=(*self._result.notes, *explored.notes),
             stop=_INTERRUPTED if explored.interrupted else None,
         )
         for finding in explored.findings:

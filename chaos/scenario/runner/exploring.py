@@ -13,7 +13,7 @@ from chaos.disk import Fate as DiskFate
 from chaos.disk import PersistenceModel, StateSpace, Tree, apply, initial_tree
 from chaos.explore.exploration import Exploration
 from chaos.explore.settings import Ask, Settings
-from chaos.observations import Finding, Observation, Outcome
+from chaos.observations import Ending, Finding, Observation, Outcome, Reference
 from chaos.oracles import ORACLES, OracleVerdict, Panel
 from chaos.report import Coverage, CrashMap, Fate, Findings, News, Statistics
 from chaos.scenario.watching import Listener
@@ -34,6 +34,7 @@ class Explored:
     coverage: Coverage
     statistics: Statistics
     isolation: str
+    notes: tuple[str, ...]
     interrupted: bool
 
 
@@ -99,6 +100,7 @@ def explore(
             coverage=coverage,
             statistics=_statistics(trace, exploration, coverage, interrupted),
             isolation=exploration.statistics().isolation.value,
+            notes=_notes(reference),
             interrupted=interrupted,
         )
 
@@ -161,6 +163,17 @@ class _Probe:
 
     def _model(self, name: str) -> PersistenceModel:
         return next(model for model in self._settings.models if model.name == name)
+
+
+def _notes(reference: Reference) -> tuple[str, ...]:
+    first = reference.steps[0]
+    if first.ending is Ending.RETURNED:
+        return ()
+    told = f"{first.error_type}: {first.error}" if first.error else first.ending.value
+    return (
+        f"recovery fails on the files as they were before the run ({told[:200]}): "
+        "until the first acknowledgement that is no violation",
+    )
 
 
 def _undamaged_files(trace: Trace) -> Iterator[tuple[int, dict[str, bytes]]]:

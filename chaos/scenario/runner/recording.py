@@ -6,6 +6,7 @@ fault. The folder is gone at the end, whatever happens. Read `exploring.py` next
 """
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ __all__ = ["WORKLOAD_DEADLINE_S", "check_measured", "record_command", "record_sc
 WORKLOAD_DEADLINE_S = 60.0
 _TAIL_BYTES = 4000  # of what the target printed: the end of a traceback is what tells
 _TAIL_LINES = 12
+# Frames of the harness in a target's traceback: the line that names the file, and what is indented below it.
+_OWN_FOLDER = re.escape(os.path.dirname(os.path.dirname(os.path.dirname(__file__))))
+_FRAME = re.compile(rf'^  File "(?:<string>|{_OWN_FOLDER}/.*)",.*\n(?:    .*\n)*', re.MULTILINE)
 
 
 def record_scenario(drive: Explore, engine: Engine) -> Trace:
@@ -128,14 +132,26 @@ def _setup_program(target: Target, disk: str) -> Program:
     if isinstance(target, PythonTarget):
         return argument_vector(target, disk, setup=True)
     actor = _found(recover_actor, target)  # a set-up is called as a recovery is: with the folder alone
-    return lambda: actor(Path(disk))
+    return _with_own_streams(lambda: actor(Path(disk)))
 
 
 def _workload(target: Target, disk: str) -> Program:
     if isinstance(target, PythonTarget):
         return argument_vector(target, disk)
     actor = _found(work_actor, target)
-    return lambda: actor(Path(disk), ack)
+    return _with_own_streams(lambda: actor(Path(disk), ack))
+
+
+def _with_own_streams(program: Callable[[], object]) -> Callable[[], object]:
+    """Let a fork of this process print to its own descriptors: ours may be captured (pytest) or buffered."""
+
+    def run() -> object:
+        for name, number in (("stdout", 1), ("stderr", 2)):
+            stream = open(number, "w", buffering=1, closefd=False, errors="backslashreplace")  # noqa: SIM115
+            setattr(sys, name, stream)
+        return program()
+
+    return run
 
 
 def _found(find: Callable[[Target], Callable[..., object]], target: Target) -> Callable[..., object]:
@@ -197,5 +213,5 @@ def _tail(output: IO[bytes], disk: str) -> str:
 
 
 def _last_words(tail: str) -> str:
-    lines = [line.rstrip() for line in tail.splitlines() if line.strip()][-_TAIL_LINES:]
+    lines = [line.rstrip() for line in _FRAME.sub("", tail).splitlines() if line.strip()][-_TAIL_LINES:]
     return "".join([":", *(f"\n    {line}" for line in lines)]) if lines else ""

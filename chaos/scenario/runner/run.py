@@ -84,9 +84,17 @@ class Run:
         """The run folder."""
         return self._folder.path
 
-    def scenario(self, scenario: Scenario, trace: Trace | None = None) -> ScenarioResult:
-        """Run a scenario, or explore the `trace` given; all that goes wrong is in the result."""
-        result = Course(scenario, self._options, self._folder, self._listener).run(trace)
+    def scenario(
+        self, scenario: Scenario, *, trace: Trace | None = None, options: RunOptions | None = None
+    ) -> ScenarioResult:
+        """Run a scenario; all that goes wrong is in the result.
+
+        Args:
+            scenario: what to run.
+            trace: explore this one instead of recording the workload.
+            options: for this scenario; the run's own when None.
+        """
+        result = Course(scenario, options or self._options, self._folder, self._listener).run(trace)
         self._results.append(result)
         return result
 

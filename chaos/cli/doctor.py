@@ -1,0 +1,43 @@
+"""`chaos doctor`: what works on this machine, and why not."""
+
+import os
+import platform
+import sys
+
+from chaos.explore.places import base_folder
+from chaos.syscalls.probe import probe
+from pytest_guardrails import __version__
+
+__all__ = ["examine"]
+
+_NOT_MEASURED = 3
+
+
+def examine() -> int:
+    """Print what works; exit code 3 when no engine does."""
+    report = probe()
+    folder = base_folder()
+    space = os.statvfs(folder)
+    lines = [
+        f"pytest-guardrails {__version__}, Python {platform.python_version()} ({sys.executable})",
+        f"engine syscalls: {'works' if report.works else f'does not work: {report.why}'}",
+        *(f"  {detail}" for detail in report.details),
+        f"crash states are laid out in {folder} ({_kind(folder)}, {space.f_bavail * space.f_frsize >> 20} MiB free)",
+        f"processors: {len(os.sched_getaffinity(0))}",
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+    if report.works:
+        return 0
+    sys.stderr.write("no engine works here: nothing could be measured\n")
+    return _NOT_MEASURED
+
+
+def _kind(folder: str) -> str:
+    """The file system's type, from the longest mount point above the folder."""
+    try:
+        with open("/proc/mounts", encoding="utf-8") as file:
+            mounts = [line.split()[1:3] for line in file]
+    except OSError:
+        return "unknown file system"
+    above = [(point, kind) for point, kind in mounts if f"{folder}/".startswith(f"{point.rstrip('/')}/")]
+    return max(above, key=lambda mount: len(mount[0]))[1] if above else "unknown file system"

@@ -1,0 +1,51 @@
+"""Writes a run's reports where the user wants them, all or nothing."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from chaos.errors import UsageError
+from chaos.report import RunResult
+from chaos.report.document import dump
+from chaos.report.html import html
+from chaos.report.junit import junit_xml
+from chaos.report.markdown import markdown
+from pytest_guardrails.reliability.durability import write_atomic
+
+__all__ = ["write_reports"]
+
+_Maker = Callable[[RunResult], bytes]
+
+
+def write_reports(
+    run: RunResult,
+    *,
+    json: Path | None = None,
+    junit: Path | None = None,
+    page: Path | None = None,
+    summary: Path | None = None,
+) -> None:
+    """Write the reports that have a path: JSON, JUnit XML, an HTML page, a summary in Markdown.
+
+    Raises:
+        UsageError: one can't be written there.
+    """
+    wanted: list[tuple[Path | None, _Maker]] = [
+        (json, dump),
+        (junit, junit_xml),
+        (page, lambda result: html(result).encode()),
+        (summary, lambda result: markdown(result).encode()),
+    ]
+    for path, make in wanted:
+        if path is not None:
+            _write(path, make(run))
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        write_atomic(path, content, durability="process")
+    except OSError as error:
+        reason = error.strerror or os.strerror(error.errno or 0)
+        raise UsageError(
+            f"the report {path} can't be written: {reason}", "name a file in a folder that exists"
+        ) from None

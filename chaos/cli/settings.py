@@ -1,0 +1,85 @@
+"""From the words of a command line to typed options; a wrong word is named with its option.
+
+Read `arguments.py` for the words.
+"""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Protocol, cast
+
+from chaos.errors import UsageError
+from chaos.scenario import Budget, Engine, Profile, RunOptions
+from chaos.scenario.model import MODELS
+from chaos.scenario.quantities import budget, duration_s
+
+__all__ = ["chosen", "deadline_s", "run_options"]
+
+_ENGINES = ("auto", "syscalls", "portable")
+
+
+class _Words(Protocol):
+    """What the options of several commands have in common."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def budget(self) -> str: ...
+    @property
+    def jobs(self) -> int: ...
+    @property
+    def models(self) -> list[str] | None: ...
+    @property
+    def report(self) -> Path: ...
+
+
+def run_options(words: _Words) -> RunOptions:
+    """The options of a run.
+
+    Raises:
+        UsageError: which option is wrong, and what was expected.
+    """
+    engine = getattr(words, "engine", "")
+    return RunOptions(
+        seed=words.seed,
+        budget=_budget(words.budget),
+        jobs=words.jobs,
+        profile=Profile(chosen("--profile", getattr(words, "profile", "ci"), [one.value for one in Profile])),
+        models=tuple(dict.fromkeys(chosen("--model", name, MODELS) for name in words.models or ())),
+        engine=cast("Engine", chosen("--engine", engine, _ENGINES)) if engine else None,
+        report_dir=words.report,
+    )
+
+
+def chosen(option: str, word: str, known: Sequence[str]) -> str:
+    """One of the words that an option takes.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    if word in known:
+        return word
+    close = get_close_matches(word, known, n=1)
+    hint = f'did you mean "{close[0]}"?' if close else ""
+    raise UsageError(f'{option}: expected one of {", ".join(known)}, got "{word}"', hint)
+
+
+def deadline_s(option: str, word: str) -> float:
+    """A duration that an option takes; a bare number is seconds.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return duration_s(float(word) if word.replace(".", "", 1).isdigit() else word)
+    except ValueError as error:
+        raise UsageError(f'{option}: expected {error}, got "{word}"') from None
+
+
+def _budget(word: str) -> Budget | None:
+    if not word:
+        return None
+    try:
+        return budget(word)
+    except ValueError as error:
+        raise UsageError(f'--budget: expected {error}, got "{word}"') from None

@@ -1,0 +1,47 @@
+"""What pytest calls: options, the marker, and the end of the session.
+
+Everything else waits until a fixture is used. Read `fixtures.py` next.
+"""
+
+from collections.abc import Callable
+
+import pytest
+
+__all__ = ["ENDINGS", "pytest_addoption", "pytest_configure", "pytest_unconfigure"]
+
+# What has to be closed when the session ends; whoever opens something puts its closing function here.
+ENDINGS = pytest.StashKey[list[Callable[[], None]]]()
+
+_MARKER = (
+    "crash(model=, budget=, ...): arguments for every call of the fixture `crash` in this test; "
+    "those of the call itself come first"
+)
+_OPTIONS = (
+    ("seed", "seed of everything drawn by chance"),
+    ("budget", "where each exploration stops: 60s, or 1000 states"),
+    ("profile", "quick, ci or deep: gives the budget where nobody does"),
+    ("report", "folder in which runs are kept, with their findings"),
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options, each with an ini setting of the same name."""
+    group = parser.getgroup("chaos", "crashes and what they leave (pytest-guardrails)")
+    for name, what in _OPTIONS:
+        group.addoption(f"--chaos-{name}", metavar=name.upper(), default=None, help=what)
+        parser.addini(f"chaos_{name}", what, default="")
+    group.addoption(
+        "--chaos-replay", metavar="ID", default=None, help="check only the crash state of this finding, in its test"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
+    config.addinivalue_line("markers", _MARKER)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close what the fixtures opened."""
+    endings = config.stash.get(ENDINGS, None)
+    for ending in reversed(endings or ()):
+        ending()
