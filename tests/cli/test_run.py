@@ -1,0 +1,120 @@
+"""`chaos run`: what it prints, what it writes, and what it exits with."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+from tests.cli.shell import chaos, put_scenario
+
+EXPECT_LOUD = '[[expect]]\noracle = "recovers"\n'
+
+
+def test_a_sound_target_passes_with_0(tmp_path: Path) -> None:
+    put_scenario(tmp_path, workload="replace")
+    done = chaos(tmp_path, "run")
+    assert done.code == 0
+    assert "one" in done.out
+    assert "holds" in done.out
+
+
+def test_a_violation_is_told_with_its_source_line_and_its_replay_command_and_exits_with_1(tmp_path: Path) -> None:
+    put_scenario(tmp_path)
+    done = chaos(tmp_path, "run")
+    assert done.code == 1
+    assert "VIOLATED: 1 violation" in done.out
+    assert "targets.py:9 overwrite: recovery raises JSONDecodeError" in done.out
+    replay = next(line.split("replay: ")[1] for line in done.out.splitlines() if "replay: " in line)
+    again = chaos(tmp_path, *replay.split()[1:])
+    assert again.code == 1
+    assert "still shows" in again.out
+
+
+def test_an_expected_violation_passes_and_a_missing_one_does_not(tmp_path: Path) -> None:
+    expecting = put_scenario(tmp_path)
+    expecting.write_text(expecting.read_text() + EXPECT_LOUD)
+    disappointed = put_scenario(tmp_path, "two", workload="replace")
+    disappointed.write_text(disappointed.read_text() + EXPECT_LOUD)
+    assert chaos(tmp_path, "run", "one").code == 0
+    done = chaos(tmp_path, "run", "two")
+    assert done.code == 1
+    assert "expected and not found: oracle recovers" in done.out
+
+
+def test_reports_are_written_where_asked(tmp_path: Path) -> None:
+    put_scenario(tmp_path)
+    assert chaos(tmp_path, "run", "--json", "r.json", "--junit", "r.xml", "--report", "kept").code == 1
+    assert json.loads((tmp_path / "r.json").read_text())["exit_code"] == 1
+    assert ElementTree.parse(tmp_path / "r.xml").getroot().find("testsuite/testcase/failure") is not None
+    (run,) = (tmp_path / "kept" / "runs").iterdir()
+    (finding,) = (run / "findings").iterdir()
+    assert (finding / "state" / "state.json").exists()
+    shown = chaos(tmp_path, "report", "--report", "kept", "--html", "r.html", "--markdown", "r.md")
+    assert shown.code == 0
+    assert "VIOLATED" in shown.out
+    assert "<html" in (tmp_path / "r.html").read_text()
+    assert "one" in (tmp_path / "r.md").read_text()
+
+
+def test_a_report_that_can_not_be_written_is_wrong_usage(tmp_path: Path) -> None:
+    put_scenario(tmp_path, workload="replace")
+    done = chaos(tmp_path, "run", "--json", "no/such/folder.json")
+    assert done.code == 2
+    assert "no/such/folder.json can't be written" in done.err
+
+
+def test_fail_fast_stops_after_the_first_failure(tmp_path: Path) -> None:
+    put_scenario(tmp_path, "a")
+    put_scenario(tmp_path, "b", workload="replace")
+    done = chaos(tmp_path, "run", "--fail-fast")
+    assert done.code == 1
+    assert "b: " not in done.out
+
+
+def test_list_shows_scenarios_and_runs_none(tmp_path: Path) -> None:
+    put_scenario(tmp_path)
+    for words in (["run", "--list"], ["list"]):
+        done = chaos(tmp_path, *words)
+        assert done.code == 0
+        assert done.out.startswith("one\n")
+        assert not (tmp_path / ".chaos").exists()
+
+
+def test_the_same_seed_gives_the_same_findings(tmp_path: Path) -> None:
+    put_scenario(tmp_path)
+    found = []
+    for jobs in ("1", "2"):
+        chaos(tmp_path, "run", "--seed", "7", "--jobs", jobs, "--json", "r.json")
+        (scenario,) = json.loads((tmp_path / "r.json").read_text())["run"]["scenarios"]
+        found.append([(one["id"], one["state"], one["states"]) for one in scenario["findings"]])
+        assert scenario["seed"] == 7
+    assert found[0] == found[1] != []
+
+
+def test_a_budget_of_states_is_kept_and_what_was_left_out_is_told(tmp_path: Path) -> None:
+    put_scenario(tmp_path, workload="replace")
+    done = chaos(tmp_path, "run", "--budget", "3", "--json", "r.json")
+    (scenario,) = json.loads((tmp_path / "r.json").read_text())["run"]["scenarios"]
+    assert scenario["statistics"]["states"] == 3
+    assert not scenario["statistics"]["exhaustive"]
+    assert "left out: kill: " in done.out
+
+
+def test_the_command_line_wins_over_the_scenario(tmp_path: Path) -> None:
+    put_scenario(tmp_path, workload="replace", top=["budget = 5"])
+    for words, states in ((["run"], 5), (["run", "--budget", "2"], 2)):
+        chaos(tmp_path, *words, "--json", "r.json")
+        (scenario,) = json.loads((tmp_path / "r.json").read_text())["run"]["scenarios"]
+        assert scenario["statistics"]["states"] == states
+
+
+def test_commands_are_targets_too(tmp_path: Path) -> None:
+    put_scenario(
+        tmp_path,
+        setup="",
+        workload='[["sh", "-c", "echo 1 > f"], ["sh", "-c", "echo 2 > g; mv g f"]]',
+        recover='[["cat", "f"]]',
+        top=['oracles = ["recovers", "durable"]'],
+    )
+    done = chaos(tmp_path, "run")
+    assert done.code == 0, done.out
+    assert "2 acknowledgements" in done.out
