@@ -72,7 +72,7 @@ class Process:
         try:
             return duplicate_descriptor(self.pidfd, descriptor)
         except OSError as error:
-            if error.errno == EBADF and not self._lost_first_thread():
+            if error.errno == EBADF and not self._lost_first_thread():  # Linux 6.9 and later say ESRCH then
                 return -1
             raise self._refused(error) from None
 

@@ -42,6 +42,7 @@ from chaos.syscalls.processes import Process, ProcessGone, ProcessTable, Unreada
 
 __all__ = ["Ending", "Observer", "Supervisor", "Timing"]
 
+_LONGEST_WAIT_S = 3600.0  # poll takes no more than 24 days in one go
 _KILLED_WAIT_S = 5.0  # a process in an uninterruptible call needs a while to die
 
 
@@ -179,7 +180,7 @@ class Supervisor:
             if remaining <= 0:
                 self._expire()
                 return
-            ready = poll(remaining * 1000)
+            ready = poll(min(remaining, _LONGEST_WAIT_S) * 1000)
             if len(ready) > 1 or (ready and ready[0][0] != listener):
                 for descriptor, _ in events(0):  # first the ends of processes: their numbers may be in use again
                     self._event(descriptor, timing)

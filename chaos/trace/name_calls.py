@@ -76,11 +76,9 @@ class NameCalls:
         target = trap.process.read_path(text)
         place = self._places.locate(trap, directory, trap.process.read_path(address))
         if not self._is_ours(place):
-            self._places.forget()
             return CONTINUE
         yield self._recording.call(trap, place.path)
         os.symlink(target, place.name, dir_fd=place.directory.descriptor)
-        self._places.forget()
         self._appeared(trap, Kind.SYMLINK, place, target)
         return 0
 

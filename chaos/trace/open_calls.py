@@ -21,7 +21,7 @@ from chaos.trace.recording import Recording
 
 __all__ = ["OpenCalls"]
 
-_TMPFILE = os.O_TMPFILE & ~os.O_DIRECTORY
+_TMPFILE = 0o20000000  # the bit of O_TMPFILE that is not O_DIRECTORY; the same on both architectures
 _CHANGING = os.O_CREAT | os.O_TRUNC | _TMPFILE
 _HOW = struct.Struct("=QQQ")
 _MOST_HOW_BYTES = 4096

@@ -20,7 +20,7 @@ from chaos.trace.nodes import Node, Nodes
 __all__ = ["AT_FDCWD", "Directory", "Place", "Places"]
 
 AT_FDCWD = -100
-_OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_OPEN_DIRECTORY = getattr(os, "O_PATH", 0) | os.O_DIRECTORY | os.O_CLOEXEC
 _PLACES_KEPT = 200  # each holds a descriptor
 _LINKS_FOLLOWED = 40  # the kernel's own bound
 _SELF = re.compile(r"^/+proc/+(self|thread-self)(?=/|$)|^/+dev/+(fd(?=/|$)|stdin$|stdout$|stderr$)")
@@ -103,7 +103,7 @@ class Places:
         self._known: dict[str, Place] = {}
 
     def forget(self) -> None:
-        """A directory was renamed or removed, or a link was made: the same path may lead elsewhere."""
+        """A directory was renamed or removed: the same path may lead elsewhere from now on."""
         self._known.clear()
 
     def locate(self, trap: Trap, directory: int, path: str) -> Place:

@@ -1,6 +1,7 @@
 """How programs end, and that nothing of them is left."""
 
 import ctypes
+import errno
 import os
 import resource
 import signal
@@ -18,6 +19,7 @@ import pytest
 from chaos.child.guardian import descendants
 from chaos.child.launch import install_filter
 from chaos.errors import HarnessFault, UsageError
+from chaos.syscalls import kernel
 from chaos.syscalls.filter import build_filter, encode
 from chaos.syscalls.launch import architecture
 from chaos.syscalls.listener import Listener
@@ -104,6 +106,10 @@ def test_a_program_that_writes_nothing(tmp_path: Path) -> None:
     assert trace.initial[0].node == 0
 
 
+def test_a_deadline_may_be_far_away(tmp_path: Path) -> None:
+    assert measured(["true"], tmp_path, options=quick(tmp_path, deadline_s=1e9)).exit_code == 0
+
+
 def test_a_missing_program_or_folder_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no-such-program"):
         record(["no-such-program"], tmp_path)
@@ -177,7 +183,16 @@ def test_a_program_that_kills_its_own_group(tmp_path: Path) -> None:
     assert kinds(trace) == ["create", "write"]
 
 
-def test_a_process_without_its_first_thread_is_not_measured(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [errno.ESRCH, errno.EBADF], ids=["now", "before Linux 6.9"])
+def test_a_process_without_its_first_thread_is_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    def duplicate(pidfd: int, descriptor: int) -> int:
+        try:
+            return kernel.duplicate_descriptor(pidfd, descriptor)
+        except OSError:
+            raise OSError(error, os.strerror(error)) from None
+
     def program() -> None:
         main, fd = threading.get_native_id(), os.open(tmp_path / "f", os.O_WRONLY | os.O_CREAT)
 
@@ -190,6 +205,7 @@ def test_a_process_without_its_first_thread_is_not_measured(tmp_path: Path) -> N
         threading.Thread(target=late).start()
         libc.pthread_exit(None)
 
+    monkeypatch.setattr("chaos.syscalls.processes.duplicate_descriptor", duplicate)
     trace = record(program, tmp_path, options=RecordOptions(deadline_s=5, sources=False))
     assert "first thread" in trace.unmeasured[0].reason
     assert (tmp_path / "f").read_bytes() == b"x"  # let through
@@ -346,19 +362,20 @@ def test_a_killed_guardian_is_a_fault_and_nothing_is_left(tmp_path: Path) -> Non
     wait_until(lambda: not any(map(is_running, pids)), "something outlived the guardian")
 
 
-def test_a_program_that_makes_no_calls_dies_with_its_guardian(tmp_path: Path) -> None:
+def test_a_target_dies_with_its_guardian_though_nobody_kills_it(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from chaos.trace.recorder import RecordOptions, record\n"
         "record(['sleep', '1000'], sys.argv[1], options=RecordOptions(sources=False))\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=environment, stderr=-3) as process:
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=environment) as process:
         wait_until(lambda: len(descendants(process.pid)) == 2, "the target did not start")
         guardian, main = descendants(process.pid)
         wait_until(lambda: Path(f"/proc/{main}/comm").read_text() == "sleep\n", "the target did not start")
+        process.send_signal(signal.SIGSTOP)
         os.kill(guardian, signal.SIGKILL)
-        assert process.wait() == 1
+        process.kill()
         wait_until(lambda: not is_running(main), "the target outlived its guardian")
 
 
@@ -366,18 +383,26 @@ def test_a_chain_of_forks_is_caught_up_with(tmp_path: Path) -> None:
     def program() -> None:
         while True:
             if os.fork():
+                time.sleep(0.01)
                 os._exit(0)
 
     trace = proven(program, tmp_path, options=RecordOptions(deadline_s=5, grace_s=0.05, sources=False))
     assert "killed 0.05 s after" in trace.notes[0]
 
 
-def test_the_harness_may_ignore_its_childrens_ends(tmp_path: Path) -> None:
+def test_a_harness_that_ignores_its_childrens_ends_does_not_pass_that_on(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
-        assert proven(["sh", "-c", "exit 3"], tmp_path, options=quick(tmp_path)).exit_code == 3
+        options = RecordOptions(output=writer, sources=False)
+        proven(["grep", "SigIgn", "/proc/self/status"], tmp_path, options=options)
+        trace = proven(["sh", "-c", "exit 3"], tmp_path, options=quick(tmp_path))
     finally:
         signal.signal(signal.SIGCHLD, before)
+    os.close(writer)
+    with os.fdopen(reader) as file:
+        assert not int(file.read().split()[1], 16) & 1 << signal.SIGCHLD - 1
+    assert trace.exit_code == 3
 
 
 def test_commands_get_the_signals_that_python_ignores(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from chaos.child.target import PythonTarget
 from chaos.trace.model import Kind
 from chaos.trace.recorder import RecordOptions
 from tests.trace.replaying import kinds, measured, proven, writes
+from tests.trace.test_data_calls import libc
 
 IN_FOLDER = "import os, sys; os.chdir(sys.argv[1]); "
 
@@ -157,6 +158,26 @@ def test_a_file_opened_for_a_spawned_program(tmp_path: Path) -> None:
         assert os.waitpid(child, 0)[1] == 0
 
     assert writes(measured(program, tmp_path)) == [(0, b"spawned\n")]
+
+
+def test_a_spawned_programs_memory_is_not_taken_for_its_parents(tmp_path: Path) -> None:
+    """Without randomised addresses parent and child have other bytes at the same ones."""
+    code = (
+        "import os, sys\n"
+        "data = (b'child' if len(sys.argv) > 2 else b'parent') * 2000\n"
+        "if len(sys.argv) < 3:\n"
+        "    opening = [(os.POSIX_SPAWN_OPEN, 1, sys.argv[1], os.O_WRONLY | os.O_CREAT, 0o600)]\n"
+        "    command = [sys.executable, '-S', '-c', sys.orig_argv[-2], sys.argv[1], 'child']\n"
+        "    child = os.posix_spawn(command[0], command, os.environ, file_actions=opening)\n"
+        "    sys.exit(os.waitpid(child, 0)[1])\n"
+        "os.write(1, data)\n"
+    )
+
+    def program() -> None:
+        libc.personality(0x0040000)  # ADDR_NO_RANDOMIZE
+        os.execv(sys.executable, [sys.executable, "-S", "-c", code, str(tmp_path / "f")])
+
+    assert writes(measured(program, tmp_path)) == [(0, b"child" * 2000)]
 
 
 def test_an_exec_in_place_keeps_the_process(tmp_path: Path) -> None:
