@@ -128,11 +128,8 @@ class FileSteps:
         for known in reversed(self._newest[step.offset]):
             if known not in dropped:
                 return lay(content, content.size, self.free[known])[0]
-        held = self._content.block(step.offset // BLOCK_BYTES)[
-            step.offset % BLOCK_BYTES : step.offset % BLOCK_BYTES + step.extent
-        ]
-        end = min(step.offset + step.extent, content.size)
-        return content.write(step.offset, held[: end - step.offset].ljust(end - step.offset, b"\0"))
+        length = min(step.extent, content.size - step.offset)
+        return content.write(step.offset, self._content.read(step.offset, length).ljust(length, b"\0"))
 
 
 def _covered(step: Step, durable: Step) -> bool:

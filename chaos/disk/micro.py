@@ -107,7 +107,7 @@ class Decomposer:
         self._cuts: dict[int, StepId] = {}
         self._grows: dict[int, StepId] = {}
         self._versions: dict[int, dict[int, StepId]] = {}  # node -> unit -> its latest DATA
-        self._fresh: dict[int, set[int]] = {}  # node -> blocks not on the disk yet
+        self._fresh: dict[int, dict[int, StepId]] = {}  # node -> block not on the disk yet -> its latest DATA
         self._unflushed: dict[int, list[StepId]] = {}  # node -> what a replacing rename would flush
 
     def copy(self) -> "Decomposer":
@@ -186,7 +186,7 @@ class Decomposer:
         self._cuts[node] = own
         self._grows.pop(node, None)
         kept_blocks = -(-op.size // BLOCK_BYTES)
-        self._fresh[node] = {block for block in self._fresh.get(node, ()) if block < kept_blocks}
+        self._fresh[node] = {block: step for block, step in self._fresh.get(node, {}).items() if block < kept_blocks}
         unit = self.model.overwrite_unit_bytes
         versions = self._versions.get(node, {})
         self._versions[node] = {at: step for at, step in versions.items() if at * unit < op.size}
@@ -195,15 +195,13 @@ class Decomposer:
     def _write(self, op: Op, before: Tree, after: Tree, live: Mapping[StepId, Step]) -> list[Step]:
         node, old = op.node, before.nodes[op.node].content
         content, end, unit = after.nodes[node].content, op.offset + len(op.data), self.model.overwrite_unit_bytes
-        fresh = self._fresh.setdefault(node, set())
-        fresh.update(range(max(-(-old.size // BLOCK_BYTES), op.offset // BLOCK_BYTES), -(-end // BLOCK_BYTES)))
         made: list[Step] = []
         ungrown: list[StepId] = []
         for first, last in _pieces(op.offset // unit, -(-end // unit), BLOCK_BYTES // unit):
             low, high = first * unit, min(last * unit, content.size)
             if self.model.early_size == "garbage" and min(high, end) > old.size:
-                made.append(self._garbage(op, len(made), old, (first, last, min(high, end)), live))
-            made.append(self._data_step(op, len(made), (first, last), content.read(low, high - low), live))
+                made.append(self._garbage(op, old, (len(made), first, last), min(high, end), live))
+            made.append(self._data_step(op, old.size, (len(made), first, last), content.read(low, high - low), live))
             ungrown.append(made[-1].id)
             reached = min(last * unit, end)
             if reached > old.size and (reached == end or reached % BLOCK_BYTES == 0):
@@ -214,28 +212,34 @@ class Decomposer:
         )
         return made
 
-    def _data_step(self, op: Op, index: int, span: tuple[int, int], data: bytes, live: Mapping[StepId, Step]) -> Step:
+    def _data_step(
+        self, op: Op, old_size: int, span: tuple[int, int, int], data: bytes, live: Mapping[StepId, Step]
+    ) -> Step:
+        index, first, last = span
         own, unit = (op.seq, index), self.model.overwrite_unit_bytes
         versions = self._versions.setdefault(op.node, {})
-        wanted: list[StepId | None] = [versions.get(at) for at in range(*span)]
-        fresh = span[0] * unit // BLOCK_BYTES in self._fresh[op.node]
-        if fresh and self.model.rewrite_after_truncate:
-            wanted.append(self._cuts.get(op.node))
+        wanted: list[StepId | None] = [versions.get(at) for at in range(first, last)]
+        blocks = self._fresh.setdefault(op.node, {})
+        block = first * unit // BLOCK_BYTES
+        fresh = block * BLOCK_BYTES >= old_size or blocks.get(block) in live
+        if fresh:
+            blocks.update(dict.fromkeys(range(block, -(-last * unit // BLOCK_BYTES)), own))
+            if self.model.rewrite_after_truncate:
+                wanted.append(self._cuts.get(op.node))
         if self.model.overwrite_order:
             wanted.append(self._data)
             self._data = own
-        versions.update(dict.fromkeys(range(*span), own))
-        extent = (span[1] - span[0]) * unit
+        versions.update(dict.fromkeys(range(first, last), own))
         needs = _pending(wanted, live, op.seq)
-        return Step(own, StepKind.DATA, op.node, needs, (), (), span[0] * unit, data, extent, fresh=fresh)
+        extent = (last - first) * unit
+        return Step(own, StepKind.DATA, op.node, needs, (), (), first * unit, data, extent, fresh=fresh)
 
     def _garbage(
-        self, op: Op, index: int, old: Content, span: tuple[int, int, int], live: Mapping[StepId, Step]
+        self, op: Op, old: Content, span: tuple[int, int, int], reached: int, live: Mapping[StepId, Step]
     ) -> Step:
-        first, last, reached = span
-        low = first * self.model.overwrite_unit_bytes
+        low = span[1] * self.model.overwrite_unit_bytes
         held = old.read(low, old.size - low)
-        return self._data_step(op, index, (first, last), held + bytes([GARBAGE]) * (reached - low - len(held)), live)
+        return self._data_step(op, old.size, span, held + bytes([GARBAGE]) * (reached - low - len(held)), live)
 
     def _grow(
         self, op: Op, index: int, size: int, old_size: int, data: list[StepId], live: Mapping[StepId, Step]

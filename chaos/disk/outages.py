@@ -140,7 +140,7 @@ def _check(pending: Pending, choice: Choice) -> None:
         wrong = any(need in free and need not in kept for step in kept for need in _wanted(free[step]))
     if wrong:
         raise UsageError(
-            f"no crash at point {pending.point} of this trace leaves {choice_text(choice)!r} under {pending.model.name}",
+            f"no crash at point {pending.point} leaves {choice_text(choice)!r} under model {pending.model.name}",
             "use the state's text with the trace and the model that it was reported for",
         )
 

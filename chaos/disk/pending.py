@@ -273,7 +273,7 @@ class Pending:
     def _bury(self, nodes: Iterable[int]) -> None:
         """Forget nodes that have no name, may get none, and are not acted upon again: memory stays flat."""
         for node in nodes:
-            if self._last_use.get(node, self.point) >= self.point or node in self.putters:
+            if node == ROOT or self._last_use.get(node, self.point) >= self.point or node in self.putters:
                 continue
             if node not in self.issued.nodes or self.issued.nodes[node].names or self.durable.nodes[node].names:
                 continue
