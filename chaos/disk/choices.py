@@ -179,6 +179,32 @@ def _unordered_files(steps: list[Step]) -> set[int]:
 
 
 @final
+class _Sight:
+    """What can be seen of a choice: the contents of files that have no name in it can't."""
+
+    def __init__(self, pending: Pending, units: Units) -> None:
+        self._pending = pending
+        self._units = units
+        self._entries = 0
+        self._nodes: list[tuple[int, int]] = []  # (unit, file) for what only shows where the file has a name
+        for number, unit in enumerate(units.units):
+            if unit[-1].kind is StepKind.ENTRY:
+                self._entries |= 1 << number
+            else:
+                self._nodes.append((1 << number, unit[-1].node))
+        self._known: dict[int, int] = {}
+
+    def of(self, mask: int) -> int:
+        """The units that show if they are there, given the names that are there."""
+        names = mask & self._entries
+        if names not in self._known:
+            lost = {step.id for step in self._units.steps(self._entries & ~mask)}
+            nodes = self._pending.tree_without(lost).nodes
+            self._known[names] = self._entries | sum(bit for bit, node in self._nodes if nodes[node].names)
+        return self._known[names]
+
+
+@final
 class Menu:
     """The choices of one crash point.
 
@@ -205,11 +231,12 @@ class Menu:
 
     def choices(self) -> Iterator[tuple[Choice, list[Step]]]:
         """Legal choices, each once, the most interesting first, with the steps that are lost (as far as varied)."""
-        head, seen = self.head, set[int]()
+        head, seen, sight = self.head, set[int](), _Sight(self._pending, self.head)
         for mask in self._masks():
-            if mask in seen:
+            visible = mask & sight.of(mask)
+            if visible in seen:
                 continue
-            seen.add(mask)
+            seen.add(visible)
             lost = head.steps(head.full & ~mask)
             if self._tail is not None:
                 yield Choice(True, _ids(lost)), lost

@@ -99,6 +99,9 @@ class FileSteps:
             ordered = [steps[known] for known in sorted(steps)]
         else:
             ordered = [self.free[known] for known in chosen]
+            if self._plain:
+                # Of the steps at one offset only the last shows.
+                ordered = list({(step.kind, step.offset): step for step in ordered}.values())
         for step in ordered:
             content, size = lay(content, size, step)
         return content.resized(size)
@@ -109,12 +112,15 @@ class FileSteps:
             return self.with_steps([known for known in self.free if known not in dropped])
         content, size = issued, issued.size
         shrunk = False
+        units: dict[int, Step] = {}
         for known in dropped:
             step = self.free[known]
             if step.kind is StepKind.GROW:
                 shrunk = True
             else:
-                content = self._without_data(content, step, dropped)
+                units[step.offset] = step
+        for step in units.values():
+            content = self._without_data(content, step, dropped)
         if shrunk:
             size = self._size
             for step in reversed(self.free.values()):
