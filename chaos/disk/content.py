@@ -102,6 +102,16 @@ class Content:
             return b""
         return self._chunks[index // _SPAN].blocks[index % _SPAN]
 
+    def read(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes from `offset`; a whole block is not copied."""
+        end = min(offset + length, self.size)
+        if end <= offset:
+            return b""
+        first, last = offset // BLOCK_BYTES, (end - 1) // BLOCK_BYTES
+        start = offset - first * BLOCK_BYTES
+        block = self.block(first) if first == last else b"".join([self.block(n) for n in range(first, last + 1)])
+        return block if start == 0 and len(block) == end - offset else block[start : start + end - offset]
+
     def write(self, offset: int, data: bytes) -> "Content":
         """This content with `data` at `offset`; a gap before it reads as zeroes, and no data changes nothing."""
         if not data:

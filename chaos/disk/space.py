@@ -1,7 +1,7 @@
 """All that a disk may hold after a crash of one recorded run: the state space of a trace under a model.
 
 Crash points come in order of interest (`interest.py`), the disks of one point from its walk (`prefixes.py` where the
-kernel lives on, `pending.py` where it does not), and each is paired with the acknowledgements that may have been
+kernel lives on, `outages.py` where it does not), and each is paired with the acknowledgements that may have been
 made by then. What is equal, tree and acknowledgements, is handed out once. Nothing here touches a real disk: lay a
 tree out with `folder.Slot`. Read `states.py` for the words.
 """
@@ -13,6 +13,7 @@ from typing import final
 
 from chaos.disk.interest import passes
 from chaos.disk.models import PersistenceModel
+from chaos.disk.outages import OutageWalk
 from chaos.disk.prefixes import PrefixWalk
 from chaos.disk.recipes import choice_text, parse_recipe
 from chaos.disk.states import CrashState, Description, Statistics
@@ -51,9 +52,7 @@ class StateSpace:
         self.model = model
         self.bound = bound
         self.seed = seed
-        if not model.cache_survives:
-            raise UsageError(f"persistence model {model.name!r}: power loss is not built yet", "use kill")
-        self._walk: Walk = PrefixWalk(trace)
+        self._walk: Walk = PrefixWalk(trace) if model.cache_survives else OutageWalk(trace, model, bound, seed)
         self._acks = [ack.after for ack in trace.acks]
         self._recent: dict[str, Tree] = {}
         self._begin_count()

@@ -1,6 +1,6 @@
 """What the state space asks of a way to walk a trace: one way for dying processes, one for dying machines.
 
-Read `prefixes.py` (the kernel lives on) or `pending.py` (it does not).
+Read `prefixes.py` (the kernel lives on) or `outages.py` (it does not).
 """
 
 from collections.abc import Iterator, Mapping

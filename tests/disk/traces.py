@@ -243,6 +243,7 @@ def possible(script: Script) -> list[Callable[[st.DrawFn], object]]:
         able.append(lambda draw: script.create(draw(st.sampled_from(free))))
         if "d" in free:
             able.append(lambda draw: script.mkdir("d"))
+            able.append(lambda draw: script.symlink("d", "a"))
         if files:
             able.append(lambda draw: script.link(draw(st.sampled_from(files)), draw(st.sampled_from(free))))
             able.append(lambda draw: script.rename(draw(st.sampled_from(files)), draw(st.sampled_from(free))))
@@ -250,7 +251,7 @@ def possible(script: Script) -> list[Callable[[st.DrawFn], object]]:
         able.extend([lambda draw: _write(script, files, draw)] * 3)
         able.append(lambda draw: script.truncate(draw(st.sampled_from(files)), draw(st.sampled_from((0, *SIZES)))))
         able.append(lambda draw: script.unlink(draw(st.sampled_from(files))))
-        able.append(lambda draw: script.fsync(draw(st.sampled_from(files))))
+        able.append(lambda draw: script.fsync(draw(st.sampled_from(files)), draw(st.sampled_from((0, 0, 0, 5)))))
         able.append(lambda draw: script.fdatasync(draw(st.sampled_from(files))))
         able.append(lambda draw: script.chmod(draw(st.sampled_from(files)), draw(st.sampled_from((0o600, 0o644)))))
     if len(files) > 1:

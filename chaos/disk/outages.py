@@ -1,0 +1,180 @@
+"""A trace whose page cache dies with the machine: what was not synced may be lost, torn or reordered.
+
+Joins `pending.py` (what may be lost) and `choices.py` (what is tried) into candidates, and rebuilds any of them from
+its recipe. Copies of the walk are kept at a few points, so that no crash point is far from one. Read `space.py`.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import final
+
+from chaos.disk.choices import Menu, choosable
+from chaos.disk.content import BLOCK_BYTES
+from chaos.disk.membership import holds
+from chaos.disk.micro import Step, StepKind
+from chaos.disk.models import PersistenceModel
+from chaos.disk.pending import Pending
+from chaos.disk.recipes import Choice, StepId, choice_text
+from chaos.disk.states import Fate, OperationFate
+from chaos.disk.tree import Tree
+from chaos.disk.walk import Candidate, Survey
+from chaos.disk.wording import operation_text
+from chaos.errors import UsageError
+from chaos.trace.model import Kind, Trace
+
+__all__ = ["OutageWalk"]
+
+# A copy of the walk every so many operations, but at most so many copies: each holds what is pending there.
+_CHECKPOINT_EVERY = 64
+_CHECKPOINTS = 32
+# Named in a state: enough for a message; `fates` tells all.
+_NAMED = 32
+
+
+@final
+class OutageWalk:
+    """The walk of models whose page cache does not survive."""
+
+    def __init__(self, trace: Trace, model: PersistenceModel, bound: int, seed: int) -> None:
+        self._ops = trace.ops
+        self._bound = bound
+        self._seed = seed
+        self._spacing = max(_CHECKPOINT_EVERY, -(-len(trace.ops) // _CHECKPOINTS))
+        start = Pending(trace, model)
+        self._checkpoints = [start.copy()]
+        # Enumerating goes on through the trace while states are looked up elsewhere: each has its own place.
+        self._walking = start
+        self._looking = start.copy()
+        self._surveys: dict[int, Survey] = {}
+
+    def candidates(self, point: int) -> Iterator[Candidate]:
+        """The legal disks at a crash point, the most interesting first."""
+        pending = self._walking = self._moved(self._walking, point)
+        menu = Menu(pending, self._bound, self._seed)
+        self._surveys = {point: self._surveyed(menu)}
+        for choice, lost in menu.choices():
+            if pending.point != point:  # another enumeration has gone on meanwhile
+                pending = self._moved(self._checkpoints[0].copy(), point)
+            tree = _tree(pending, choice)
+            yield Candidate(choice, tree, False, *_named(lost, pending))
+
+    def survey(self, point: int) -> Survey:
+        """How complete the candidates of a point are."""
+        if point not in self._surveys:
+            pending = self._looking = self._moved(self._looking, point)
+            return self._surveyed(Menu(pending, self._bound, self._seed))
+        return self._surveys[point]
+
+    def tree(self, point: int, choice: Choice) -> Tree:
+        """Rebuild one candidate's tree."""
+        pending = self._looking = self._moved(self._looking, point)
+        _check(pending, choice)
+        return _tree(pending, choice)
+
+    def fates(self, point: int, choice: Choice) -> tuple[OperationFate, ...]:
+        """What became of each issued operation."""
+        pending = self._looking = self._moved(self._looking, point)
+        _check(pending, choice)
+        free = choosable(pending)
+        chosen = set(choice.steps)
+        lost = [step for step in free if (step.id in chosen) == choice.everything]
+        lost_of = Counter(step.id[0] for step in lost)
+        free_of = Counter(step.id[0] for step in free)
+        told: list[OperationFate] = []
+        damaged = False
+        for op in self._ops[:point]:
+            text, fate = operation_text(op), Fate.DURABLE
+            if lost_of[op.seq]:
+                damaged = True
+                fate = Fate.LOST if lost_of[op.seq] == pending.totals[op.seq] else Fate.TORN
+                text += ": lost" if fate is Fate.LOST else ": torn, " + _missing(lost, op.seq, op.kind)
+            elif free_of[op.seq]:
+                fate = Fate.REORDERED if damaged else Fate.KEPT
+                text += ": there, before what was issued earlier" if damaged else ""
+            told.append(OperationFate(seq=op.seq, fate=fate, text=text))
+        return tuple(told)
+
+    def contains(self, point: int, tree: Tree) -> bool:
+        """Whether a tree is legal at a crash point."""
+        pending = self._looking = self._moved(self._looking, point)
+        return holds(pending, tree)
+
+    def _surveyed(self, menu: Menu) -> Survey:
+        left_out: dict[str, int] = {}
+        if not menu.exhaustive:
+            left_out[f"crash points with over {self._bound} pending micro-operations, not all combinations tried"] = 1
+        if menu.unvaried:
+            left_out["crash points where only the latest and the oldest pending micro-operations are varied"] = 1
+        coarse = any(len(step.data) > BLOCK_BYTES for unit in menu.head.units for step in unit)
+        if coarse:
+            left_out["crash points with a large write pending, torn at some of its page borders only"] = 1
+        return Survey(pending=menu.pending, exhaustive=menu.exhaustive and not coarse, left_out=left_out)
+
+    def _moved(self, place: Pending, point: int) -> Pending:
+        """A place in the trace, moved to a crash point; another object where that is nearer from a copy."""
+        number = min(point // self._spacing, len(self._checkpoints) - 1)
+        if place.point > point or place.point < number * self._spacing:
+            place = self._checkpoints[number].copy()
+        while place.point < point:
+            place.advance()
+            if place.point == len(self._checkpoints) * self._spacing:
+                self._checkpoints.append(place.copy())
+        return place
+
+
+def _tree(pending: Pending, choice: Choice) -> Tree:
+    if not choice.steps:
+        return pending.issued if choice.everything else pending.durable
+    if choice.everything:
+        return pending.tree_without(set(choice.steps))
+    return pending.tree_with(choice.steps)
+
+
+def _check(pending: Pending, choice: Choice) -> None:
+    """Refuse a choice that names steps which are not free here, or that no rule allows."""
+    free = {step.id: step for step in choosable(pending)}
+    chosen = set(choice.steps)
+    wrong = choice.cut is not None or not chosen <= free.keys()
+    if not wrong:
+        kept = free.keys() - chosen if choice.everything else chosen
+        wrong = any(need in free and need not in kept for step in kept for need in _wanted(free[step]))
+    if wrong:
+        raise UsageError(
+            f"no crash at point {pending.point} leaves {choice_text(choice)!r} under model {pending.model.name}",
+            "use the state's text with the trace and the model that it was reported for",
+        )
+
+
+def _wanted(step: Step) -> tuple[StepId, ...]:
+    return (*step.needs, *step.sees)
+
+
+def _named(lost: list[Step], pending: Pending) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """(operations all lost, operations partly lost), the latest ones."""
+    if not lost:
+        return (), ()
+    counts = Counter([step.id[0] for step in lost])
+    totals = pending.totals
+    gone = [seq for seq, count in counts.items() if count == totals[seq]]
+    torn = [seq for seq, count in counts.items() if count != totals[seq]]
+    return tuple(gone[-_NAMED:]), tuple(torn[-_NAMED:])
+
+
+def _missing(lost: list[Step], seq: int, kind: Kind) -> str:
+    """What of an operation is not there, in words."""
+    if kind is not Kind.WRITE:
+        return "only a part of its names has changed"
+    own = [step for step in lost if step.id[0] == seq]
+    ranges: list[list[int]] = []
+    for step in own:
+        if step.kind is StepKind.DATA:
+            if ranges and ranges[-1][1] == step.offset:
+                ranges[-1][1] = step.offset + len(step.data)
+            else:
+                ranges.append([step.offset, step.offset + len(step.data)])
+    if not ranges:
+        return "its data is there, the file's length is not"
+    text = "not there: bytes " + ", ".join(f"{low} to {high - 1}" for low, high in ranges)
+    if all(step.kind is StepKind.DATA for step in own):
+        text += " (the file's length is as if they were)"
+    return text

@@ -1,0 +1,372 @@
+"""The rules once more, in the slowest and plainest way: all subsets of all micro-operations, each checked and replayed.
+
+It shares the trace types and the models' rules with the real enumerator, and no code: plain dictionaries, and
+every question is answered by looking through all earlier micro-operations. Fit for some six operations.
+"""
+
+from dataclasses import dataclass, field
+from itertools import combinations
+
+from chaos.disk import PersistenceModel
+from chaos.trace.model import Kind, NodeType, Op, Sync, Trace
+
+__all__ = ["Reference"]
+
+BLOCK = 4096
+Listing = tuple[tuple[str, object], ...]
+
+
+@dataclass
+class Disk:
+    entries: dict[int, dict[str, int]]
+    types: dict[int, NodeType]
+    modes: dict[int, int]
+    targets: dict[int, str]
+    data: dict[int, bytearray] = field(default_factory=dict)
+    sizes: dict[int, int] = field(default_factory=dict)
+
+    def copy(self) -> "Disk":
+        return Disk(
+            {n: dict(e) for n, e in self.entries.items()},
+            dict(self.types),
+            dict(self.modes),
+            dict(self.targets),
+            {n: bytearray(d) for n, d in self.data.items()},
+            dict(self.sizes),
+        )
+
+    def content(self, node: int) -> bytes:
+        return bytes(self.data[node][: self.sizes[node]]).ljust(self.sizes[node], b"\0")
+
+    def listing(self) -> Listing:
+        found: dict[str, int] = {}
+        waiting = [(0, "")]
+        while waiting:
+            folder, prefix = waiting.pop()
+            for name, node in self.entries[folder].items():
+                found[prefix + name] = node
+                if self.types[node] is NodeType.DIRECTORY:
+                    waiting.append((node, f"{prefix}{name}/"))
+        told = []
+        for path, node in sorted(found.items()):
+            links = tuple(sorted(other for other, number in found.items() if number == node))
+            content = self.content(node) if self.types[node] is NodeType.FILE else b""
+            told.append((path, (self.types[node], self.modes[node], self.targets.get(node, ""), content, links)))
+        return tuple(told)
+
+
+@dataclass(frozen=True)
+class Micro:
+    seq: int
+    kind: str  # entry, mode, cut, grow, data
+    node: int
+    parts: tuple[tuple[int, str, int | None], ...] = ()
+    takes: tuple[tuple[int, str, int], ...] = ()  # entries that must lead to that node for this to be done
+    at: int = 0
+    image: bytes = b""
+    size: int = 0
+    mode: int = 0
+    fresh: bool = False
+    in_block: bool = False
+
+
+class Reference:
+    """All legal trees of one crash point, as listings."""
+
+    def __init__(self, trace: Trace, model: PersistenceModel, point: int) -> None:
+        self.model = model
+        self.ops = trace.ops[:point]
+        self.start = Disk({}, {}, {}, {})
+        for node in trace.initial:
+            self._make(self.start, node.node, node.type, node.mode, node.target)
+            if node.type is NodeType.FILE:
+                self.start.data[node.node], self.start.sizes[node.node] = bytearray(node.data), len(node.data)
+        for node in trace.initial:
+            for parent, name in node.names:
+                self.start.entries[parent][name] = node.node
+        self.micros: list[Micro] = []
+        self.needs: list[set[int]] = []
+        self.sees: list[set[int]] = []
+        self.forced: set[int] = set()
+        self.abandoned: set[int] = set()
+        self.cache = self.start.copy()
+        for op in self.ops:
+            if op.kind in (Kind.CREATE, Kind.MKDIR, Kind.SYMLINK):
+                kinds = {Kind.CREATE: NodeType.FILE, Kind.MKDIR: NodeType.DIRECTORY, Kind.SYMLINK: NodeType.SYMLINK}
+                self._make(self.start, op.node, kinds[op.kind], op.mode, op.target)
+                self._make(self.cache, op.node, kinds[op.kind], op.mode, op.target)
+            self._issue(op)
+            self._sync(op)
+
+    @staticmethod
+    def _make(disk: Disk, node: int, kind: NodeType, mode: int, target: str) -> None:
+        disk.types[node], disk.modes[node], disk.targets[node] = kind, mode, target
+        disk.entries[node] = {}
+        disk.data[node], disk.sizes[node] = bytearray(), 0
+
+    def trees(self) -> set[Listing]:
+        free = [n for n in range(len(self.micros)) if n not in self.forced]
+        found = set()
+        for count in range(len(free) + 1):
+            for chosen in combinations(free, count):
+                kept = self.forced | set(chosen)
+                if all(self.needs[n] <= kept for n in kept) and all(self.sees[n] <= kept for n in chosen):
+                    found.add(self.tree(kept))
+        return found
+
+    def tree(self, kept: set[int]) -> Listing:
+        disk = self.start.copy()
+        for number in sorted(kept):
+            self._do(disk, self.micros[number])
+        return disk.listing()
+
+    # How one operation falls apart.
+
+    def _issue(self, op: Op) -> None:
+        for micro in self._decompose(op):
+            self.micros.append(micro)
+            self.needs.append(self._needs(len(self.micros) - 1, op))
+            self.sees.append(self._sees(op, micro, len(self.micros) - 1))
+        self._apply_to_cache(op)
+
+    def _decompose(self, op: Op) -> list[Micro]:
+        if op.kind is Kind.WRITE:
+            return self._decompose_write(op)
+        if op.kind is Kind.TRUNCATE:
+            return [Micro(op.seq, "cut", op.node, size=op.size)]
+        if op.kind is Kind.CHMOD:
+            return [Micro(op.seq, "mode", op.node, mode=op.mode)]
+        if op.parent is None:
+            return []
+        if op.kind in (Kind.CREATE, Kind.MKDIR, Kind.SYMLINK, Kind.LINK):
+            return [Micro(op.seq, "entry", op.node, ((op.parent, op.name, op.node),))]
+        if op.kind in (Kind.UNLINK, Kind.RMDIR):
+            return [Micro(op.seq, "entry", op.node, ((op.parent, op.name, None),), ((op.parent, op.name, op.node),))]
+        assert op.to_parent is not None
+        source, target = (op.parent, op.name), (op.to_parent, op.to_name)
+        old = self.cache.entries[op.to_parent].get(op.to_name)
+        if op.kind is Kind.EXCHANGE:
+            assert op.victim is not None
+            takes = ((*source, op.node), (*target, op.victim))
+            return [Micro(op.seq, "entry", op.node, ((*source, op.victim), (*target, op.node)), takes)]
+        if old == op.node:
+            return []
+        away, there = (*source, None), (*target, op.node)
+        if self.model.rename_atomic or self.cache.types[op.node] is NodeType.DIRECTORY:
+            return [Micro(op.seq, "entry", op.node, (away, there), ((*source, op.node),))]
+        groups = [Micro(op.seq, "entry", op.node, ((*target, None),), ((*target, old),))] if old is not None else []
+        groups.append(Micro(op.seq, "entry", op.node, (there,)))
+        groups.append(Micro(op.seq, "entry", op.node, (away,), ((*source, op.node),)))
+        return groups
+
+    def _decompose_write(self, op: Op) -> list[Micro]:
+        if not op.data:
+            return []
+        old, unit, end = self.cache.content(op.node), self.model.overwrite_unit_bytes, op.offset + len(op.data)
+        new = old.ljust(op.offset, b"\0")[: op.offset] + op.data + old[end:]
+        made = []
+        for at in range(op.offset // unit * unit, end, unit):
+            fresh = self._fresh(op.node, at // BLOCK, len(old))
+            reached = min(at + unit, end)
+            if self.model.early_size == "garbage" and reached > len(old):
+                junk = old[at:].ljust(reached - at, b"\xa5")
+                made.append(Micro(op.seq, "data", op.node, at=at, image=junk.ljust(unit, b"\0"), fresh=fresh))
+            image = new[at : at + unit].ljust(unit, b"\0")
+            made.append(Micro(op.seq, "data", op.node, at=at, image=image, fresh=fresh))
+            if reached > len(old) and (reached == end or reached % BLOCK == 0):
+                tail = len(old) % BLOCK > 0 and at // BLOCK == len(old) // BLOCK
+                made.append(Micro(op.seq, "grow", op.node, size=reached, in_block=tail))
+        return made
+
+    def _fresh(self, node: int, block: int, size: int) -> bool:
+        if block * BLOCK >= size:
+            return True
+        pending = [n for n, m in self._of(node, "data") if m.fresh and m.at // BLOCK == block]
+        cuts = [n for n, m in self._of(node, "cut") if -(-m.size // BLOCK) <= block]
+        if not pending or (cuts and cuts[-1] > pending[-1]):
+            return False
+        return pending[-1] not in self.forced
+
+    def _of(self, node: int, kind: str) -> list[tuple[int, Micro]]:
+        return [(n, m) for n, m in enumerate(self.micros) if m.node == node and m.kind == kind]
+
+    # What a micro-operation needs.
+
+    def _needs(self, number: int, op: Op) -> set[int]:
+        micro, model = self.micros[number], self.model
+        earlier = list(enumerate(self.micros[:number]))
+        needs: set[int] = set()
+        cuts = [n for n, m in earlier if m.kind == "cut" and m.node == micro.node]
+        if micro.kind == "data":
+            same = [n for n, m in earlier if m.kind == "data" and (m.node, m.at) == (micro.node, micro.at)]
+            gone = [n for n in cuts if self.micros[n].size <= micro.at]
+            needs.update(n for n in same[-1:] if not gone or gone[-1] < n)
+            if micro.fresh and model.rewrite_after_truncate:
+                needs.update(cuts[-1:])
+            if model.overwrite_order:
+                needs.update([n for n, m in earlier if m.kind == "data"][-1:])
+        if micro.kind == "grow":
+            grows = [n for n, m in earlier if m.kind == "grow" and m.node == micro.node]
+            if grows and (not cuts or cuts[-1] < grows[-1]):
+                if op.sync is Sync.NONE or self.micros[grows[-1]].seq == op.seq:
+                    needs.add(grows[-1])
+            if model.rewrite_after_truncate:
+                needs.update(cuts[-1:])
+            if model.early_size == "no" or (model.early_size == "in_block" and not micro.in_block):
+                since = max((n for n in grows if self.micros[n].seq == op.seq), default=-1)
+                needs.update(n for n, m in earlier if m.kind == "data" and m.seq == op.seq and n > since)
+        if micro.kind == "cut":
+            needs.update(cuts[-1:])
+        if micro.kind == "entry":
+            needs |= self._entry_needs(number, op)
+        if model.directory_order and micro.kind in ("entry", "mode", "cut"):
+            needs.update([n for n, m in earlier if m.kind in ("entry", "mode", "cut")][-1:])
+        return needs
+
+    def _entry_needs(self, number: int, op: Op) -> set[int]:
+        micro, needs = self.micros[number], set[int]()
+        for parent, name, node in micro.takes:
+            needs.update(self._setter(number, parent, name, node))
+        if op.kind is Kind.RENAME and self.cache.types[op.node] is NodeType.DIRECTORY:
+            moves = [n for n, m in enumerate(self.micros[:number]) if self._moves_directory(m)]
+            needs.update(moves[-1:])
+        elif op.kind is Kind.RENAME and self.model.replace_flushes and op.victim is not None:
+            if micro.parts[-1][2] == op.node:
+                needs.update(n for n, m in self._of(op.node, "data") if m.fresh and n not in self.abandoned)
+                failed = self._failed_before()
+                needs.update(n for n, m in self._of(op.node, "grow") if n > failed.get(op.node, -1))
+        return needs
+
+    def _failed_before(self) -> dict[int, int]:
+        return getattr(self, "failed", {})
+
+    def _moves_directory(self, micro: Micro) -> bool:
+        return self.ops[micro.seq].kind is Kind.RENAME and self.cache.types[micro.node] is NodeType.DIRECTORY
+
+    def _setter(self, number: int, parent: int, name: str, node: int) -> list[int]:
+        """The latest micro-operation that set an entry, where it set it to this node."""
+        setters = [n for n, m in enumerate(self.micros[:number]) if any(p[:2] == (parent, name) for p in m.parts)]
+        return [n for n in setters[-1:] if (parent, name, node) in self.micros[n].parts]
+
+    def _sees(self, op: Op, micro: Micro, number: int) -> set[int]:
+        found = set()
+        if op.kind in (Kind.RENAME, Kind.LINK, Kind.EXCHANGE):
+            for parent, _, node in micro.parts:
+                for above, entries in self.cache.entries.items():
+                    for name, child in entries.items():
+                        if child == parent and node is not None:
+                            found.update(self._setter(number, above, name, parent))
+        return found
+
+    # What becomes durable.
+
+    def _sync(self, op: Op) -> None:
+        number = range(len(self.micros))
+        roots: set[int] = set()
+        if op.kind is Kind.SYNC and not op.errno and self.model.sync_keeps_everything:
+            roots = set(number) - self.abandoned
+        elif op.kind in (Kind.FSYNC, Kind.FDATASYNC, Kind.SYNC) and op.errno:
+            self._fail(op)
+        elif op.kind in (Kind.FSYNC, Kind.FDATASYNC):
+            if self.cache.types[op.node] is NodeType.DIRECTORY:
+                if self.model.directory_fsync_keeps_entries:
+                    roots = {n for n in number if any(part[0] == op.node for part in self.micros[n].parts)}
+                roots |= self._with(op.node, data_only=False)
+            else:
+                if self.model.fsync_keeps_data:
+                    kinds = ("data", "grow", "cut")
+                    roots = {n for n in number if self.micros[n].node == op.node and self.micros[n].kind in kinds}
+                    roots -= self.abandoned
+                roots |= self._with(op.node, data_only=op.kind is Kind.FDATASYNC)
+        elif op.kind is Kind.WRITE and op.data and op.sync is not Sync.NONE and self.model.synchronous_writes:
+            roots = {n for n in number if self.micros[n].seq == op.seq}
+            roots |= self._with(op.node, data_only=op.sync is Sync.DATA)
+        while roots - self.forced:
+            self.forced |= roots
+            roots = {need for n in self.forced for need in self.needs[n]}
+        self.abandoned -= self.forced
+
+    def _fail(self, op: Op) -> None:
+        if not self.model.failed_sync_drops_pages:
+            return
+        failed: dict[int, int] = dict(self._failed_before())
+        for number, micro in enumerate(self.micros):
+            if micro.kind == "data" and number not in self.forced and (op.kind is Kind.SYNC or micro.node == op.node):
+                self.abandoned.add(number)
+        for node in {m.node for m in self.micros} if op.kind is Kind.SYNC else {op.node}:
+            failed[node] = len(self.micros) - 1
+        self.failed = failed
+        for number, micro in enumerate(self.micros):
+            if micro.kind != "data" and number not in self.forced:
+                self.needs[number] -= self.abandoned
+
+    def _with(self, node: int, data_only: bool) -> set[int]:
+        roots = set()
+        if not data_only and self.model.fsync_keeps_data:
+            roots = {n for n, m in enumerate(self.micros) if m.kind == "mode" and m.node == node}
+        if data_only and not self.model.fdatasync_keeps_metadata:
+            return roots
+        last = self._last_change(node, data_only)
+        if self.model.fsync_keeps_name:
+            roots |= {n for n in self._naming(node) if self.micros[n].seq <= last or not data_only}
+        if self.model.fsync_keeps_earlier:
+            kinds = ("entry", "mode", "cut")
+            roots |= {n for n, m in enumerate(self.micros) if m.kind in kinds and m.seq <= last}
+        return roots
+
+    def _last_change(self, node: int, data_only: bool) -> int:
+        last = -1
+        for op in self.ops[: len(self.ops)]:
+            if op.seq > self.now:
+                break
+            if op.node == node and op.kind in (Kind.CREATE, Kind.MKDIR, Kind.SYMLINK):
+                last = op.seq
+            named = node in (op.node, op.parent, op.to_parent, op.victim) and op.parent is not None
+            if not data_only and (named or (op.kind is Kind.CHMOD and op.node == node)):
+                last = op.seq
+        for micro in self.micros:
+            if micro.node == node and (micro.kind in ("cut", "grow") or (micro.kind == "data" and micro.fresh)):
+                last = max(last, micro.seq)
+        return last
+
+    def _naming(self, node: int) -> set[int]:
+        found: set[int] = set()
+        while node != 0:
+            places = [(p, n) for p, entries in self.cache.entries.items() for n, child in entries.items() if child == node]
+            for parent, name in places:
+                found.update(self._setter(len(self.micros), parent, name, node))
+            if not places:
+                break
+            node = places[0][0]
+        return found
+
+    # Doing it.
+
+    def _apply_to_cache(self, op: Op) -> None:
+        self.now = op.seq
+        self.cache = self._whole(op.seq)
+
+    def _whole(self, seq: int) -> Disk:
+        disk = self.start.copy()
+        for micro in self.micros:
+            self._do(disk, micro)
+        return disk
+
+    @staticmethod
+    def _do(disk: Disk, micro: Micro) -> None:
+        if micro.kind == "entry":
+            for parent, name, node in micro.parts:
+                disk.entries[parent].pop(name, None)
+                if node is not None:
+                    disk.entries[parent][name] = node
+        elif micro.kind == "mode":
+            disk.modes[micro.node] = micro.mode
+        elif micro.kind == "grow":
+            disk.sizes[micro.node] = max(disk.sizes[micro.node], micro.size)
+        elif micro.kind == "cut":
+            disk.data[micro.node] = disk.data[micro.node][: min(micro.size, disk.sizes[micro.node])]
+            disk.sizes[micro.node] = micro.size
+        else:
+            data = disk.data[micro.node]
+            data.extend(bytes(max(0, micro.at + len(micro.image) - len(data))))
+            data[micro.at : micro.at + len(micro.image)] = micro.image
