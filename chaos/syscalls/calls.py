@@ -20,6 +20,7 @@ __all__ = [
     "CONTINUE",
     "PROCEED",
     "Call",
+    "Continue",
     "Decision",
     "Fail",
     "Handler",

@@ -15,7 +15,8 @@ from chaos.syscalls.tables import RULES, Architecture, Rule
 
 __all__ = ["ALLOW", "NOTIFY", "Instruction", "build_filter", "encode"]
 
-ALLOW, NOTIFY = 0x7FFF0000, 0x7FC00000  # SECCOMP_RET_ALLOW, SECCOMP_RET_USER_NOTIF
+ALLOW = 0x7FFF0000  # SECCOMP_RET_ALLOW
+NOTIFY = 0x7FC00000  # SECCOMP_RET_USER_NOTIF
 
 _LOAD, _AND, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x06
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data; both architectures are little-endian

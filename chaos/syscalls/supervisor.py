@@ -159,6 +159,10 @@ class Supervisor:
             self._serve(timing)
         except _KillTreeError:
             self._kill_all()
+        except HarnessFault:
+            for process in self.processes.processes():  # the guardian may be the one who is gone
+                process.kill()
+            raise
         finally:
             self._close()
         return self.ending

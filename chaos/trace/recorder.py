@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import final
 
 from chaos.child import frames
+from chaos.child.ack import ACK_DESCRIPTOR
 from chaos.errors import UsageError
 from chaos.syscalls.calls import Handler, Policy, Trap
 from chaos.syscalls.launch import launch
@@ -109,10 +110,10 @@ class _Recorder:
 
     def __init__(self, folder: str, options: RecordOptions) -> None:
         self._options = options
-        self._sources = SourceLines() if options.sources else None
         self._nodes = Nodes(folder, options.exclude)
         self._journal = Journal()
         self._mapped = MappedFiles(self._journal, options.mapped_bytes)
+        self._sources: SourceLines | None = None
         self._recording = Recording(
             nodes=self._nodes,
             journal=self._journal,
@@ -124,6 +125,7 @@ class _Recorder:
         self._recording.judged = policy is not None
         command = self._options.command or _describe(program)
         initial = self._nodes.scan()
+        self._sources = SourceLines() if self._options.sources else None
         ending = Ending()
         try:
             guarded = launch(
@@ -156,7 +158,7 @@ class _Recorder:
 
     def before(self, trap: Trap) -> None:
         """A call is about to take effect: stores through mappings came before it."""
-        if self._sources is not None:
+        if self._sources is not None and trap.arguments[0] != ACK_DESCRIPTOR:  # that is no operation
             self._sources.start(trap.thread, trap.process.id)
         self._mapped.compare()
         self._journal.mark()

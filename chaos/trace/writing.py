@@ -29,7 +29,7 @@ _RWF_DSYNC, _RWF_SYNC, _RWF_APPEND, _RWF_NOAPPEND = 2, 4, 16, 32
 _ALIGN_BYTES = 4096
 _VECTOR = struct.Struct("=QQ")
 
-Span = tuple[int, int]  # address, length
+_Span = tuple[int, int]  # address, length
 
 
 @final
@@ -48,7 +48,7 @@ def sync_of(flags: int) -> Sync:
     return Sync.ALL if flags & os.O_SYNC == os.O_SYNC else Sync.DATA
 
 
-def read_vectors(process: Process, address: int, count: int) -> list[Span]:
+def read_vectors(process: Process, address: int, count: int) -> list[_Span]:
     """The caller's `struct iovec` array.
 
     Raises:
@@ -63,7 +63,7 @@ def read_vectors(process: Process, address: int, count: int) -> list[Span]:
 
 
 def perform_write(
-    trap: Trap, descriptor: int, spans: list[Span], size: int, offset: int | None = None, flags: int = 0
+    trap: Trap, descriptor: int, spans: list[_Span], size: int, offset: int | None = None, flags: int = 0
 ) -> Written:
     """Write up to `size` bytes.
 
@@ -145,7 +145,7 @@ def _sync(status_flags: int, flags: int) -> Sync:
     return Sync.DATA if flags & _RWF_DSYNC and sync is Sync.NONE else sync
 
 
-def _chunks(process: Process, spans: list[Span], size: int) -> Iterator[bytes]:
+def _chunks(process: Process, spans: list[_Span], size: int) -> Iterator[bytes]:
     """The first `size` bytes of the spans, up to where the caller's memory ends."""
     if len(spans) > 1 and size <= _CHUNK_BYTES:
         yield _gather(process, spans, size)
@@ -172,7 +172,7 @@ def _chunks(process: Process, spans: list[Span], size: int) -> Iterator[bytes]:
             done += piece
 
 
-def _gather(process: Process, spans: list[Span], size: int) -> bytes:
+def _gather(process: Process, spans: list[_Span], size: int) -> bytes:
     """Several short spans as one piece: appended by one write, as the kernel does."""
     parts: list[bytes] = []
     for address, length in spans:

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import signal
 import stat
 import struct
@@ -19,6 +20,7 @@ from chaos.child.launch import install_filter
 from chaos.errors import HarnessFault, UsageError
 from chaos.syscalls.filter import build_filter, encode
 from chaos.syscalls.launch import architecture
+from chaos.syscalls.listener import Listener
 from chaos.trace.model import Kind
 from chaos.trace.recorder import RecordOptions, record
 from tests.trace.replaying import kinds, measured, proven
@@ -152,7 +154,9 @@ def test_what_outlives_its_grace_is_killed_and_noted(tmp_path: Path) -> None:
         while not (tmp_path / "f").exists():
             pass
 
-    trace = proven(program, tmp_path, options=RecordOptions(grace_s=0.05, sources=False))
+    began = time.monotonic()
+    trace = proven(program, tmp_path, options=RecordOptions(grace_s=0.05, deadline_s=10, sources=False))
+    assert time.monotonic() - began < 10
     assert trace.exit_code == 0
     assert "create" in kinds(trace)
     assert "killed 0.05 s after the main process had ended" in trace.notes[0]
@@ -175,12 +179,12 @@ def test_a_program_that_kills_its_own_group(tmp_path: Path) -> None:
 
 def test_a_process_without_its_first_thread_is_not_measured(tmp_path: Path) -> None:
     def program() -> None:
-        main = threading.get_native_id()
+        main, fd = threading.get_native_id(), os.open(tmp_path / "f", os.O_WRONLY | os.O_CREAT)
 
         def late() -> None:
             while Path(f"/proc/self/task/{main}/stat").read_text().rpartition(") ")[2][0] != "Z":
                 pass
-            (tmp_path / "f").write_bytes(b"x")
+            os.write(fd, b"x")
             os._exit(0)
 
         threading.Thread(target=late).start()
@@ -276,27 +280,37 @@ def test_signals_do_not_repeat_a_performed_call(tmp_path: Path) -> None:
 
 
 SUPERVISOR = """
-import os, sys, time
+import os, signal, sys, threading, time
 from chaos.trace.recorder import RecordOptions, record
+folder = sys.argv[1]
 def program():
     for _ in range(2):
         if os.fork() == 0:
             os.setsid()
-    with open(sys.argv[1] + "/pids", "a") as file:
+    with open(folder + "/pids", "a") as file:
         file.write(f"{os.getpid()}\\n")
+    fd = os.open(folder + "/f", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     while True:
         try:
-            os.write(os.open(sys.argv[1] + "/f", os.O_WRONLY | os.O_CREAT | os.O_APPEND), b"x")
+            os.write(fd, b"x")
         except OSError as error:
-            os.link(sys.argv[1] + "/pids", sys.argv[1] + f"/error-{error.errno}")
+            os.utime(folder + "/pids", (error.errno, error.errno))  # a call that is never trapped
+def hold():
+    while not os.path.exists(folder + "/f"):
         time.sleep(0.001)
-record(program, sys.argv[1], options=RecordOptions(sources=False))
+    holder = os.fork()  # as a worker of the harness: it has all of its descriptors
+    if holder == 0:
+        signal.pause()
+    open(folder + "/../holder", "w").write(str(holder))
+if "hold" in sys.argv:
+    threading.Thread(target=hold).start()
+record(program, folder, options=RecordOptions(sources=False))
 """
 
 
-def start_supervisor(folder: Path) -> tuple["subprocess.Popen[bytes]", list[int]]:
+def start_supervisor(folder: Path, *more: str) -> tuple["subprocess.Popen[bytes]", list[int]]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, "-c", SUPERVISOR, str(folder)], env=environment)
+    process = subprocess.Popen([sys.executable, "-c", SUPERVISOR, str(folder), *more], env=environment)
     pids = folder / "pids"
     wait_until(lambda: pids.exists() and len(pids.read_text().split()) == 4, "the target did not start")
     return process, [int(text) for text in pids.read_text().split()]
@@ -308,7 +322,20 @@ def test_a_killed_supervisor_takes_the_target_with_it_and_no_call_fails_meanwhil
     process.kill()
     process.wait()
     wait_until(lambda: not any(map(is_running, [*pids, *guardians])), "something outlived the supervisor")
-    assert not [*tmp_path.glob("error-*")]
+    assert (tmp_path / "pids").stat().st_mtime > 1000, "a call failed"
+
+
+def test_a_killed_supervisor_is_noticed_though_a_fork_of_it_lives_on(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    process, pids = start_supervisor(tmp_path / "d", "hold")
+    holder = tmp_path / "holder"
+    wait_until(lambda: holder.exists() and holder.read_text() != "", "the fork did not start")
+    process.kill()
+    process.wait()
+    try:
+        wait_until(lambda: not any(map(is_running, pids)), "something outlived the supervisor")
+    finally:
+        os.kill(int(holder.read_text()), signal.SIGKILL)
 
 
 def test_a_killed_guardian_is_a_fault_and_nothing_is_left(tmp_path: Path) -> None:
@@ -317,6 +344,116 @@ def test_a_killed_guardian_is_a_fault_and_nothing_is_left(tmp_path: Path) -> Non
     os.kill(guardian, signal.SIGKILL)
     assert process.wait() == 1
     wait_until(lambda: not any(map(is_running, pids)), "something outlived the guardian")
+
+
+def test_a_program_that_makes_no_calls_dies_with_its_guardian(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from chaos.trace.recorder import RecordOptions, record\n"
+        "record(['sleep', '1000'], sys.argv[1], options=RecordOptions(sources=False))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=environment, stderr=-3) as process:
+        wait_until(lambda: len(descendants(process.pid)) == 2, "the target did not start")
+        guardian, main = descendants(process.pid)
+        wait_until(lambda: Path(f"/proc/{main}/comm").read_text() == "sleep\n", "the target did not start")
+        os.kill(guardian, signal.SIGKILL)
+        assert process.wait() == 1
+        wait_until(lambda: not is_running(main), "the target outlived its guardian")
+
+
+def test_a_chain_of_forks_is_caught_up_with(tmp_path: Path) -> None:
+    def program() -> None:
+        while True:
+            if os.fork():
+                os._exit(0)
+
+    trace = proven(program, tmp_path, options=RecordOptions(deadline_s=5, grace_s=0.05, sources=False))
+    assert "killed 0.05 s after" in trace.notes[0]
+
+
+def test_the_harness_may_ignore_its_childrens_ends(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert proven(["sh", "-c", "exit 3"], tmp_path, options=quick(tmp_path)).exit_code == 3
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_commands_get_the_signals_that_python_ignores(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    options = RecordOptions(output=writer, sources=False)
+    proven(["grep", "SigIgn", "/proc/self/status"], tmp_path, options=options)
+    os.close(writer)
+    with os.fdopen(reader) as file:
+        ignored = int(file.read().split()[1], 16)
+    assert not ignored & (1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1)
+
+
+def test_standard_input_is_empty(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    kept = os.dup(0)
+    os.dup2(reader, 0)
+    try:
+        assert proven(["cat"], tmp_path, options=quick(tmp_path, deadline_s=5)).exit_code == 0
+    finally:
+        os.dup2(kept, 0)
+        for descriptor in (reader, writer, kept):
+            os.close(descriptor)
+
+
+def test_descriptors_of_ended_processes_are_given_back(tmp_path: Path) -> None:
+    line = "for i in 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9; do sh -c 'echo x >> f'; done"
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 15, limits[1]))
+    try:
+        trace = measured(["sh", "-c", line], tmp_path, options=quick(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert (tmp_path / "f").read_bytes() == b"x\n" * 20
+    assert len({op.process for op in trace.ops}) == 20
+
+
+def test_a_thread_number_that_is_given_away_means_the_new_process(tmp_path: Path) -> None:
+    last = Path("/proc/sys/kernel/ns_last_pid")
+    if not os.access(last, os.W_OK):
+        pytest.skip("only root may choose process numbers")
+
+    def program() -> None:
+        for attempt in range(50):
+            seen: list[int] = []
+            folder = tmp_path / str(attempt)
+
+            def make(folder: Path = folder, seen: list[int] = seen) -> None:
+                folder.mkdir()
+                seen.append(threading.get_native_id())
+
+            thread = threading.Thread(target=make)
+            thread.start()
+            thread.join()
+            while Path(f"/proc/self/task/{seen[0]}").exists():
+                pass
+            last.write_text(str(seen[0] - 1))
+            child = os.fork()
+            if child == 0:
+                if os.getpid() == seen[0]:
+                    (tmp_path / "reused").mkdir()
+                os._exit(0)
+            os.waitpid(child, 0)
+            if child == seen[0]:
+                return
+        os._exit(99)
+
+    trace = proven(program, tmp_path)
+    if trace.exit_code == 99:
+        pytest.skip("somebody else was always faster")
+    assert [op.process for op in trace.ops if op.path == "reused"] == [1]
+
+
+def test_a_caller_that_no_longer_waits_is_not_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Listener, "is_valid", lambda *_: False)
+    trace = proven(["sh", "-c", "echo x > f"], tmp_path, options=quick(tmp_path, deadline_s=0.2))
+    assert (trace.ops, trace.exit_code) == ((), -signal.SIGKILL)
 
 
 def test_an_interrupt_kills_all_and_is_raised_again(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import resource
 import socket
 import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,64 @@ def test_rename_of_two_names_of_one_file_does_nothing(tmp_path: Path) -> None:
     trace = measured(program, tmp_path)
     assert "rename" not in kinds(trace)
     assert (tmp_path / "a").exists()
+
+
+def test_a_victim_that_is_still_open_has_no_name(tmp_path: Path) -> None:
+    def program() -> None:
+        victim = os.open(tmp_path / "b", os.O_WRONLY | os.O_CREAT)
+        (tmp_path / "a").write_bytes(b"a")
+        os.replace(tmp_path / "a", tmp_path / "b")
+        os.write(victim, b"gone")
+        (tmp_path / "c").write_bytes(b"c")
+        renameat2(tmp_path / "c", tmp_path / "b", 0)
+
+    assert [op.path for op in measured(program, tmp_path).ops if op.kind is Kind.WRITE] == ["a", "", "c"]
+
+
+def test_a_path_may_mean_another_folder_after_a_rename_or_removal(tmp_path: Path) -> None:
+    def program() -> None:
+        for _ in range(2):
+            (tmp_path / "a").mkdir()
+            (tmp_path / "a" / "f").write_bytes(b"x")
+            (tmp_path / "b").mkdir()
+            (tmp_path / "b" / "f").write_bytes(b"y")
+            os.unlink(tmp_path / "b" / "f")
+            os.rmdir(tmp_path / "b")
+            os.rename(tmp_path / "a", tmp_path / "c")
+            os.unlink(tmp_path / "c" / "f")
+            os.rmdir(tmp_path / "c")
+        (tmp_path / "real").mkdir()
+        os.symlink("real", tmp_path / "a")
+        (tmp_path / "a" / "f").write_bytes(b"z")
+
+    trace = measured(program, tmp_path)
+    assert [op.path for op in trace.ops if op.kind is Kind.WRITE] == ["a/f", "b/f", "a/f", "b/f", "real/f"]
+    parents = [op.parent for op in trace.ops if op.kind is Kind.CREATE]
+    assert len(set(parents)) == 5
+
+
+def test_a_path_may_mean_another_folder_after_a_change_above_it(tmp_path: Path) -> None:
+    (tmp_path / "above" / "d").mkdir(parents=True)
+    (tmp_path / "other" / "d").mkdir(parents=True)
+
+    def program() -> None:
+        (tmp_path / "above" / "d" / "f").write_bytes(b"x")
+        os.rename(tmp_path / "above", tmp_path / "moved")
+        os.rename(tmp_path / "other", tmp_path / "above")
+        (tmp_path / "above" / "d" / "f").write_bytes(b"not ours")
+        os.rename(tmp_path / "above", tmp_path / "other")
+        os.rename(tmp_path / "moved", tmp_path / "above")
+
+    trace = proven(program, tmp_path / "above" / "d")  # and not measured: the other folder had our name for a while
+    assert (writes(trace), trace.outside) == ([(0, b"x")], 1)
+
+
+def test_cutting_an_empty_file_is_no_operation(tmp_path: Path) -> None:
+    def program() -> None:
+        for _ in range(2):
+            (tmp_path / "f").write_bytes(b"")
+
+    assert kinds(measured(program, tmp_path)) == ["create"]
 
 
 def test_exchange_and_noreplace(tmp_path: Path) -> None:
@@ -343,6 +402,17 @@ def test_renaming_the_watched_folder_is_not_measured(tmp_path: Path) -> None:
     assert [entry.path for entry in proven(program, folder).unmeasured] == ["."]
 
 
+def test_removing_the_watched_folder_is_not_measured(tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    folder.mkdir()
+
+    def program() -> None:
+        os.rmdir(folder)
+        os.mkdir(folder)
+
+    assert [entry.path for entry in proven(program, folder).unmeasured] == ["."]
+
+
 def test_pipes_and_sockets_in_the_folder_hold_nobody_up(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
 
@@ -363,14 +433,16 @@ def test_pipes_and_sockets_in_the_folder_hold_nobody_up(tmp_path: Path) -> None:
     assert kinds(measured(program, tmp_path)) == ["create", "write", "unlink"]
 
 
+def creation(folder: Path, path: str, flags: int = 0) -> Callable[[], object]:
+    return lambda: os.open(folder / path, os.O_CREAT | os.O_WRONLY | flags)
+
+
 def test_errors_of_paths_are_the_kernels_own(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"x")
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "g").write_bytes(b"x")
     (tmp_path / "loop").symlink_to("loop")
-
-    def create(path: str, flags: int = 0) -> Callable[[], object]:
-        return lambda: os.open(tmp_path / path, os.O_CREAT | os.O_WRONLY | flags)
+    create = partial(creation, tmp_path)
 
     def calls() -> list[Callable[[], object]]:
         return [
@@ -475,6 +547,7 @@ def test_opens_within_borders_are_refused_as_the_kernel_refuses_them(tmp_path: P
     folder = tmp_path / "d"
     (folder / "in").mkdir(parents=True)
     (folder / "out").symlink_to("..")
+    (folder / "loop").symlink_to("in")
 
     def openat2(path: str, resolve: int) -> int:
         how = How(os.O_CREAT | os.O_WRONLY, 0o600, resolve)
@@ -491,9 +564,10 @@ def test_opens_within_borders_are_refused_as_the_kernel_refuses_them(tmp_path: P
             lambda: openat2("in/g", 0x08),
             lambda: openat2("out/h", 0x08),
             lambda: openat2("out/h", 0x04),
+            lambda: openat2("loop/h", 0x04),
         ]
 
-    assert errors_of(calls, folder) == [0, 0, errno.EXDEV, errno.ELOOP]
+    assert errors_of(calls, folder) == [0, 0, errno.EXDEV, errno.ELOOP, errno.ELOOP]
     assert sorted(path.name for path in (folder / "in").iterdir()) == ["f", "g"]
 
 

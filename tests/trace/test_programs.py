@@ -148,6 +148,17 @@ def test_other_pythons_subprocesses(tmp_path: Path, python: str) -> None:
     assert kinds(trace) == ["create", "write"]
 
 
+def test_a_file_opened_for_a_spawned_program(tmp_path: Path) -> None:
+    """The open is made in the parent's memory by a child that then gets memory of its own."""
+
+    def program() -> None:
+        opening = [(os.POSIX_SPAWN_OPEN, 1, str(tmp_path / "f"), os.O_WRONLY | os.O_CREAT, 0o600)]
+        child = os.posix_spawn("/bin/sh", ["sh", "-c", "echo spawned"], os.environ, file_actions=opening)
+        assert os.waitpid(child, 0)[1] == 0
+
+    assert writes(measured(program, tmp_path)) == [(0, b"spawned\n")]
+
+
 def test_an_exec_in_place_keeps_the_process(tmp_path: Path) -> None:
     code = "import os; os.write(os.open('f', os.O_WRONLY | os.O_APPEND), b'after')"
 
