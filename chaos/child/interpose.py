@@ -73,11 +73,29 @@ def install(folder: str, journal: str) -> None:
     _rebind(replaced)
 
 
-def _replace(module: Any, name: str, function: Callable[..., Any], replaced: dict[int, tuple[Any, Any]]) -> None:
+class _Replacement:
+    """A function that stays itself as a class attribute, as built-in ones do: Python 3.10's `pathlib` relies on it."""
+
+    def __init__(self, function: Callable[..., Any], original: Any, module: str) -> None:
+        update_wrapper(self, original)
+        del self.__wrapped__
+        self._function = function
+        self.__module__ = module
+
+    def __call__(self, *args: Any, **settings: Any) -> Any:
+        return self._function(*args, **settings)
+
+    def __reduce__(self) -> str:
+        return self.__qualname__
+
+    __wrapped__: Any
+    __qualname__: str
+
+
+def _replace(module: Any, name: str, call: Callable[..., Any], replaced: dict[int, tuple[Any, Any]]) -> None:
     """Put a function in the place of one, also in the sets by which `os` tells what its functions can do."""
     original = getattr(module, name)
-    update_wrapper(function, original)
-    del function.__wrapped__  # type: ignore[attr-defined]
+    function = _Replacement(call, original, module.__name__)
     setattr(module, name, function)
     replaced[id(original)] = (original, function)
     for support in _SUPPORT:

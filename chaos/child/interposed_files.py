@@ -40,6 +40,9 @@ def file_class(ledger: Ledger) -> type[io.FileIO]:
                 opener = _open_as_file  # whose `os.open` makes the entry
             super().__init__(file, mode, closefd, opener)
 
+        def __repr__(self) -> str:
+            return super().__repr__().replace("<FileIO", "<_io.FileIO", 1)
+
         def write(self, data: Any, /) -> Any:
             descriptor = self.fileno()
             status = regular_file(descriptor)

@@ -63,16 +63,7 @@ class RecordedCalls:
 
     def functions(self) -> dict[str, Callable[..., Any]]:
         """Name in `os` -> function to put there; only those that this system has."""
-        return {name: self._function(name) for name in self._real}
-
-    def _function(self, name: str) -> Callable[..., Any]:
-        # A plain function, not a bound method: `os` functions set as class attributes must not change their meaning.
-        method = getattr(self, name)
-
-        def function(*args: Any, **settings: Any) -> Any:
-            return method(*args, **settings)
-
-        return staticmethod(function).__func__
+        return {name: getattr(self, name) for name in self._real}
 
     # Files
 
@@ -172,10 +163,13 @@ class RecordedCalls:
             ledger.append({"outside": 1})
             return count
         with ledger:
-            appends = bool(_flags(descriptor) & os.O_APPEND)  # Linux appends with pwrite, too
-            start = write_offset(descriptor) if offset is None or appends else offset
+            end = os.fstat(descriptor).st_size
+            start = write_offset(descriptor) if offset is None else offset
             count = perform()
             if count:
+                if offset is not None and _flags(descriptor) & os.O_APPEND:
+                    # Some systems, Linux among them, append whatever the offset; the size tells.
+                    start = end if os.fstat(descriptor).st_size == end + count else offset
                 sync = durable if durable != "none" else sync_of(descriptor)
                 key = ledger.learn(status)
                 ledger.operation("write", call, key, offset=start, data=payload(count), sync=sync)
