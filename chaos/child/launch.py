@@ -16,7 +16,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NoReturn, final
 
-__all__ = ["EXEC_FAILED", "LAUNCH_FAILED", "Launch", "enter", "install_filter", "set_parent_death_signal"]
+__all__ = [
+    "EXEC_FAILED",
+    "LAUNCH_FAILED",
+    "Launch",
+    "call_as_program",
+    "enter",
+    "install_filter",
+    "set_parent_death_signal",
+]
 
 LAUNCH_FAILED = 125  # exit codes in the manner of env(1)
 EXEC_FAILED = 127
@@ -115,7 +123,7 @@ def _settle(launch: Launch, channel: socket.socket, parent: int) -> bool:
 
 def _run(launch: Launch) -> int:
     if callable(launch.program):
-        return _call(launch.program)
+        return call_as_program(launch.program)
     arguments = list(launch.program)
     for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ"):  # Python ignores these, other programs expect them
         if hasattr(signal, name):
@@ -128,7 +136,7 @@ def _run(launch: Launch) -> int:
     return EXEC_FAILED
 
 
-def _call(program: Callable[[], object]) -> int:
+def call_as_program(program: Callable[[], object]) -> int:
     """Run a callable as a program's main part: the same exit codes, the same waiting for threads, flushed output."""
     code = 0
     try:

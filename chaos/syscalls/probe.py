@@ -7,7 +7,6 @@ started.
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
@@ -15,30 +14,15 @@ from chaos.errors import ChaosError
 from chaos.syscalls.calls import CONTINUE, Reply, Trap
 from chaos.syscalls.launch import launch
 from chaos.syscalls.processes import Process
+from chaos.syscalls.report import EngineReport as EngineReport  # noqa: PLC0414 - for callers: `probe` returns it
 from chaos.syscalls.supervisor import Supervisor, Timing
 
-__all__ = ["EngineReport", "probe"]
+__all__ = ["probe"]
 
 _WORD = b"chaos-probe"
 _LEAST_KERNEL = (5, 14)  # installs a descriptor and answers in one step
 _TRIAL = Timing(deadline_s=20.0, grace_s=1.0)
 _REFUSED = 99  # the trial target's exit code when its write did not come back as the supervisor answered it
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineReport:
-    """What the trial showed.
-
-    Attributes:
-        works: whether the engine can be used.
-        why: why not; empty when it works.
-        details: the machine and its settings, one line each, for people.
-    """
-
-    works: bool
-    why: str
-    details: tuple[str, ...]
 
 
 def probe() -> EngineReport:

@@ -9,15 +9,11 @@ followed is in `Trace.unmeasured`, never passed over. Read `model.py` for the re
 """
 
 import os
-import shlex
-import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import final
 
 from chaos.child import frames
 from chaos.child.ack import ACK_DESCRIPTOR
-from chaos.errors import UsageError
 from chaos.syscalls.calls import Handler, Policy, Trap
 from chaos.syscalls.launch import launch
 from chaos.syscalls.processes import Process, ProcessTable
@@ -30,49 +26,16 @@ from chaos.trace.model import InitialNode, Trace
 from chaos.trace.name_calls import NameCalls
 from chaos.trace.nodes import Nodes
 from chaos.trace.open_calls import OpenCalls
+from chaos.trace.options import Program as Program  # noqa: PLC0414 - for callers: `record` takes them
+from chaos.trace.options import RecordOptions as RecordOptions  # noqa: PLC0414
+from chaos.trace.options import check_recordable, describe
 from chaos.trace.places import Places
 from chaos.trace.process_calls import ProcessCalls
 from chaos.trace.recording import Recording
 from chaos.trace.renames import Renames
 from chaos.trace.sources import SourceLines
 
-__all__ = ["Program", "RecordOptions", "record"]
-
-Program = Callable[[], object] | Sequence[str]
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordOptions:
-    """How to record.
-
-    Attributes:
-        exclude: globs of files to leave out, fitting their relative path or name, or a folder's above them.
-        deadline_s: what runs then is killed, and the trace says so; more than 0.
-        grace_s: how long processes may outlive the main one before they are killed; 0 or more.
-        env: added to the program's environment.
-        cwd: its working directory; the caller's when None.
-        output: a descriptor that becomes its standard output and error; the caller's own when None.
-        sources: whether operations of Python processes carry their source lines.
-        mapped_bytes: up to this size in all, files with shared mappings are compared; above it: not measured.
-        command: what was run, for people; made from the program when empty.
-    """
-
-    exclude: tuple[str, ...] = ()
-    deadline_s: float = 60.0
-    grace_s: float = 1.0
-    env: Mapping[str, str] = field(default_factory=dict)
-    cwd: str | None = None
-    output: int | None = None
-    sources: bool = True
-    mapped_bytes: int = 64 << 20
-    command: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.deadline_s > 0:
-            raise UsageError(f"deadline_s must be more than 0, not {self.deadline_s}")
-        if not self.grace_s >= 0:
-            raise UsageError(f"grace_s must be 0 or more, not {self.grace_s}")
+__all__ = ["record"]
 
 
 def record(
@@ -97,10 +60,7 @@ def record(
         KeyboardInterrupt: all processes of the program have been killed.
     """
     options = options or RecordOptions()
-    if not os.path.isdir(folder):
-        raise UsageError(f"the watched folder {os.fspath(folder)} does not exist", "make it before recording")
-    if not callable(program):
-        _check_found(program, options)
+    check_recordable(program, folder, options)
     return _Recorder(os.fspath(folder), options).run(program, policy)
 
 
@@ -123,7 +83,7 @@ class _Recorder:
 
     def run(self, program: Program, policy: Policy | None) -> Trace:
         self._recording.judged = policy is not None
-        command = self._options.command or _describe(program)
+        command = self._options.command or describe(program)
         initial = self._nodes.scan()
         self._sources = SourceLines() if self._options.sources else None
         ending = Ending()
@@ -210,18 +170,3 @@ class _Recorder:
             notes=self._journal.notes,
             excluded=self._options.exclude,
         )
-
-
-def _check_found(program: Sequence[str], options: RecordOptions) -> None:
-    if not program:
-        raise UsageError("the command to record is empty")
-    name = program[0]
-    place = os.path.join(options.cwd or ".", name) if os.sep in name else name
-    if not shutil.which(place, path=options.env.get("PATH")):
-        raise UsageError(f"the command {name} is not found, or may not be executed", "give its path, or mend PATH")
-
-
-def _describe(program: Program) -> str:
-    if callable(program):
-        return f"{getattr(program, '__module__', '?')}:{getattr(program, '__qualname__', repr(program))}"
-    return shlex.join(program)

@@ -7,7 +7,7 @@ import struct
 import zlib
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import pytest
 from hypothesis import given
@@ -82,7 +82,9 @@ BY_TYPE = {
 def anything(type_: Any, **fixed: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     fields = {
         field.name: BY_TYPE[
-            field.type.__name__ if isinstance(field.type, type) else str(field.type).replace("chaos.trace.model.", "")
+            str(field.type).replace("chaos.trace.model.", "")
+            if get_origin(field.type)
+            else getattr(field.type, "__name__", "")
         ]
         for field in dataclasses.fields(type_)
         if field.name not in fixed
