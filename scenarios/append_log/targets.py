@@ -1,0 +1,41 @@
+"""A log of checksummed records, appended; start-up keeps the whole records and drops a torn tail."""
+
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+LOG = "log"
+Ack = Callable[[object], None]
+
+
+def setup(disk: Path) -> None:
+    (disk / LOG).write_bytes(b"")
+
+
+def with_sync(disk: Path, ack: Ack) -> None:
+    _append(disk, ack, sync=True)
+
+
+def without_sync(disk: Path, ack: Ack) -> None:
+    _append(disk, ack, sync=False)
+
+
+def recover(disk: Path) -> list[str]:
+    records = []
+    for line in (disk / LOG).read_bytes().split(b"\n")[:-1]:
+        checksum, _, text = line.partition(b" ")
+        if checksum != b"%08x" % zlib.crc32(text):
+            break
+        records.append(text.decode())
+    return records
+
+
+def _append(disk: Path, ack: Ack, *, sync: bool) -> None:
+    with (disk / LOG).open("ab", buffering=0) as file:
+        for number in range(4):
+            text = f"record {number} {'x' * 50}".encode()
+            file.write(b"%08x %s\n" % (zlib.crc32(text), text))
+            if sync:
+                os.fsync(file.fileno())
+            ack(f"record {number}")
