@@ -18,7 +18,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar, final
 
-from chaos.disk.tree import Tree, read_tree
+from chaos.disk.folder import read_tree
+from chaos.disk.tree import Tree
 from chaos.errors import HarnessFault, NotMeasured
 from chaos.trace.model import InitialNode, Kind, NodeType, Op, Sync, Trace
 
@@ -111,7 +112,9 @@ def _in_own_namespace(work: Callable[[str], _Result]) -> _Result:
         os.waitpid(child, 0)
         shutil.rmtree(folder, ignore_errors=True)
     if not answer:
-        raise HarnessFault("the process that mounts images died", "run `dmesg` and look for the file system's complaint")
+        raise HarnessFault(
+            "the process that mounts images died", "run `dmesg` and look for the file system's complaint"
+        )
     result = pickle.loads(answer)  # noqa: S301 - written by our own fork a moment ago
     if isinstance(result, Exception):
         raise result

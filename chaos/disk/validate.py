@@ -43,7 +43,7 @@ class Miss:
     tree: Tree
 
 
-def validate(  # noqa: PLR0913 - the six knobs of one experiment, all with defaults but two
+def validate(
     filesystem: str,
     model: PersistenceModel,
     *,

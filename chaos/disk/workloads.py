@@ -203,7 +203,11 @@ def _valid(trace: Trace) -> bool:
     for op in trace.ops:
         source = (op.parent if op.parent is not None else -1, op.name)
         if op.kind in {Kind.CREATE, Kind.MKDIR, Kind.LINK}:
-            if source in entries or op.parent not in nodes or (op.kind is Kind.LINK and op.node not in entries.values()):
+            if (
+                source in entries
+                or op.parent not in nodes
+                or (op.kind is Kind.LINK and op.node not in entries.values())
+            ):
                 return False
             entries[source] = op.node
             nodes.add(op.node)
@@ -215,11 +219,13 @@ def _valid(trace: Trace) -> bool:
                 if op.to_parent not in nodes or entries.get(target) != op.victim:
                     return False
                 entries[target] = op.node
-        elif op.kind is not Kind.SYNC and op.node not in nodes:
-            return False
-        elif op.kind in {Kind.WRITE, Kind.TRUNCATE, Kind.FSYNC, Kind.FDATASYNC} and op.node not in {
-            ROOT,
-            *entries.values(),
-        }:
+        elif (op.kind is not Kind.SYNC and op.node not in nodes) or (
+            op.kind in {Kind.WRITE, Kind.TRUNCATE, Kind.FSYNC, Kind.FDATASYNC}
+            and op.node
+            not in {
+                ROOT,
+                *entries.values(),
+            }
+        ):
             return False
     return True

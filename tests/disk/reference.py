@@ -332,7 +332,9 @@ class Reference:
     def _naming(self, node: int) -> set[int]:
         found: set[int] = set()
         while node != 0:
-            places = [(p, n) for p, entries in self.cache.entries.items() for n, child in entries.items() if child == node]
+            places = [
+                (p, n) for p, entries in self.cache.entries.items() for n, child in entries.items() if child == node
+            ]
             for parent, name in places:
                 found.update(self._setter(len(self.micros), parent, name, node))
             if not places:
