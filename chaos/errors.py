@@ -5,7 +5,10 @@ An error of the *target* is never raised here: it is an `Outcome` and becomes a 
 
 from typing import ClassVar
 
-__all__ = ["ChaosError", "HarnessFault", "NotMeasured", "UsageError"]
+__all__ = ["EXIT_INTERRUPTED", "ChaosError", "HarnessFault", "NotMeasured", "UsageError"]
+
+
+EXIT_INTERRUPTED = 130  # of the command `chaos`: 128 + SIGINT, as shells have it
 
 
 class ChaosError(Exception):

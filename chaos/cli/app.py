@@ -19,7 +19,8 @@ from chaos.cli.arguments import (
     RunArguments,
     SchemaArguments,
 )
-from chaos.cli.edge import EXIT_INTERRUPTED, command
+from chaos.cli.edge import command
+from chaos.errors import EXIT_INTERRUPTED
 
 __all__ = ["app", "main"]
 

@@ -20,28 +20,28 @@ __all__ = [
     "SchemaArguments",
 ]
 
-Wanted = Annotated[
+_Wanted = Annotated[
     list[str] | None,
     typer.Argument(metavar="[PATH|NAME]...", help="Files, folders or names of scenarios. Default: all in ./scenarios."),
 ]
-Seed = Annotated[int, typer.Option(help="Seed of everything drawn by chance.", envvar="CHAOS_SEED")]
-BudgetText = Annotated[str, typer.Option(help="Where to stop: 60s, or 1000 states.", envvar="CHAOS_BUDGET")]
-Jobs = Annotated[
+_Seed = Annotated[int, typer.Option(help="Seed of everything drawn by chance.", envvar="CHAOS_SEED")]
+_BudgetText = Annotated[str, typer.Option(help="Where to stop: 60s, or 1000 states.", envvar="CHAOS_BUDGET")]
+_Jobs = Annotated[
     int, typer.Option(help="Processes that check states. 0: one for each processor.", envvar="CHAOS_JOBS", min=0)
 ]
-ProfileName = Annotated[
+_ProfileName = Annotated[
     str, typer.Option(help="quick, ci or deep: gives the budget where nobody does.", envvar="CHAOS_PROFILE")
 ]
-Models = Annotated[
+_Models = Annotated[
     list[str] | None, typer.Option("--model", help="Persistence model, instead of the scenario's. May be repeated.")
 ]
-EngineName = Annotated[str, typer.Option(help="auto, syscalls or portable.", envvar="CHAOS_ENGINE")]
-ReportFolder = Annotated[
+_EngineName = Annotated[str, typer.Option(help="auto, syscalls or portable.", envvar="CHAOS_ENGINE")]
+_ReportFolder = Annotated[
     Path, typer.Option("--report", metavar="DIR", help="Where run folders are kept.", envvar="CHAOS_REPORT")
 ]
-CommandLine = Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="The command line to run.")]
-Exclude = Annotated[list[str] | None, typer.Option(help="Glob of files not to watch. May be repeated.")]
-Seconds = Annotated[str, typer.Option(help="For one recovery: 10s.")]
+_CommandLine = Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="The command line to run.")]
+_Exclude = Annotated[list[str] | None, typer.Option(help="Glob of files not to watch. May be repeated.")]
+_Seconds = Annotated[str, typer.Option(help="For one recovery: 10s.")]
 
 
 @final
@@ -49,14 +49,14 @@ Seconds = Annotated[str, typer.Option(help="For one recovery: 10s.")]
 class RunArguments:
     """`chaos run`."""
 
-    wanted: Wanted = None
-    seed: Seed = 0
-    budget: BudgetText = ""
-    jobs: Jobs = 0
-    profile: ProfileName = "ci"
-    models: Models = None
-    engine: EngineName = ""
-    report: ReportFolder = Path(".chaos")
+    wanted: _Wanted = None
+    seed: _Seed = 0
+    budget: _BudgetText = ""
+    jobs: _Jobs = 0
+    profile: _ProfileName = "ci"
+    models: _Models = None
+    engine: _EngineName = ""
+    report: _ReportFolder = Path(".chaos")
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the JSON report there.")] = None
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML there.")] = None
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop after the first failing scenario.")] = False
@@ -68,7 +68,7 @@ class RunArguments:
 class ListArguments:
     """`chaos list`."""
 
-    wanted: Wanted = None
+    wanted: _Wanted = None
 
 
 @final
@@ -76,15 +76,15 @@ class ListArguments:
 class RecordArguments:
     """`chaos record`."""
 
-    command: CommandLine
+    command: _CommandLine
     output: Annotated[Path, typer.Option("--output", "-o", metavar="TRACE", help="Where the trace goes.")]
     folder: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Watch this folder, and run there. Default: the current folder."),
     ] = None
-    exclude: Exclude = None
+    exclude: _Exclude = None
     deadline: Annotated[str, typer.Option(help="For the command: 60s.")] = "60s"
-    engine: EngineName = "auto"
+    engine: _EngineName = "auto"
 
 
 @final
@@ -104,12 +104,12 @@ class ExploreArguments:
     oracles: Annotated[
         list[str] | None, typer.Option("--oracle", help="What must hold. Default: recovers. May be repeated.")
     ] = None
-    models: Models = None
-    seed: Seed = 0
-    budget: BudgetText = ""
-    jobs: Jobs = 0
-    deadline: Seconds = "10s"
-    report: ReportFolder = Path(".chaos")
+    models: _Models = None
+    seed: _Seed = 0
+    budget: _BudgetText = ""
+    jobs: _Jobs = 0
+    deadline: _Seconds = "10s"
+    report: _ReportFolder = Path(".chaos")
 
 
 @final
@@ -119,7 +119,7 @@ class ReplayArguments:
 
     finding: Annotated[str, typer.Argument(metavar="FINDING", help="A finding's folder, its replay.json, or its id.")]
     shell: Annotated[bool, typer.Option("--shell", help="Open a shell in the crash state instead.")] = False
-    report: ReportFolder = Path(".chaos")
+    report: _ReportFolder = Path(".chaos")
 
 
 @final
@@ -132,7 +132,7 @@ class ReportArguments:
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML there.")] = None
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an HTML page there.")] = None
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a Markdown summary there.")] = None
-    report: ReportFolder = Path(".chaos")
+    report: _ReportFolder = Path(".chaos")
 
 
 @final

@@ -18,11 +18,10 @@ from typing import Any, TypeVar, get_type_hints
 
 import typer
 
-from chaos.errors import ChaosError, HarnessFault, NotMeasured
+from chaos.errors import EXIT_INTERRUPTED, ChaosError, HarnessFault, NotMeasured
 
-__all__ = ["EXIT_INTERRUPTED", "Arguments", "command", "say", "stops_on_signals"]
+__all__ = ["Arguments", "command", "say", "stops_on_signals"]
 
-EXIT_INTERRUPTED = 130
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Arguments = TypeVar("Arguments")
@@ -64,8 +63,11 @@ def say(text: str) -> None:
 @contextmanager
 def stops_on_signals() -> Iterator[None]:
     """The first Ctrl-C, SIGTERM or SIGHUP raises `KeyboardInterrupt`; later ones can't cut the clean-up short."""
+    stopped = False
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = True
         for stopping in _STOPPING:
             signal.signal(stopping, signal.SIG_IGN)
         raise KeyboardInterrupt
@@ -74,8 +76,10 @@ def stops_on_signals() -> Iterator[None]:
     try:
         yield
     finally:
-        for stopping, handler in before.items():
-            signal.signal(stopping, handler)
+        # Once stopped, the process is on its way out: a second signal must not change how it ends.
+        if not stopped:
+            for stopping, handler in before.items():
+                signal.signal(stopping, handler)
 
 
 def _exit_code(work: Callable[[], int]) -> int:

@@ -6,12 +6,12 @@ from pathlib import Path
 from rich.console import Console
 
 from chaos.cli.arguments import RunArguments
-from chaos.cli.edge import EXIT_INTERRUPTED, say
+from chaos.cli.edge import say
 from chaos.cli.files import write_reports
 from chaos.cli.progress import listener_for
 from chaos.cli.settings import run_options
 from chaos.cli.shelf import print_scenarios
-from chaos.errors import NotMeasured
+from chaos.errors import EXIT_INTERRUPTED, NotMeasured
 from chaos.report import RunResult, Status, exit_code, status
 from chaos.report.terminal import print_run
 from chaos.scenario import RunOptions, Scenario, discover

@@ -23,7 +23,7 @@ from chaos.disk.recipes import StepId
 from chaos.disk.tree import Tree
 from chaos.trace.model import Kind, NodeType, Op, Sync
 
-__all__ = ["GARBAGE", "WHOLE_UNITS", "Decomposer", "Part", "Step", "StepKind", "lay"]
+__all__ = ["GARBAGE", "WHOLE_UNITS", "Decomposer", "EntryKey", "Part", "Step", "StepKind", "lay"]
 
 # A directory's entry and the node that it is set to; None takes it away.
 Part = tuple[int, str, int | None]

@@ -14,11 +14,11 @@ from chaos.trace.model import InitialNode, Kind, NodeType, Op, Sync, Trace
 
 __all__ = ["minimise", "random_workload"]
 
-NAMES = ("s", "t", "u")
-SUBFOLDER = "d"
-ROOT = 0
+_NAMES = ("s", "t", "u")
+_SUBFOLDER = "d"
+_ROOT = 0
 # Around one and several blocks of 4 KiB, and small enough to be kept inside an inode or a log record.
-SIZES = (10, 100, 4096, 5000, 9000, 20000)
+_SIZES = (10, 100, 4096, 5000, 9000, 20000)
 
 
 @final
@@ -29,7 +29,7 @@ class _World:
     random: random.Random
     entries: dict[tuple[int, str], int] = field(default_factory=dict)
     sizes: dict[int, int] = field(default_factory=dict)
-    folders: list[int] = field(default_factory=lambda: [ROOT])
+    folders: list[int] = field(default_factory=lambda: [_ROOT])
     next_node: int = 1
     ops: list[Op] = field(default_factory=list)
 
@@ -48,7 +48,7 @@ class _World:
         return sorted((p, n, node) for (p, n), node in self.entries.items() if node in self.sizes)
 
     def free_names(self) -> list[tuple[int, str]]:
-        return [(parent, name) for parent in self.folders for name in NAMES if (parent, name) not in self.entries]
+        return [(parent, name) for parent in self.folders for name in _NAMES if (parent, name) not in self.entries]
 
 
 def random_workload(seed: int, length: int = 10) -> Trace:
@@ -56,14 +56,14 @@ def random_workload(seed: int, length: int = 10) -> Trace:
 
     The tree before it holds file `s` with 9,000 bytes. No acknowledgements: only the trees matter here.
     """
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 - a seeded sample
     world = _World(chance)
     node = world.new_node()
-    world.entries[(ROOT, "s")] = node
+    world.entries[(_ROOT, "s")] = node
     world.sizes[node] = 9000
     initial = (
-        InitialNode(node=ROOT, type=NodeType.DIRECTORY, mode=0o755),
-        InitialNode(node=node, type=NodeType.FILE, mode=0o644, data=b"\x01" * 9000, names=((ROOT, "s"),)),
+        InitialNode(node=_ROOT, type=NodeType.DIRECTORY, mode=0o755),
+        InitialNode(node=node, type=NodeType.FILE, mode=0o644, data=b"\x01" * 9000, names=((_ROOT, "s"),)),
     )
     while len(world.ops) < length:
         chance.choices([step for step, _ in _STEPS], [weight for _, weight in _STEPS])[0](world)
@@ -96,7 +96,7 @@ def _create(world: _World) -> None:
         world.sizes[node] = 0
         world.add(Kind.CREATE, "openat", node=node, parent=parent, name=name, mode=0o644)
         if world.random.random() < 0.8:
-            _write_to(world, node, 0, world.random.choice(SIZES))
+            _write_to(world, node, 0, world.random.choice(_SIZES))
 
 
 def _write_to(world: _World, node: int, offset: int, size: int) -> None:
@@ -110,7 +110,7 @@ def _write(world: _World) -> None:
     if node:
         length = world.sizes[node]
         offset = world.random.choice([0, length, length, length // 2])
-        _write_to(world, node, offset, world.random.choice(SIZES))
+        _write_to(world, node, offset, world.random.choice(_SIZES))
 
 
 def _truncate(world: _World) -> None:
@@ -125,7 +125,7 @@ def _rename(world: _World) -> None:
     files = world.files()
     if files:
         parent, name, node = world.random.choice(files)
-        to_parent, to_name = world.random.choice(world.folders), world.random.choice(NAMES)
+        to_parent, to_name = world.random.choice(world.folders), world.random.choice(_NAMES)
         victim = world.entries.get((to_parent, to_name))
         if victim != node and (victim is None or victim in world.sizes):
             del world.entries[(parent, name)]
@@ -162,9 +162,9 @@ def _link(world: _World) -> None:
 def _mkdir(world: _World) -> None:
     if len(world.folders) == 1:
         node = world.new_node()
-        world.entries[(ROOT, SUBFOLDER)] = node
+        world.entries[(_ROOT, _SUBFOLDER)] = node
         world.folders.append(node)
-        world.add(Kind.MKDIR, "mkdirat", node=node, parent=ROOT, name=SUBFOLDER, mode=0o755)
+        world.add(Kind.MKDIR, "mkdirat", node=node, parent=_ROOT, name=_SUBFOLDER, mode=0o755)
 
 
 def _fsync(world: _World) -> None:
@@ -223,7 +223,7 @@ def _valid(trace: Trace) -> bool:
             op.kind in {Kind.WRITE, Kind.TRUNCATE, Kind.FSYNC, Kind.FDATASYNC}
             and op.node
             not in {
-                ROOT,
+                _ROOT,
                 *entries.values(),
             }
         ):

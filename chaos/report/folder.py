@@ -1,7 +1,7 @@
 """The run folder: where a run keeps its journal, its report, its traces, and each finding's crash state.
 
     .chaos/                              has a .gitignore of its own
-      runs/20260102-030405-1f2e/
+      runs/20260102-030405.678-1f2e/
         journal.jsonl                    appended while the run goes on, see `journal.py`
         report.json                      written at the end, all or nothing, see `document.py`
         traces/saver.trace               recorded once; crash states are rebuilt from it
@@ -36,7 +36,7 @@ from pytest_guardrails.reliability.durability import write_atomic
 __all__ = ["KEEP", "RunFolder", "latest_run", "load_run", "remove_old_runs", "run_id"]
 
 KEEP = 20  # a day of work at hand; a finding's state and a trace are a few megabytes at most
-_RUN = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4,}")
+_RUN = re.compile(r"\d{8}-\d{6}(\.\d{3})?-[0-9a-f]{4,}")
 _GOING = ".removing"
 _JOURNAL, _REPORT = "journal.jsonl", "report.json"
 _NAME_LIMIT = 100  # characters: a file name holds 255 bytes, and gets additions
@@ -48,9 +48,10 @@ def run_id(now: datetime, token: bytes) -> str:
 
     Args:
         now: wall-clock time with its zone.
-        token: two or more random bytes, against two runs in one second.
+        token: two or more random bytes, against two runs in one millisecond.
     """
-    return f"{now.astimezone(timezone.utc):%Y%m%d-%H%M%S}-{token.hex()}"
+    utc = now.astimezone(timezone.utc)
+    return f"{utc:%Y%m%d-%H%M%S}.{utc.microsecond // 1000:03}-{token.hex()}"
 
 
 @final

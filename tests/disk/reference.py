@@ -207,7 +207,7 @@ class Reference:
                 needs.update([n for n, m in earlier if m.kind == "data"][-1:])
         if micro.kind == "grow":
             grows = [n for n, m in earlier if m.kind == "grow" and m.node == micro.node]
-            if grows and (not cuts or cuts[-1] < grows[-1]):
+            if grows and (not cuts or cuts[-1] < grows[-1]):  # noqa: SIM102 - one condition a line
                 if op.sync is Sync.NONE or self.micros[grows[-1]].seq == op.seq:
                     needs.add(grows[-1])
             if model.rewrite_after_truncate:
@@ -230,7 +230,7 @@ class Reference:
         if op.kind is Kind.RENAME and self.cache.types[op.node] is NodeType.DIRECTORY:
             moves = [n for n, m in enumerate(self.micros[:number]) if self._moves_directory(m)]
             needs.update(moves[-1:])
-        elif op.kind is Kind.RENAME and self.model.replace_flushes and op.victim is not None:
+        elif op.kind is Kind.RENAME and self.model.replace_flushes and op.victim is not None:  # noqa: SIM102 - the same
             if micro.parts[-1][2] == op.node:
                 needs.update(n for n, m in self._of(op.node, "data") if m.fresh and n not in self.abandoned)
                 failed = self._failed_before()

@@ -197,7 +197,7 @@ def test_a_folder_without_report_and_journal_is_refused(tmp_path: Path) -> None:
 
 def test_run_ids_sort_by_time_whatever_the_zone() -> None:
     early = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=5)))
-    assert run_id(early, b"\xab\xcd") == "20260101-220405-abcd"
+    assert run_id(early, b"\xab\xcd") == "20260101-220405.000-abcd"
 
 
 def test_lines_are_whole_json_objects(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_a_minimal_file_gets_the_defaults(tmp_path: Path) -> None:
     scenario = load(written(tmp_path, MINIMAL))
     assert isinstance(scenario, Scenario)
     assert scenario.drive.models == ("kill",)
-    assert scenario.drive.oracles == ("recovers", "atomic", "durable", "finite")
+    assert scenario.drive.oracles is None
     assert scenario.drive.roles.workload == PythonTarget(ref="targets:save", search=(str(tmp_path),))
     assert scenario.budget is None
     assert scenario.expect == ()

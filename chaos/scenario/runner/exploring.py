@@ -77,20 +77,13 @@ def explore(
             probe=probe,
         )
         crash_map = CrashMap(trace)
-        undamaged = panel.judge_reference()
-        findings.add_undamaged(undamaged)
-        for point, files in _undamaged_files(trace) if "finite" in oracles else ():
-            findings.add_undamaged(panel.judge_files(files, state="", point=point))
         interrupted = False
         # Where recovery fails though nothing was damaged, crash states can tell nothing more.
-        if not any(violation.oracle == "recovers" for violation in undamaged):
+        if _recovers_undamaged(trace, panel, findings, files_too="finite" in oracles):
             try:
-                for observation in exploration.observations():
-                    violations = panel.judge(observation)
-                    crash_map.add(observation, violations)
-                    for news in findings.add(observation, violations):
-                        cause(news)
-                        listener.found(news)
+                for news in _judged(exploration, panel, crash_map, findings):
+                    cause(news)
+                    listener.found(news)
             except KeyboardInterrupt:
                 interrupted = probe.closed = True
         coverage = crash_map.finish()
@@ -103,6 +96,21 @@ def explore(
             notes=_notes(reference),
             interrupted=interrupted,
         )
+
+
+def _recovers_undamaged(trace: Trace, panel: Panel, findings: Findings, *, files_too: bool) -> bool:
+    undamaged = panel.judge_reference()
+    findings.add_undamaged(undamaged)
+    for point, files in _undamaged_files(trace) if files_too else ():
+        findings.add_undamaged(panel.judge_files(files, state="", point=point))
+    return not any(violation.oracle == "recovers" for violation in undamaged)
+
+
+def _judged(exploration: Exploration, panel: Panel, crash_map: CrashMap, findings: Findings) -> Iterator[News]:
+    for observation in exploration.observations():
+        violations = panel.judge(observation)
+        crash_map.add(observation, violations)
+        yield from findings.add(observation, violations)
 
 
 def ask_for(oracles: Sequence[str]) -> Ask:

@@ -24,7 +24,14 @@ from chaos.scenario.model import Engine, Explore
 from chaos.trace.model import Trace
 from chaos.trace.recorder import Program, RecordOptions, record
 
-__all__ = ["WORKLOAD_DEADLINE_S", "check_measured", "record_command", "record_scenario", "target_words"]
+__all__ = [
+    "WORKLOAD_DEADLINE_S",
+    "check_measured",
+    "record_command",
+    "record_scenario",
+    "target_words",
+    "unmeasured_words",
+]
 
 WORKLOAD_DEADLINE_S = 60.0
 _TAIL_BYTES = 4000  # of what the target printed: the end of a traceback is what tells
