@@ -21,7 +21,7 @@ __all__ = ["PrefixWalk", "torn_lengths"]
 # A tree every so many operations: finding any tree then costs half as many replayed operations, below a millisecond.
 _CHECKPOINT_EVERY = 64
 # Page borders tried one by one inside one write; beyond it the ends, the middle and powers of two stand for all.
-_ALL_BORDERS = 32
+_ALL_BORDERS = 512
 _EVERYTHING = Choice()
 
 

@@ -2,15 +2,17 @@
 
 Two independent signs, neither of which needs code of the user:
 
-1. the recovered value is that of an older acknowledged step, and not that of a legal one;
-2. the recovered value is a container that lacks an acknowledged value, where every undamaged tree's value contains
-   all the values acknowledged by then. That makes the rule prove itself on the run before it is applied.
+1. the recovered value lacks an acknowledged value, where the run without a crash proves that recovery returns what was
+   acknowledged: at its end all is there, and what was there once stayed. *There* is: inside a container, or the value
+   itself, each following the one before. So an acknowledgement made too early (before a flush, say) is seen as well;
+2. the recovered value is that of an older acknowledged step, and not that of a legal one.
 
-Only the second is used where whole steps can't be compared (see `atomic.incomparable`). Read `check.py` next.
+Only the first is used where whole steps can't be compared (see `atomic.incomparable`). Read `check.py` next.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from chaos.child import values
@@ -27,45 +29,65 @@ def durable(observation: Observation, reference: Reference) -> Answer:
     if outcome.ending is not Ending.RETURNED:
         return unknown("recovery returned no value")
     reason = incomparable(reference)
-    if not reason:
-        if is_legal(outcome, observation, reference):
-            return holds()
+    if not reason and not is_legal(outcome, observation, reference):
         older = [step for step, seen in enumerate(reference.steps[: observation.acked]) if seen.value == outcome.value]
         if older:
             return violated(
                 Damage.LOST, f"{observation.acked} acknowledged, recovery returned the state {_at(older[-1])}"
             )
-    return _contains_acknowledged(observation, reference, reason)
+    missing = _missing(outcome.value, reference, observation.acked)
+    if missing:
+        return violated(Damage.LOST, _missing_words(missing))
+    return unknown(reason) if reason and missing is None else holds()
 
 
-def _contains_acknowledged(observation: Observation, reference: Reference, reason: str) -> Answer:
-    if not _references_contain_acknowledged(reference):
-        return unknown(reason) if reason else holds()
-    acked = tuple(ack.value for ack in reference.acks[: observation.acked])
-    missing = _missing(observation.outcome.value, acked)
-    if not missing:
-        return holds()
+def _missing(value: str, reference: Reference, acked: int) -> list[str] | None:
+    """The first `acked` acknowledged values, less those in `value`; None where the run does not prove the rule."""
+    inside = _proven_rule(reference)
+    if inside is None:
+        return None
+    there = inside(value, reference)
+    return [ack.value for number, ack in enumerate(reference.acks[:acked]) if number not in there]
+
+
+def _missing_words(missing: list[str]) -> str:
     shown = ", ".join(values.render(value, VALUE_LIMIT) for value in missing[:3])
     more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-    return violated(Damage.LOST, f"acknowledged and not there: {shown}{more}")
+    return f"acknowledged and not there: {shown}{more}"
+
+
+_Rule = Callable[[str, Reference], frozenset[int]]
 
 
 @lru_cache(maxsize=4)
-def _references_contain_acknowledged(reference: Reference) -> bool:
-    """Whether each undamaged value after an acknowledgement holds all the values acknowledged by then."""
-    if not reference.acks:
-        return False
-    acked = tuple(ack.value for ack in reference.acks)
-    return all(
-        step.ending is Ending.RETURNED and not _missing(step.value, acked[:count])
-        for count, step in enumerate(reference.steps)
-        if count
-    )
+def _proven_rule(reference: Reference) -> _Rule | None:
+    """The way in which values hold acknowledgements, if the undamaged run follows one from its start to its end."""
+    if not reference.acks or any(step.ending is not Ending.RETURNED for step in reference.steps[1:]):
+        return None
+    everything = frozenset(range(len(reference.acks)))
+    for rule in (_contained, _followed):
+        there = [rule(step.value, reference) for step in reference.steps[1:]]
+        if there[-1] == everything and all(earlier <= later for earlier, later in pairwise(there)):
+            return rule
+    return None
 
 
-def _missing(value: str, acked: tuple[str, ...]) -> list[str]:
+def _contained(value: str, reference: Reference) -> frozenset[int]:
+    """Acknowledged values that are members of a container."""
     members = set(_members(values.decode(value)))
-    return [one for one in acked if one not in members]
+    return frozenset(number for number, ack in enumerate(reference.acks) if ack.value in members)
+
+
+def _followed(value: str, reference: Reference) -> frozenset[int]:
+    """A value that is itself an acknowledged one stands for all before it; each must have been another.
+
+    What was never acknowledged nor there at the start (a torn value) says nothing.
+    """
+    order = {reference.steps[0].value: -1}
+    order.update((ack.value, number) for number, ack in enumerate(reference.acks))
+    if len(order) < len(reference.acks) + 1:
+        return frozenset()
+    return frozenset(range(order.get(value, len(reference.acks)) + 1))
 
 
 def _members(value: Any) -> Iterator[str]:

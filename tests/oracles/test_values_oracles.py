@@ -155,6 +155,20 @@ def test_a_container_that_never_held_the_acknowledged_values_proves_nothing() ->
     assert verdict(durable(seen(["x"], acked=2), queue)) == UNKNOWN
 
 
+def test_an_acknowledgement_before_the_step_is_a_loss() -> None:
+    early = reference(0, 0, 1, 2, 3, acked=(1, 2, 3))
+    assert verdict(durable(seen(0, acked=1), early)) == violated(Damage.LOST)
+    assert verdict(durable(seen(1, acked=1), early)) == HOLDS
+    buffered = reference([], [], [], ["a", "b"], acked=("a", "b"))
+    assert verdict(durable(seen([], acked=1), buffered)) == violated(Damage.LOST)
+    assert verdict(durable(seen(["a"], acked=1), buffered)) == HOLDS
+
+
+def test_values_that_come_and_go_prove_nothing_about_early_acknowledgements() -> None:
+    assert verdict(durable(seen([2], acked=2), reference([], [1], [2], [1, 2], [1, 2], acked=(1, 2, 3)))) == HOLDS
+    assert verdict(durable(seen(1, acked=1), reference(1, 1, 2, 2, acked=(1, 2)))) == HOLDS
+
+
 def test_a_torn_value_that_lost_nothing_is_not_durables_matter() -> None:
     assert verdict(durable(seen(15), COUNTER)) == HOLDS
 
