@@ -1,0 +1,25 @@
+"""The README's example does what the README says that it does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+# What differs from one Python to the next: where the standard library opens the file.
+VARIES = re.compile(r" \(pathlib\.py:\d+ open\)| \(_local\.py:\d+ open\)|pathlib\.|_local\.|loud damage|cannot start")
+
+
+def block(marker: str) -> str:
+    found = re.search(rf"<!-- {re.escape(marker)} -->\n```\w+\n(.+?)\n```", README, re.DOTALL)
+    assert found, marker
+    return found.group(1)
+
+
+def test_the_example_fails_with_the_output_shown(pytester: pytest.Pytester) -> None:
+    (pytester.path / "test_counter.py").write_text(block("example: test_counter.py"))
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    done.assert_outcomes(failed=1)
+    printed = {VARIES.sub("", line) for line in done.outlines}
+    shown = [VARIES.sub("", line) for line in block("output: test_counter.py").splitlines()]
+    assert [line for line in shown if line not in printed] == []
