@@ -1,0 +1,51 @@
+"""The one transactional store: everything of the stack that must survive is a typed view of it.
+
+`open_store` is where to begin; `store.py` says what is guaranteed.
+"""
+
+from pytest_guardrails.reliability.state.backend import Backend, BackendSettings, PastCell, Reader, Session
+from pytest_guardrails.reliability.state.frozen import FrozenDict, FrozenList, freeze, thaw
+from pytest_guardrails.reliability.state.model import (
+    Cell,
+    Draft,
+    HistoryEntry,
+    Incident,
+    StoreCorruptedError,
+    TransactionError,
+    TransactionRecord,
+    TransactionStatus,
+    VersionConflictError,
+)
+from pytest_guardrails.reliability.state.sqlite import SqliteBackend
+from pytest_guardrails.reliability.state.store import BackendKind, StateStore, open_store
+from pytest_guardrails.reliability.state.transaction import Conflict, Merge, Transaction
+from pytest_guardrails.reliability.state.values import Migration
+
+__all__ = [
+    "Backend",
+    "BackendKind",
+    "BackendSettings",
+    "Cell",
+    "Conflict",
+    "Draft",
+    "FrozenDict",
+    "FrozenList",
+    "HistoryEntry",
+    "Incident",
+    "Merge",
+    "Migration",
+    "PastCell",
+    "Reader",
+    "Session",
+    "SqliteBackend",
+    "StateStore",
+    "StoreCorruptedError",
+    "Transaction",
+    "TransactionError",
+    "TransactionRecord",
+    "TransactionStatus",
+    "VersionConflictError",
+    "freeze",
+    "open_store",
+    "thaw",
+]
