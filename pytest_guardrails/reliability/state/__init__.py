@@ -5,6 +5,7 @@
 
 from pytest_guardrails.reliability.state.backend import Backend, BackendSettings, PastCell, Reader, Session
 from pytest_guardrails.reliability.state.frozen import FrozenDict, FrozenList, freeze, thaw
+from pytest_guardrails.reliability.state.json_file import JsonBackend
 from pytest_guardrails.reliability.state.model import (
     Cell,
     Draft,
@@ -32,6 +33,7 @@ __all__ = [
     "FrozenList",
     "HistoryEntry",
     "Incident",
+    "JsonBackend",
     "Merge",
     "Migration",
     "PastCell",

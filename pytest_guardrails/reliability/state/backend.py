@@ -116,12 +116,12 @@ class Backend(Reader, Protocol):
         """Log a transaction that did not commit."""
         ...
 
-    def prune(self, keep_versions: int, before: float | None) -> int:
-        """Forget old values and log lines, never a current value.
+    def prune(self, keep_versions: int, older_than_s: float | None) -> int:
+        """Forget old values, log lines and deleted keys, never a current value.
 
         Args:
             keep_versions: how many values of each key stay whatever their age, the current one included.
-            before: forget only what is older than this wall time; None forgets whatever its age.
+            older_than_s: forget only what is older by the wall clock, in seconds; None forgets whatever its age.
 
         Returns:
             How many values were forgotten.

@@ -196,8 +196,9 @@ class SqliteBackend:
                 wall = self._settings.clock.wall()
                 log.note_outcome(connection, version, transaction, wall, status.value, reason)
 
-    def prune(self, keep_versions: int, before: float | None) -> int:
+    def prune(self, keep_versions: int, older_than_s: float | None) -> int:
         """See `Backend.prune`."""
+        before = None if older_than_s is None else self._settings.clock.wall() - older_than_s
         with self._lock.exclusive(note="prune"):
             connections = self._ready()
             with self.guarded(connections) as connection:

@@ -24,6 +24,7 @@ from typing import Any, Literal, final
 
 from pytest_guardrails.errors import ConfigurationError, GuardrailsError
 from pytest_guardrails.reliability.state.backend import Backend, BackendSettings
+from pytest_guardrails.reliability.state.json_file import JsonBackend
 from pytest_guardrails.reliability.state.model import (
     Cell,
     HistoryEntry,
@@ -290,6 +291,7 @@ def open_store(
         StoreCorruptedError: it was damaged, and there was no good generation to restore.
         NewerFormatError: a later version of this package made it.
     """
-    if backend != "sqlite":
-        raise ConfigurationError(f'backend must be "sqlite", not {backend!r}')
-    return StateStore(SqliteBackend(path, settings), schema=schema, migrations=migrations, cache=cache)
+    kinds: dict[str, Callable[..., Backend]] = {"sqlite": SqliteBackend, "json": JsonBackend}
+    if backend not in kinds:
+        raise ConfigurationError(f"backend must be one of {', '.join(kinds)}, not {backend!r}")
+    return StateStore(kinds[backend](path, settings), schema=schema, migrations=migrations, cache=cache)
