@@ -222,7 +222,7 @@ class JsonBackend:
             raise Damage("the file is missing") from None
         except NewerFormatError as error:
             raise NewerFormatError(f"{self.path}: {error}") from None
-        except CorruptionError as error:
+        except (CorruptionError, Damage) as error:
             if self._witness.read() is None and not os.path.lexists(self._previous):
                 raise CorruptionError(f"{self.path}: {error}; it was left alone: name another path") from None
             raise Damage(str(error)) from None

@@ -99,7 +99,7 @@ class SqliteBackend:
         self._recovery = Recovery(self.path, others, self._good, self._settings)
         self._connections: Connections | None = None
         self._expired: list[int] = []
-        self._good_version = -1
+        self._copied_version = -1  # where the store was when it was last copied, or opened by this object
         self._ready()
 
     @contextmanager
@@ -220,7 +220,8 @@ class SqliteBackend:
             if connections.usable():
                 with self.guarded(connections) as connection:
                     version = rows.last(connection).version
-                    if self._good_version < 0 or version - self._good_version >= _CLOSE_COMMITS:
+                    due = version - self._copied_version >= _CLOSE_COMMITS or not os.path.lexists(self._good)
+                    if version and due:
                         self._copy(connections, version)
             connections.close()
             self._witness.close()
@@ -276,6 +277,8 @@ class SqliteBackend:
             version = rows.last(self._connections.writer).version
         if found is None or found.version != version:
             self._witness.write(version, "", pending=False)
+        if self._copied_version < 0:
+            self._copied_version = version
         return self._connections
 
     def _connect(self, *, is_ours: bool) -> Connections:
@@ -374,13 +377,11 @@ class SqliteBackend:
             self._expired = []
 
     def _copy_when_due(self, connections: Connections, version: int) -> None:
-        if self._good_version < 0:
-            self._good_version = version  # of this process; the file may be older, and is replaced in time
-        elif version - self._good_version >= _GOOD_COMMITS:
+        if version - self._copied_version >= _GOOD_COMMITS:
             with self.guarded(connections) as connection:
                 _rollback(connection)
                 count = connection.execute("SELECT count(*) FROM entry").fetchone()[0]
-                if version - self._good_version >= count:
+                if version - self._copied_version >= count:
                     self._copy(connections, version)
 
     def _copy(self, connections: Connections, version: int) -> None:
@@ -391,7 +392,7 @@ class SqliteBackend:
         self._check(connections.writer)
         with open(self.path, "rb") as file:
             write_atomic(self._good, file.read(), durability=self._settings.durability)
-        self._good_version = version
+        self._copied_version = version
 
     def _stamp(self, connection: sqlite3.Connection) -> object:
         return id(self._connections), connection.execute("PRAGMA data_version").fetchone()[0]
