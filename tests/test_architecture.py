@@ -48,6 +48,7 @@ ALLOWED: dict[str, set[str]] = {
         "chaos.trace.model",
         "chaos.trace",
         "chaos.oracles",
+        "pytest_guardrails.errors",
         "pytest_guardrails.reliability.durability",
     },
     "chaos.scenario": {
@@ -89,6 +90,7 @@ ALLOWED: dict[str, set[str]] = {
         "chaos.scenario",
         "chaos.scenario.runner",
         "pytest_guardrails",
+        "pytest_guardrails.errors",
         "pytest_guardrails.reliability.durability",
     },
     "pytest_guardrails": set(),
