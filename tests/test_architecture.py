@@ -65,6 +65,7 @@ ALLOWED: dict[str, set[str]] = {
         "chaos.trace.model",
         "chaos.trace.file",
         "chaos.trace",
+        "chaos.syscalls",
         "chaos.faults",
         "chaos.disk",
         "chaos.explore",

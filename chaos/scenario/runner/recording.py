@@ -21,6 +21,7 @@ from chaos.disk import prove
 from chaos.errors import HarnessFault, NotMeasured, UsageError
 from chaos.explore.places import base_folder, make_root, remove
 from chaos.scenario.model import Engine, Explore
+from chaos.syscalls.calls import Policy
 from chaos.trace.model import Trace
 from chaos.trace.recorder import Program, RecordOptions, record
 
@@ -29,6 +30,7 @@ __all__ = [
     "check_measured",
     "record_command",
     "record_scenario",
+    "recorded_run",
     "target_words",
     "unmeasured_words",
 ]
@@ -51,6 +53,28 @@ def record_scenario(drive: Explore, engine: Engine) -> Trace:
         KeyboardInterrupt: nothing of the target runs on, and its folder is gone.
     """
     _check_engine(engine)
+    with recorded_run(drive) as (trace, disk, tail):
+        _check_ended(trace, drive, tail)
+        _prove(trace, disk)
+        return trace
+
+
+@contextmanager
+def recorded_run(
+    drive: Explore, *, policy: Policy | None = None, sources: bool = True
+) -> Iterator[tuple[Trace, str, str]]:
+    """Set up and record: the trace, the folder as the run left it until the block ends, what the run printed last.
+
+    Args:
+        drive: what to run.
+        policy: decides about each call; None lets all proceed.
+        sources: whether source lines are recorded.
+
+    Raises:
+        UsageError: the set-up fails, or a target can't be found.
+        NotMeasured: the engine does not work here.
+        KeyboardInterrupt: nothing of the target runs on, and its folder is gone.
+    """
     with _own_folder() as (disk, output):
         if drive.roles.setup is not None:
             _set_up(drive.roles.setup, disk, output, _deadline(drive))
@@ -59,11 +83,10 @@ def record_scenario(drive: Explore, engine: Engine) -> Trace:
             deadline_s=_deadline(drive),
             output=output.fileno(),
             command=target_words(drive.roles.workload),
+            sources=sources,
         )
-        trace = record(_workload(drive.roles.workload, disk), disk, options=options)
-        _check_ended(trace, drive, _tail(output, disk))
-        _prove(trace, disk)
-        return trace
+        trace = record(_workload(drive.roles.workload, disk), disk, options=options, policy=policy)
+        yield trace, disk, _tail(output, disk)
 
 
 def record_command(command: Sequence[str], folder: Path, options: RecordOptions) -> Trace:
