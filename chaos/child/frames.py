@@ -98,9 +98,8 @@ class _Helper:
 
 
 def _frames_of_threads() -> "dict[int, FrameType]":
-    """Where each thread is. The collector must not run meanwhile: before Python 3.13 the interpreter holds the lock on
-    its list of threads while it makes the frames, and the removal of a `threading.local` waits for the same lock.
-    """
+    # The collector must not run meanwhile: before Python 3.13 the interpreter holds the lock on its list of threads
+    # while it makes the frames, and the removal of a `threading.local` waits for the same lock.
     collecting = gc.isenabled()
     gc.disable()
     try:
