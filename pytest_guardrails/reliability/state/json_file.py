@@ -115,7 +115,6 @@ class JsonBackend:
         settings = self._settings
         document = documents.changed(document, drafts, transaction, settings.clock.wall(), settings.keep_versions)
         self._replace(document)
-        self._witness.write(document["version"], transaction, pending=False)
         return document
 
     def get(self, key: str) -> Cell | None:

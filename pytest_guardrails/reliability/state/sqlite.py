@@ -151,7 +151,6 @@ class SqliteBackend:
                 raise
             self._undo(connection, version - 1, transaction, error)
             raise StorageError(f"{self.path} refused a commit ({error}); the state before it stands") from error
-        self._witness.write(version, transaction, pending=False)
         return version
 
     def get(self, key: str) -> Cell | None:
@@ -289,7 +288,7 @@ class SqliteBackend:
             if is_new:
                 sync_directory(os.path.dirname(self.path))
         except (sqlite3.Error, OSError) as error:
-            if isinstance(error, sqlite3.Error) and rows.is_damage(error):
+            if isinstance(error, sqlite3.Error) and rows.is_damage_at_opening(error, self.path):
                 raise self._damage(str(error), is_ours=is_ours) from error
             raise StorageError(f"{self.path} can't be opened: {error}") from error
         try:
@@ -301,8 +300,11 @@ class SqliteBackend:
             connections.close()
             if isinstance(error, NewerFormatError):
                 raise NewerFormatError(f"{self.path}: {error}") from None
-            if isinstance(error, (ConfigurationError, sqlite3.DatabaseError)):
+            damaged = isinstance(error, sqlite3.Error) and rows.is_damage_at_opening(error, self.path)
+            if damaged or isinstance(error, ConfigurationError):
                 raise self._damage(str(error), is_ours=is_ours) from error
+            if isinstance(error, sqlite3.Error):
+                raise StorageError(f"{self.path} can't be opened: {error}") from error
             raise
         return connections
 
@@ -316,7 +318,9 @@ class SqliteBackend:
         try:
             return rows.check_all(connection)
         except sqlite3.Error as error:
-            raise Damage(str(error)) from error
+            if rows.is_damage_at_opening(error, self.path):
+                raise Damage(str(error)) from error
+            raise StorageError(f"{self.path} can't be read: {error}") from error
 
     def _recover(self, reason: str) -> StoreCorruptedError:
         if self._connections is not None:

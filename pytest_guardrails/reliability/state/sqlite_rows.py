@@ -13,6 +13,7 @@ Read `sqlite.py` for the files around this.
 """
 
 import hashlib
+import os
 import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple, final
@@ -20,7 +21,18 @@ from typing import NamedTuple, final
 from pytest_guardrails.errors import ConfigurationError, NewerFormatError
 from pytest_guardrails.reliability.state.model import Cell, Damage, Draft
 
-__all__ = ["Last", "check_all", "check_format", "create", "current", "digest", "is_damage", "last", "write"]
+__all__ = [
+    "Last",
+    "check_all",
+    "check_format",
+    "create",
+    "current",
+    "digest",
+    "is_damage",
+    "is_damage_at_opening",
+    "last",
+    "write",
+]
 
 _FORMAT = 1
 _APPLICATION = 0x67726C73  # "grls"; tells our databases from other programs'
@@ -174,9 +186,19 @@ def write(
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether SQLite says that the file is not what it wrote (as opposed to a full disk or a refused access)."""
     code = getattr(error, "sqlite_errorcode", None)  # since Python 3.11
-    if code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):  # type: ignore[attr-defined,unused-ignore]
+    if code is not None and code & 0xFF in (11, 26):  # SQLITE_CORRUPT, SQLITE_NOTADB
         return True
     return any(words in str(error) for words in ("malformed", "not a database", "no such", "Could not decode"))
+
+
+def is_damage_at_opening(error: sqlite3.Error, path: str) -> bool:
+    """The same for an opening, where everything is damage that the machine does not explain.
+
+    A changed header makes SQLite say many things, such as "unsupported file format" or "readonly database".
+    """
+    if any(words in str(error) for words in ("locked", "disk I/O", "is full", "unable to open", "out of memory")):
+        return False
+    return "readonly" not in str(error) or os.access(path, os.W_OK)
 
 
 def _wrapped(number: int) -> int:
