@@ -4,6 +4,8 @@
 """
 
 from pytest_guardrails.reliability.state.backend import Backend, BackendSettings, PastCell, Reader, Session
+from pytest_guardrails.reliability.state.checkpoints import Checkpoint, CheckpointEntry, Checkpoints, IterationError
+from pytest_guardrails.reliability.state.effects import Effect, Effects, EffectState, OutcomeUnknownError
 from pytest_guardrails.reliability.state.frozen import FrozenDict, FrozenList, freeze, thaw
 from pytest_guardrails.reliability.state.json_file import JsonBackend
 from pytest_guardrails.reliability.state.model import (
@@ -27,15 +29,23 @@ __all__ = [
     "BackendKind",
     "BackendSettings",
     "Cell",
+    "Checkpoint",
+    "CheckpointEntry",
+    "Checkpoints",
     "Conflict",
     "Draft",
+    "Effect",
+    "EffectState",
+    "Effects",
     "FrozenDict",
     "FrozenList",
     "HistoryEntry",
     "Incident",
+    "IterationError",
     "JsonBackend",
     "Merge",
     "Migration",
+    "OutcomeUnknownError",
     "PastCell",
     "Reader",
     "Session",

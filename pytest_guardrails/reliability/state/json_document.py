@@ -134,7 +134,7 @@ def changed(document: Document, drafts: Sequence[Draft], transaction: str, at: f
     entries = dict(document["entries"])
     for draft in drafts:
         old = entries.get(draft.key)
-        entries[draft.key] = _entry(draft, version, transaction, at, old, keep)
+        entries[draft.key] = _entry(draft, version, transaction, at, old, draft.keep or keep)
     return {**document, "version": version, "entries": entries}
 
 

@@ -43,11 +43,19 @@ class Cell(NamedTuple):
 
 @final
 class Draft(NamedTuple):
-    """A change that a commit is to make; `text` None deletes."""
+    """A change that a commit is to make.
+
+    Attributes:
+        key: whose.
+        schema: the application's number for the form of the value.
+        text: the value as JSON; None deletes.
+        keep: how many values of the key are remembered, this one included; None leaves it to the store's setting.
+    """
 
     key: str
     schema: int
     text: str | None
+    keep: int | None = None
 
 
 @final

@@ -174,11 +174,12 @@ def write(
             (version, transaction, at, draft.key, draft.schema, draft.text, new, total),
         ).lastrowid
         remembered = [*recent.split(), str(added)]
-        expired += map(int, remembered[:-keep])
+        kept = draft.keep or keep
+        expired += map(int, remembered[:-kept])
         connection.execute(
             "INSERT INTO entry (key, change, recent) VALUES (?, ?, ?)"
             " ON CONFLICT (key) DO UPDATE SET change = excluded.change, recent = excluded.recent",
-            (draft.key, added, " ".join(remembered[-keep:])),
+            (draft.key, added, " ".join(remembered[-kept:])),
         )
     return expired
 

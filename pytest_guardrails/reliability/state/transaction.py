@@ -83,6 +83,7 @@ class Transaction:
         *,
         expected_version: int | None = None,
         on_conflict: Conflict | Merge = Conflict.REJECT,
+        keep_versions: int | None = None,
     ) -> None:
         """Set a key.
 
@@ -92,6 +93,7 @@ class Transaction:
             expected_version: the version that the key must have; 0 for "not there"; None for any.
             on_conflict: what to do when it has another one; a function gets (current value, `value`) and returns
                 what is to be stored.
+            keep_versions: how many values of this key are remembered; None leaves it to the store's setting.
 
         Raises:
             VersionConflictError: by the policy REJECT.
@@ -106,10 +108,10 @@ class Transaction:
                     raise VersionConflictError(key, expected_version, found)
                 if not isinstance(on_conflict, Conflict):
                     value = on_conflict(self.get(key), value)
-        self._drafts[key] = self._values.draft(key, value)
+        self._drafts[key] = self._values.draft(key, value)._replace(keep=keep_versions)
 
-    def delete(self, key: str, *, expected_version: int | None = None) -> None:
-        """Remove a key; nothing happens when it is not there.
+    def delete(self, key: str, *, expected_version: int | None = None, keep_versions: int | None = None) -> None:
+        """Remove a key; nothing happens when it is not there. With `keep_versions` 1 its old values go at once.
 
         Raises:
             VersionConflictError: it has another version than the expected one.
@@ -120,7 +122,7 @@ class Transaction:
         if expected_version is not None and found != expected_version:
             raise VersionConflictError(key, expected_version, found)
         if found:
-            self._drafts[key] = Draft(key, self._values.schema, None)
+            self._drafts[key] = Draft(key, self._values.schema, None, keep_versions)
         else:
             self._drafts.pop(key, None)
 
