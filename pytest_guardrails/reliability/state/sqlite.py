@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from typing import TypeVar, final
 
 from pytest_guardrails.errors import ConfigurationError, CorruptionError, NewerFormatError, StorageError
-from pytest_guardrails.reliability.durability import FileLock, sync_directory, write_atomic
+from pytest_guardrails.reliability.durability import DurabilityUnknownError, FileLock, sync_directory, write_atomic
 from pytest_guardrails.reliability.state import sqlite_log as log
 from pytest_guardrails.reliability.state import sqlite_rows as rows
 from pytest_guardrails.reliability.state.backend import BackendSettings, PastCell, Session
@@ -149,7 +149,11 @@ class SqliteBackend:
         except sqlite3.Error as error:
             if rows.is_damage(error):
                 raise
-            self._undo(connection, version - 1, transaction, error)
+            if not self._undo(connection, version - 1, transaction, error):
+                raise DurabilityUnknownError(
+                    f"{self.path}: the disk did not confirm a commit ({error}) and refused to take it back; until the "
+                    "next successful write a restart may find it, or not"
+                ) from error
             raise StorageError(f"{self.path} refused a commit ({error}); the state before it stands") from error
         return version
 
@@ -361,11 +365,13 @@ class SqliteBackend:
             connection.execute("BEGIN IMMEDIATE")
         return version
 
-    def _undo(self, connection: sqlite3.Connection, version: int, transaction: str, error: sqlite3.Error) -> None:
+    def _undo(self, connection: sqlite3.Connection, version: int, transaction: str, error: sqlite3.Error) -> bool:
         """Make sure that a commit that failed late, at its sync, is not found in the log by a later start.
 
-        Its frames may be in the file. The line in the log is written over their beginning; were even that refused, the
-        next writer of this store writes there, before anything is acknowledged after it.
+        Its frames may be in the file, complete. The line in the log is written over their beginning.
+
+        Returns:
+            Whether that was possible; a later write of anybody does the same.
         """
         _rollback(connection)
         try:
@@ -373,6 +379,8 @@ class SqliteBackend:
             log.note_outcome(connection, version, transaction, wall, TransactionStatus.FAILED.value, str(error))
         except sqlite3.Error:
             _rollback(connection)
+            return False
+        return True
 
     def _sweep(self, connection: sqlite3.Connection, expired: list[int]) -> None:
         self._expired += expired
