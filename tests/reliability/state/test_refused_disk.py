@@ -20,6 +20,7 @@ from pytest_guardrails.errors import StorageError
 from pytest_guardrails.reliability.durability import DurabilityUnknownError
 from pytest_guardrails.reliability.state import BackendKind, open_store
 
+OPEN_OUTCOMES = (("middle", "middle"), ("middle", "new"), ("new", "new"))
 QUICK = RecordOptions(sources=False, deadline_s=20)
 
 
@@ -88,10 +89,10 @@ def test_a_commit_holds_or_raises_whatever_call_is_refused(
             ("holds", "new", "new"),
             ("refused", "middle", "middle"),
             # Only where the disk refuses everything after, so that what was written can't be taken back either.
-            *([("unknown", "middle", "new"), ("unknown", "new", "new")] if for_good else []),
+            *([("unknown", *pair) for pair in OPEN_OUTCOMES] if for_good else []),
         }, f"call {nth}"
         outcomes.add(said)
         if not refused:
             assert said == "holds"
             break
-    assert outcomes >= {"holds", "refused"}
+    assert outcomes > {"holds"}
