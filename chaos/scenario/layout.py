@@ -27,7 +27,7 @@ prints it as JSON schema.
 from typing import Any
 
 from chaos.observations import Damage
-from chaos.scenario.model import MODELS, ORACLES
+from chaos.scenario.model import ENGINES, MODELS, ORACLES
 from chaos.scenario.quantities import DURATION_PATTERN, SIZE_PATTERN, budget, duration_s, size_bytes
 from chaos.scenario.shapes import Field, Mismatch, Table, Tables, Value, choice, each, measured, text, texts_by_name
 
@@ -134,7 +134,11 @@ EXPLORE = (
     Field(key="deadline", shape=_DURATION, about="for one recovery"),
     Field(key="workload_deadline", shape=_DURATION, about="for the recorded run, and for the set-up before it"),
     Field(key="memory", shape=_SIZE, about="memory limit of one recovery"),
-    Field(key="engine", shape=choice(["auto", "syscalls", "portable"]), about="what records"),
+    Field(
+        key="engine",
+        shape=choice(ENGINES),
+        about="what records; portable sees Python code only",
+    ),
 )
 
 # Later kinds stand beside it, each with its own fields.

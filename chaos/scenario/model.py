@@ -15,6 +15,7 @@ from chaos.child.target import Roles
 from chaos.observations import Damage
 
 __all__ = [
+    "ENGINES",
     "MODELS",
     "ORACLES",
     "Budget",
@@ -27,13 +28,14 @@ __all__ = [
     "Scenario",
 ]
 
-# The names that a scenario may use. They are written down here, because this room knows data only; a test holds them
-# equal to the tables in `chaos.disk` and `chaos.oracles`. Models are in the order of how much they allow.
+# The names that a scenario may use. They are written down here, because this room knows data only; tests hold them
+# equal to the tables in `chaos.disk`, `chaos.oracles` and `chaos.trace`. Models stand in the order of what they allow.
 MODELS = ("kill", "ext4", "xfs", "btrfs", "posix", "alice")
 ORACLES = ("recovers", "atomic", "durable", "resumable", "finite", "clean", "check")
 
 Isolation = Literal["fork", "batch", "command"]
 Engine = Literal["auto", "syscalls", "portable"]
+ENGINES: tuple[Engine, ...] = ("auto", "syscalls", "portable")
 
 
 @final
@@ -92,7 +94,7 @@ class Explore:
         deadline_s: for one recovery.
         workload_deadline_s: for the recorded run, and for the set-up before it.
         memory_bytes: for one recovery.
-        engine: what records.
+        engine: what records; `auto` = the supervisor where it works, else the portable engine.
     """
 
     roles: Roles
