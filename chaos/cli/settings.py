@@ -44,6 +44,7 @@ def run_options(words: _Words) -> RunOptions:
         jobs=words.jobs,
         profile=Profile(chosen("--profile", getattr(words, "profile", "ci"), [one.value for one in Profile])),
         models=tuple(dict.fromkeys(chosen("--model", name, MODELS) for name in words.models or ())),
+        depth=getattr(words, "depth", None),
         engine=cast("Engine", chosen("--engine", engine, ENGINES)) if engine else None,
         report_dir=words.report,
     )

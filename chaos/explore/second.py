@@ -16,14 +16,14 @@ from chaos.child.target import Roles
 from chaos.explore.crew import Chunk, Crew
 from chaos.explore.hiring import Trade
 from chaos.explore.messages import outcome_of
-from chaos.explore.second_worker import join_traces, serve
+from chaos.explore.second_worker import serve
 from chaos.explore.server import Job
 from chaos.explore.settings import Settings
 from chaos.observations import Observation, Outcome
 from chaos.trace.file import load
-from chaos.trace.model import Trace
+from chaos.trace.model import Ack, Trace
 
-__all__ = ["FirstState", "SecondExploration", "SecondRun", "Share", "join_traces"]
+__all__ = ["FirstState", "SecondExploration", "SecondRun", "Share"]
 
 _TRADE = Trade("chaos.explore.second_worker", serve)
 
@@ -64,6 +64,7 @@ class SecondRun:
         path: the file with its trace, which has the acknowledgements of both runs; there until the next run is taken.
         exit_code: its end; other than 0 when the workload could not go on.
         operations: how many were recorded.
+        acks: those of the first run that had been made, then its own.
         steps: recovery at its start, at each of its own acknowledgements, and at its end.
         observations: recovery on its crash states.
         recovered: for how many of these recovery was run; the others' trees were known from other second runs.
@@ -76,6 +77,7 @@ class SecondRun:
     path: str = ""
     exit_code: int = 0
     operations: int = 0
+    acks: tuple[Ack, ...] = ()
     steps: tuple[Outcome, ...] = ()
     observations: tuple[Observation, ...] = ()
     recovered: int = 0
@@ -132,14 +134,14 @@ class SecondExploration:
 
     def _run(self, first: FirstState, answer: dict[str, Any]) -> SecondRun:
         if "states" not in answer:
-            return SecondRun(
-                first=first, problem=answer.get("problem") or "the second run took its worker down with it"
-            )
+            lost = "the process that records it was lost"
+            return SecondRun(first=first, problem=answer.get("problem") or lost)
         return SecondRun(
             first=first,
             path=answer["trace"],
             exit_code=answer["exit"],
             operations=answer["operations"],
+            acks=tuple(Ack(after=after, process=process, value=value) for after, process, value in answer["acks"]),
             steps=tuple(map(outcome_of, answer["steps"])),
             observations=tuple(self._observation(*state) for state in answer["states"]),
             recovered=answer["ran"],

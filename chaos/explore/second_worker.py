@@ -75,9 +75,9 @@ class SecondServer:
     def answers(self, message: Mapping[str, Any]) -> list[list[Answer | None]]:
         """One answer for each wanted (recipe, acknowledgements made, models, most states, most seconds).
 
-        An answer holds `trace`, a file; `steps`, recovery on the undamaged trees of the second run; `states`, of each
-        state [model, recipe, crash point, acknowledgements of both runs, what recovery did]; `ran`, `left_out` and
-        `exhaustive`. Or it holds nothing but `problem`: why there is no second run.
+        An answer holds `trace`, a file; `acks` of both runs; `steps`, recovery on the undamaged trees of the second
+        run; `states`, of each [model, recipe, crash point, acknowledgements of both runs, what recovery did]; `ran`,
+        `left_out` and `exhaustive`. Or it holds nothing but `problem`: why there is no second run.
         """
         return [[self._second(*one)] for one in message["second"]]
 
@@ -157,6 +157,7 @@ class _Run:
             "trace": path,
             "exit": self._trace.exit_code,
             "operations": len(self._trace.ops),
+            "acks": [[one.after, one.process, one.value] for one in self._trace.acks],
             "notes": list(self._trace.notes),
             "steps": list(self._steps()),
             "states": self._states,

@@ -15,6 +15,7 @@ from chaos.child.target import Roles
 from chaos.observations import Damage
 
 __all__ = [
+    "DEPTHS",
     "ENGINES",
     "MODELS",
     "ORACLES",
@@ -36,6 +37,7 @@ ORACLES = ("recovers", "atomic", "durable", "resumable", "finite", "clean", "che
 Isolation = Literal["fork", "batch", "command"]
 Engine = Literal["auto", "syscalls", "portable"]
 ENGINES: tuple[Engine, ...] = ("auto", "syscalls", "portable")
+DEPTHS = (1, 2)
 
 
 @final
@@ -95,6 +97,7 @@ class Explore:
         workload_deadline_s: for the recorded run, and for the set-up before it.
         memory_bytes: for one recovery.
         engine: what records; `auto` = the supervisor where it works, else the portable engine.
+        depth: 1, or 2: what follows each crash is recorded and crashed as well.
     """
 
     roles: Roles
@@ -106,6 +109,7 @@ class Explore:
     workload_deadline_s: float | None = None
     memory_bytes: int | None = None
     engine: Engine = "auto"
+    depth: int = 1
 
 
 @final
@@ -142,6 +146,7 @@ class RunOptions:
         profile: gives the budget where nobody else does.
         models: replaces the scenario's models when not empty.
         engine: replaces the scenario's engine.
+        depth: replaces the scenario's depth.
         report_dir: where run folders are kept.
     """
 
@@ -151,4 +156,5 @@ class RunOptions:
     profile: Profile = Profile.CI
     models: tuple[str, ...] = ()
     engine: Engine | None = None
+    depth: int | None = None
     report_dir: Path = Path(".chaos")

@@ -16,10 +16,11 @@ from chaos.explore.settings import Ask, Settings
 from chaos.observations import Ending, Finding, Observation, Outcome, Reference
 from chaos.oracles import ORACLES, OracleVerdict, Panel
 from chaos.report import Coverage, CrashMap, Fate, Findings, News, Statistics
+from chaos.scenario.runner.first_states import Judged
 from chaos.scenario.watching import Listener
 from chaos.trace.model import NodeType, Trace
 
-__all__ = ["Explored", "ask_for", "describer", "explore"]
+__all__ = ["Explored", "GoingOn", "ask_for", "describer", "explore"]
 
 _SCANNED_TREES = 100  # undamaged trees whose files are searched for NaN; more acknowledgements are sampled evenly
 
@@ -36,6 +37,7 @@ class Explored:
     isolation: str
     notes: tuple[str, ...]
     interrupted: bool
+    reference: Reference
 
 
 def explore(
@@ -46,6 +48,7 @@ def explore(
     oracles: Sequence[str],
     listener: Listener,
     cause: Callable[[News], None],
+    judged: Judged | None = None,
 ) -> Explored:
     """Explore a trace.
 
@@ -57,6 +60,7 @@ def explore(
         oracles: what must hold.
         listener: told of progress and of new causes.
         cause: told of new causes first, to keep them.
+        judged: told of each state, for a second crash.
 
     Raises:
         UsageError: a target can't be imported, or a setting can't be carried out.
@@ -67,7 +71,7 @@ def explore(
         exploration = stack.enter_context(Exploration(trace, roles, settings, listener.advanced))
         reference = exploration.reference
         panel = Panel(reference, oracles, operations=len(trace.ops))
-        probe = stack.enter_context(_Probe(trace, roles, settings))
+        probe = stack.enter_context(GoingOn(trace, roles, settings))
         findings = Findings(
             scenario,
             trace,
@@ -81,7 +85,7 @@ def explore(
         # Where recovery fails though nothing was damaged, crash states can tell nothing more.
         if _recovers_undamaged(trace, panel, findings, files_too="finite" in oracles):
             try:
-                for news in _judged(exploration, panel, crash_map, findings):
+                for news in _judged(exploration, panel, crash_map, findings, judged):
                     cause(news)
                     listener.found(news)
             except KeyboardInterrupt:
@@ -95,6 +99,7 @@ def explore(
             isolation=exploration.statistics().isolation.value,
             notes=_notes(reference),
             interrupted=interrupted,
+            reference=reference,
         )
 
 
@@ -106,10 +111,14 @@ def _recovers_undamaged(trace: Trace, panel: Panel, findings: Findings, *, files
     return not any(violation.oracle == "recovers" for violation in undamaged)
 
 
-def _judged(exploration: Exploration, panel: Panel, crash_map: CrashMap, findings: Findings) -> Iterator[News]:
+def _judged(
+    exploration: Exploration, panel: Panel, crash_map: CrashMap, findings: Findings, judged: Judged | None
+) -> Iterator[News]:
     for observation in exploration.observations():
         violations = panel.judge(observation)
         crash_map.add(observation, violations)
+        if judged is not None:
+            judged.add(observation, violations)
         yield from findings.add(observation, violations)
 
 
@@ -145,7 +154,7 @@ def _words(text: str) -> str:
 
 
 @final
-class _Probe:
+class GoingOn:
     """Tries whether the workload can go on after a failed recovery; started when first asked."""
 
     def __init__(self, trace: Trace, roles: Roles, settings: Settings) -> None:
@@ -154,7 +163,7 @@ class _Probe:
         self._exploration: Exploration | None = None
         self.closed = False
 
-    def __enter__(self) -> "_Probe":
+    def __enter__(self) -> "GoingOn":
         return self
 
     def __exit__(self, *_: object) -> None:
