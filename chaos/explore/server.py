@@ -102,11 +102,16 @@ class Server:
         return self._recovered(acked, since, names=True)
 
     def damaged(self, tree: Tree, acked: int, since: Sequence[str] = ()) -> list[Answer | None]:
-        """Recovery on a tree that a crash left: [first, again when that failed, resumed when asked]."""
+        """Recovery on a tree that a crash left: [first, again when that failed, resumed when asked].
+
+        After a second crash the workload is run on unasked where both recoveries failed: whether it can tells what
+        kind of damage that is, and one tree is tried once for all second runs.
+        """
         self.lay(tree)
         first = self._recovered(acked, since)
         again = self._recovered(acked, since) if _failed(first) else None
-        return [first, again, self._resumed(acked, since) if self._ask.resume else None]
+        goes_on = self._ask.resume or (self._ask.second and again is not None and _failed(again))
+        return [first, again, self._resumed(acked, since) if goes_on else None]
 
     def _state(self, model: int, recipe: str, acked: int) -> list[Answer | None]:
         return self.damaged(self.tree(model, recipe), acked)
@@ -237,7 +242,7 @@ def _plan(job: Job, folder: str) -> dict[str, Any]:
     return {
         "recover": spec_of(roles.recover),
         "check": None if roles.check is None else spec_of(roles.check),
-        "work": spec_of(work_target(roles)) if settings.ask.resume else None,
+        "work": spec_of(work_target(roles)) if settings.ask.resume or settings.ask.second else None,
         "folder": folder,
         "acks": [ack.value for ack in job.trace.acks] if roles.check is not None else [],
         "leftovers": settings.ask.leftovers,

@@ -20,7 +20,7 @@ from chaos.scenario.runner.first_states import Judged
 from chaos.scenario.watching import Listener
 from chaos.trace.model import NodeType, Trace
 
-__all__ = ["Explored", "GoingOn", "ask_for", "describer", "explore"]
+__all__ = ["Explored", "ask_for", "describer", "explore"]
 
 _SCANNED_TREES = 100  # undamaged trees whose files are searched for NaN; more acknowledgements are sampled evenly
 
@@ -71,7 +71,7 @@ def explore(
         exploration = stack.enter_context(Exploration(trace, roles, settings, listener.advanced))
         reference = exploration.reference
         panel = Panel(reference, oracles, operations=len(trace.ops))
-        probe = stack.enter_context(GoingOn(trace, roles, settings))
+        probe = stack.enter_context(_Probe(trace, roles, settings))
         findings = Findings(
             scenario,
             trace,
@@ -154,7 +154,7 @@ def _words(text: str) -> str:
 
 
 @final
-class GoingOn:
+class _Probe:
     """Tries whether the workload can go on after a failed recovery; started when first asked."""
 
     def __init__(self, trace: Trace, roles: Roles, settings: Settings) -> None:
@@ -163,7 +163,7 @@ class GoingOn:
         self._exploration: Exploration | None = None
         self.closed = False
 
-    def __enter__(self) -> "GoingOn":
+    def __enter__(self) -> "_Probe":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""The second crash: what follows each first one is recorded, crashed and judged, with the acknowledgements of both runs.
+"""The second crash: what follows each first one is recorded, crashed and judged, by what both runs acknowledged.
 
 The oracles judge a second run as they judge a first, against a reference of its own: what recovery returned after
 the first crash must survive until the run makes another step, what either run acknowledged counts. Findings of one
@@ -16,13 +16,13 @@ from chaos.child.target import Roles
 from chaos.explore.second import FirstState, SecondExploration, SecondRun, Share
 from chaos.explore.settings import Settings
 from chaos.explore.tally import Progress
-from chaos.observations import Damage, Ending, Finding, Observation, Outcome, Reference, Verdict, Violation
+from chaos.observations import Ending, Finding, Observation, Outcome, Reference, Verdict, Violation
 from chaos.oracles import OracleVerdict, Panel
 from chaos.report import DepthCount, Findings, News, Statistics
 from chaos.report.blame import blamed
-from chaos.report.second_crash import FirstCrash, second_id, told_with_first
+from chaos.report.second_crash import FirstCrash, told_with_first
 from chaos.report.timeline import timeline
-from chaos.scenario.runner.exploring import Explored, GoingOn, ask_for, describer
+from chaos.scenario.runner.exploring import Explored, ask_for, describer
 from chaos.scenario.runner.first_states import FirstStates, Judged
 from chaos.scenario.watching import Listener
 from chaos.trace.model import Ack, Trace
@@ -180,25 +180,8 @@ class _Case:
     rank: tuple[int, ...]
     run: SecondRun
     trace: Trace
-    findings: Findings
-    probe: "_LateProbe"
     finding: Finding
     states: int
-
-
-@final
-class _LateProbe:
-    """Tries whether the workload can go on, but only once `trace` is set: for the cases that are told."""
-
-    def __init__(self, subject: Subject) -> None:
-        self._subject = subject
-        self.trace: Trace | None = None
-
-    def __call__(self, observation: Observation) -> Outcome | None:
-        if self.trace is None:
-            return None
-        with GoingOn(self.trace, self._subject.roles, self._subject.settings) as going_on:
-            return going_on(observation)
 
 
 @final
@@ -263,21 +246,21 @@ class _Books:
             self._verdicts[verdict.oracle] = _added(self._verdicts[verdict.oracle], verdict)
         if not undamaged and not wrong:
             return
-        trace, probe = run.trace(), _LateProbe(subject)
+        trace = run.trace()
         findings = Findings(
             subject.scenario,
             trace,
             reference,
             models=self._names,
             describe=describer(trace, subject.settings),
-            probe=probe,
+            probe=lambda _: None,  # where it matters, the worker has tried already whether the workload can go on
         )
         news = [one for observation, found in wrong for one in findings.add(observation, found)]
         findings.add_undamaged(undamaged)
         for finding in findings.finish():
-            case = _Case(self._rank(run, finding), run, trace, findings, probe, finding, finding.states)
+            case = _Case(self._rank(run, finding), run, trace, finding, finding.states)
             if self._is_new(case):
-                yield from (replace(one, state=self._state(run, one.state)) for one in news if _tells(one, finding))
+                yield from (_twice(run, one) for one in news if _tells(one, finding))
 
     def _is_new(self, case: _Case) -> bool:
         """Keep the simpler of two cases of one cause; whether this is the first of its cause."""
@@ -299,32 +282,23 @@ class _Books:
         witness = self._names.index(finding.extra.get("witness_model", model))
         return witness, first + second, first, finding.point, run.first.point
 
-    def _state(self, run: SecondRun, recipe: str) -> str:
-        return f"{run.first.recipe} then {recipe}"
-
     def _evidence(self) -> tuple[Evidence, ...]:
-        found: dict[str, Evidence] = {}
+        found = []
         for case in sorted(self._cases.values(), key=lambda one: one.rank):
-            finding = self._probed(case)
-            if finding.id in self._known or second_id(finding.id) in found:
+            if case.finding.id in self._known:
                 continue
             model = self._names[case.run.first.models[0]]
-            told = told_with_first(replace(finding, states=case.states), self._first_crash(case.run, model))
-            found[told.id] = Evidence(
-                finding=told, first=case.run.first, first_model=model, trace=case.trace, recipe=finding.state
+            told = told_with_first(replace(case.finding, states=case.states), self._first_crash(case.run, model))
+            found.append(
+                Evidence(
+                    finding=told,
+                    first=case.run.first,
+                    first_model=model,
+                    trace=case.trace,
+                    recipe=case.finding.state,
+                )
             )
-        return tuple(found.values())
-
-    def _probed(self, case: _Case) -> Finding:
-        """The case's finding once more, now that it is worth trying whether the workload can go on."""
-        if case.finding.damage not in (Damage.LOUD, Damage.UNCLEAN):
-            return case.finding
-        case.probe.trace = case.trace
-        try:
-            same = [one for one in case.findings.finish() if _same_witness(one, case.finding)]
-        finally:
-            case.probe.trace = None
-        return same[0] if same else case.finding
+        return tuple(found)
 
     def _first_crash(self, run: SecondRun, model: str) -> FirstCrash:
         trace, first = self._subject.trace, run.first
@@ -400,8 +374,8 @@ def _added(one: OracleVerdict, other: OracleVerdict) -> OracleVerdict:
 _TELLING = (Verdict.VIOLATED, Verdict.HOLDS, Verdict.UNKNOWN)
 
 
-def _same_witness(one: Finding, other: Finding) -> bool:
-    return (one.oracle, one.state, one.point) == (other.oracle, other.state, other.point)
+def _twice(run: SecondRun, news: News) -> News:
+    return replace(news, title=f"{news.title} (second crash)", state=f"{run.first.recipe} then {news.state}")
 
 
 def _tells(news: News, finding: Finding) -> bool:
