@@ -14,9 +14,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Literal, cast, final
 
-from chaos.child.ack import ack
 from chaos.child.actors import recover_actor, work_actor
-from chaos.child.going_on import go_on
+from chaos.child.going_on import STARTED, go_on
 from chaos.disk import StateSpace, Tree, apply, initial_tree, prove
 from chaos.errors import HarnessFault, NotMeasured
 from chaos.explore import worker
@@ -63,9 +62,8 @@ class SecondServer:
         self._trace, self._settings = job.trace, job.settings
         self._disk = Path(folder, "disk")
         self._folder = folder
-        self._program = partial(
-            go_on, recover_actor(job.roles.recover), work_actor(work_target(job.roles)), self._disk, ack
-        )
+        recover, work = recover_actor(job.roles.recover), work_actor(work_target(job.roles))
+        self._program = partial(go_on, recover, work, self._disk)
         # A check sees the acknowledgements, so that one tree may be right after these and wrong after those.
         self._checked = job.roles.check is not None
         self._remembered: dict[tuple[bytes, tuple[str, ...]], list[Answer | None]] = {}
@@ -76,8 +74,9 @@ class SecondServer:
         """One answer for each wanted (recipe, acknowledgements made, models, most states, most seconds).
 
         An answer holds `trace`, a file; `acks` of both runs; `steps`, recovery on the undamaged trees of the second
-        run; `states`, of each [model, recipe, crash point, acknowledgements of both runs, what recovery did]; `ran`,
-        `left_out` and `exhaustive`. Or it holds nothing but `problem`: why there is no second run.
+        run; `settled`, on the one that recovery left, if it wrote anything; `states`, of each [model, recipe, crash
+        point, acknowledgements of both runs, what recovery did]; `ran`, `left_out` and `exhaustive`. Or it holds
+        nothing but `problem`: why there is no second run.
         """
         return [[self._second(*one)] for one in message["second"]]
 
@@ -86,7 +85,8 @@ class SecondServer:
     ) -> Answer:
         self._server.lay(self._server.tree(models[0], recipe))
         try:
-            trace = join_traces(self._trace, acked, self._record())
+            trace, started = _without_mark(self._record())
+            trace = join_traces(self._trace, acked, trace)
             prove(trace, os.fspath(self._disk))
         except NotMeasured as error:
             return {"problem": error.message}
@@ -96,7 +96,7 @@ class SecondServer:
         if trace.unmeasured:
             one = trace.unmeasured[0]
             return {"problem": f"can't be modelled: {one.path or 'the run'}: {one.reason}"}
-        run = _Run(self, trace, acked)
+        run = _Run(self, trace, acked, started)
         run.explore(models, most_states, None if most_s is None else monotonic() + most_s)
         return run.answer(self._keep(trace))
 
@@ -144,8 +144,8 @@ class SecondServer:
 class _Run:
     """The states of one second run."""
 
-    def __init__(self, server: SecondServer, trace: Trace, before: int) -> None:
-        self._server, self._trace, self._before = server, trace, before
+    def __init__(self, server: SecondServer, trace: Trace, before: int, started: int) -> None:
+        self._server, self._trace, self._before, self._started = server, trace, before, started
         self._states: list[list[Any]] = []
         self._left_out: dict[str, None] = {}
         self._ran = 0
@@ -160,6 +160,7 @@ class _Run:
             "acks": [[one.after, one.process, one.value] for one in self._trace.acks],
             "notes": list(self._trace.notes),
             "steps": list(self._steps()),
+            "settled": self._settled(),
             "states": self._states,
             "ran": self._ran,
             "left_out": list(self._left_out),
@@ -196,3 +197,19 @@ class _Run:
                 tree = apply(tree, op)
             done = point
             yield self._server.undamaged(tree, trace, min(before + number, len(trace.acks)), before)
+
+    def _settled(self) -> Answer | None:
+        """Recovery once more, on what the second run's own recovery left; None when that wrote nothing."""
+        if not self._started:
+            return None
+        tree = initial_tree(self._trace)
+        for op in self._trace.ops[: self._started]:
+            tree = apply(tree, op)
+        return self._server.undamaged(tree, self._trace, self._before, self._before)
+
+
+def _without_mark(trace: Trace) -> tuple[Trace, int]:
+    """The trace without the mark behind recovery, and how many operations recovery made."""
+    marks = [one for one in trace.acks if one.value == STARTED]
+    acks = tuple(one for one in trace.acks if one.value != STARTED)
+    return replace(trace, acks=acks), marks[0].after if marks else 0
