@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,14 @@ class Twice:
     folder: Path
     done: Result
     result: dict[str, Any]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_job() -> Iterator[None]:
+    """Each run starts two crews; one worker each is the quickest for so few states."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHAOS_JOBS", "1")
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -349,3 +358,20 @@ def test_wrong(crash):
     again = pytester.runpytest_subprocess(*[word.strip("'") for word in replay.split()])
     again.assert_outcomes(failed=1)
     again.stdout.fnmatch_lines(["*still shows*"])
+
+
+@pytest.mark.parametrize(
+    ("budget", "resume", "why"),
+    [
+        ("1", "careful", "the budget was spent on the first"),
+        ("200", "idle", "no second run wrote anything in the watched folder"),
+    ],
+)
+def test_two_crashes_of_which_only_one_could_be_tried_are_no_pass(
+    tmp_path: Path, budget: str, resume: str, why: str
+) -> None:
+    idle = "\ndef idle(disk, ack): pass\n"
+    put(tmp_path, workload="careful", resume=f'"targets:{resume}"', more=idle, top=[ORACLES, "depth = 2"])
+    done = chaos(tmp_path, "run", "--budget", budget)
+    assert done.code == 3, done.out
+    assert f"no second crash was tried: {why}" in done.out

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import final
 
 from chaos.child.target import Roles
+from chaos.errors import UsageError
 from chaos.explore.second import FirstState, SecondExploration, SecondRun, Share
 from chaos.explore.settings import Settings
 from chaos.explore.tally import Progress
@@ -233,8 +234,14 @@ class _Books:
             notes=(*explored.notes, *self._notes()),
             interrupted=explored.interrupted or interrupted,
         )
-        problems = [f"{count} second runs: {problem}" for problem, count in self._problems.most_common(1)]
-        return Second(explored=whole, evidence=evidence, unmeasured=tuple(problems))
+        return Second(explored=whole, evidence=evidence, unmeasured=tuple(self._unmeasured()))
+
+    def _unmeasured(self) -> Iterator[str]:
+        yield from (f"{count} second runs: {problem}" for problem, count in self._problems.most_common(1))
+        if self._starts.states and not self._runs and not self._problems:
+            yield "no second crash was tried: the budget was spent on the first"
+        elif self._runs and not self.states:
+            yield "no second crash was tried: no second run wrote anything in the watched folder"
 
     def _judge(self, run: SecondRun) -> Iterator[News]:
         subject = self._subject
@@ -245,7 +252,11 @@ class _Books:
         self._count(panel)
         if not undamaged and not wrong:
             return
-        trace = run.trace()
+        try:
+            trace = run.trace()
+        except UsageError:
+            self._problems["the process that had the recording was lost"] += 1
+            return
         findings = Findings(
             subject.scenario,
             trace,
