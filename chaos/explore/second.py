@@ -128,8 +128,8 @@ class SecondExploration:
             HarnessFault: a worker failed, or a recording does not lead to the files that the run left.
         """
         self._crew.start()
-        for number, (_, ((answer,),)) in enumerate(self._crew.answered(_chunks(firsts, share))):
-            run = self._run(firsts[number], answer or {})
+        for number, (_, answers) in enumerate(self._crew.answered(_chunks(firsts, share))):
+            run = self._run(firsts[number], answers[0][0] or {})
             yield run
             if run.path:
                 with suppress(OSError):

@@ -315,3 +315,11 @@ def hang_later(disk: Path) -> Any:
         os.fork()
         time.sleep(LONG_S)
     return len(value)
+
+
+def take_the_recorder_down(disk: Path, ack: Callable[[object], None]) -> None:
+    """Kills the process above the guardian above this one, when the state is the one before any save."""
+    if count(disk) == 0:
+        above = Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[1]
+        os.kill(int(above), signal.SIGKILL)
+    save(disk, ack)
