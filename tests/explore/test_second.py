@@ -64,7 +64,8 @@ def test_the_acknowledgements_of_both_runs_count() -> None:
 
 
 def test_a_start_that_fails_is_tried_once_more_and_is_part_of_the_run() -> None:
-    run, trace = run_on(CUT, roles("heal"))
+    run, trace = run_on(CUT, roles("heal_in_two"))
+    assert [op.path for op in trace.ops[:1]] == ["failed"]
     saved = [json.loads(op.data)["count"] for op in trace.ops if op.kind is Kind.WRITE]
     assert saved == [0, 1, 2, 3]
     assert run.exit_code == 0
@@ -134,11 +135,11 @@ def test_without_a_share_there_is_no_further_run() -> None:
 
 
 def test_a_check_sees_the_acknowledgements_of_both_runs() -> None:
-    run, _ = run_on("2/1:all", roles("load", check="check"))
-    assert [step.check for step in run.steps] == [""] * len(run.steps)
-    assert {o.outcome.check for o in run.observations if o.outcome.ending is Ending.RETURNED} == {""}
-    complaints = [o for o in run.observations if o.acked == 3]
-    assert complaints  # three acknowledged, of which the first was made before the crash
+    run, _ = run_on("2/1:all", roles("load", check="check_none_is_third"))
+    assert [bool(step.check) for step in run.steps] == [False, False, True, True]
+    returned = [o for o in run.observations if o.outcome.ending is Ending.RETURNED]
+    assert {o.acked for o in returned} == {1, 2, 3}
+    assert all(bool(o.outcome.check) == (o.acked == 3) for o in returned)
 
 
 def test_a_run_that_takes_its_recorder_down_is_a_problem_and_the_next_goes_on() -> None:

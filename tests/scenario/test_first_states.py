@@ -75,9 +75,9 @@ def test_states_that_were_not_run_are_no_starts() -> None:
 
 def test_a_second_run_is_judged_against_the_first_up_to_its_crash_and_its_own_from_there() -> None:
     first = reference("", "a", "b", "b", acked=("a", "b"))
-    own = [returned("a"), returned("c"), returned("c")]
+    own = [returned("a and more"), returned("c"), returned("c")]
     joined = second_reference(first, 1, [*acks("a"), *acks("c")], own)
-    assert [step.value for step in joined.steps] == ['""', '"a"', '"c"', '"c"']
+    assert [step.value for step in joined.steps] == ['""', '"a and more"', '"c"', '"c"']
     assert [one.value for one in joined.acks] == ['"a"', '"c"']
     assert len(joined.steps) == len(joined.acks) + 2
     assert joined.writers == 1
