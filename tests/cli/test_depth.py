@@ -247,7 +247,13 @@ def back(disk, ack):
 
 
 def test_a_second_run_that_ends_wrong_without_a_crash_is_found(tmp_path: Path) -> None:
-    forgetting = "\ndef forget(disk, ack):\n    (disk / 'now').unlink()\n    ack(9)\n"
+    forgetting = """
+def forget(disk, ack):
+    for name in ("before", "now"):
+        (disk / name).write_text("damaged")
+    (disk / "now").unlink()
+    ack(9)
+"""
     put(tmp_path, resume='"targets:forget"', more=forgetting, top=[ORACLES, "depth = 2"])
     done = chaos(tmp_path, "run", "--json", "r.json")
     assert done.code == 1
