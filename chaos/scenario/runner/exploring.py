@@ -72,10 +72,15 @@ def explore(
         reference = exploration.reference
         panel = Panel(reference, oracles, operations=len(trace.ops))
         probe = stack.enter_context(_Probe(trace, roles, settings))
-        names, describe = [model.name for model in settings.models], describer(trace, settings)
-        findings = Findings(scenario, trace, reference, models=names, describe=describe, probe=probe)
-        crash_map = CrashMap(trace)
-        interrupted = False
+        findings = Findings(
+            scenario,
+            trace,
+            reference,
+            models=[model.name for model in settings.models],
+            describe=describer(trace, settings),
+            probe=probe,
+        )
+        crash_map, interrupted = CrashMap(trace), False
         # Where recovery fails though nothing was damaged, crash states can tell nothing more.
         if _recovers_undamaged(trace, panel, findings, files_too="finite" in oracles):
             try:
