@@ -17,7 +17,7 @@ from typing import Any, Literal, cast, final
 from chaos.child.actors import recover_actor, work_actor
 from chaos.child.going_on import STARTED, go_on
 from chaos.disk import StateSpace, Tree, apply, initial_tree, prove
-from chaos.errors import HarnessFault, NotMeasured
+from chaos.errors import NotMeasured
 from chaos.explore import worker
 from chaos.explore.server import Answer, Job, Server
 from chaos.explore.settings import work_target
@@ -86,16 +86,13 @@ class SecondServer:
         self._server.lay(self._server.tree(models[0], recipe))
         try:
             trace, started = _without_mark(self._record())
-            trace = join_traces(self._trace, acked, trace)
-            prove(trace, os.fspath(self._disk))
         except NotMeasured as error:
             return {"problem": error.message}
-        except HarnessFault:
-            if not trace.unmeasured:
-                raise
         if trace.unmeasured:
             one = trace.unmeasured[0]
             return {"problem": f"can't be modelled: {one.path or 'the run'}: {one.reason}"}
+        prove(trace, os.fspath(self._disk))
+        trace = join_traces(self._trace, acked, trace)
         run = _Run(self, trace, acked, started)
         run.explore(models, most_states, None if most_s is None else monotonic() + most_s)
         return run.answer(self._keep(trace))

@@ -332,6 +332,11 @@ def test_commands_are_run_on_by_either_engine(tmp_path: Path, engine: str) -> No
     assert "(second crash, the first one" in done.out
 
 
+def test_the_list_says_which_scenarios_crash_twice(tmp_path: Path) -> None:
+    put(tmp_path)
+    assert "models: kill; and again after each crash" in chaos(tmp_path, "list").out
+
+
 def test_the_environment_gives_the_depth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, top=[])
     monkeypatch.setenv("CHAOS_DEPTH", "2")
