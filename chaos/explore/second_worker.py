@@ -29,6 +29,7 @@ from chaos.trace.options import RecordOptions
 __all__ = ["SecondServer", "join_traces", "main", "serve"]
 
 _REMEMBERED = 4096  # trees whose recovery is remembered; most second runs pass through the same ones
+_LEAST_STATES = 5  # however late it is
 _LONGEST_REMEMBERED = 1 << 16  # characters of a value
 
 
@@ -83,6 +84,7 @@ class SecondServer:
     def _second(
         self, recipe: str, acked: int, models: Sequence[int], most_states: int | None, most_s: float | None
     ) -> Answer:
+        end = None if most_s is None else monotonic() + most_s
         self._server.lay(self._server.tree(models[0], recipe))
         try:
             trace, started = _without_mark(self._record())
@@ -94,7 +96,7 @@ class SecondServer:
         prove(trace, os.fspath(self._disk))
         trace = join_traces(self._trace, acked, trace)
         run = _Run(self, trace, acked, started)
-        run.explore(models, most_states, None if most_s is None else monotonic() + most_s)
+        run.explore(models, most_states, end)
         return run.answer(self._keep(trace))
 
     def recovered(self, tree: Tree, trace: Trace, acked: int, before: int) -> tuple[list[Answer | None], bool]:
@@ -173,9 +175,7 @@ class _Run:
                 key = (state.digest, state.acked)
                 if state.acked < self._before or key in seen:
                     continue  # the acknowledgements of the first run were all made
-                if (most_states is not None and len(self._states) >= most_states) or (
-                    end is not None and monotonic() >= end
-                ):
+                if self._is_enough(most_states, end):
                     self._complete = False
                     return
                 seen.add(key)
@@ -183,6 +183,12 @@ class _Run:
                 self._ran += ran
                 self._states.append([model, state.recipe, state.point, state.acked, found])
             self._left_out.update(dict.fromkeys(space.statistics().left_out))
+
+    def _is_enough(self, most_states: int | None, end: float | None) -> bool:
+        """Whether a limit is reached; recording counts, too, but a recording without any state were for nothing."""
+        done = len(self._states)
+        late = end is not None and done >= _LEAST_STATES and monotonic() >= end
+        return late or (most_states is not None and done >= most_states)
 
     def _steps(self) -> Iterator[Answer]:
         """Recovery at the start of the second run, at its acknowledgements, and at its end."""

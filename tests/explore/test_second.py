@@ -128,6 +128,12 @@ def test_a_share_cuts_a_run_and_says_so() -> None:
     assert not run.exhaustive
 
 
+def test_a_share_of_time_that_recording_used_up_leaves_a_few_states() -> None:
+    (run,) = second_runs(roles("count"), [at("2/1:all")], Share(duration_s=1e-6))
+    assert len(run.observations) == 5
+    assert not run.exhaustive
+
+
 def test_without_a_share_there_is_no_further_run() -> None:
     with SecondExploration(TRACE, roles("count"), settings()) as exploration:
         runs = list(exploration.runs(first_states(), lambda number: Share() if number < 2 else None))
