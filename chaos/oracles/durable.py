@@ -45,21 +45,23 @@ def durable(observation: Observation, reference: Reference) -> Answer:
 
 
 def undamaged_losses(reference: Reference) -> tuple[Objection, ...]:
-    """Trees of a run that follows a crash on which what that run acknowledged is not there, though nothing damaged it.
+    """The end of a run that follows a crash, when what it acknowledged is not there, though nothing damaged it.
 
-    Acknowledgements from before the crash are left to the crash states: a program may well start afresh.
+    What is there in the end was acknowledged too early at worst, which the crash states tell. Acknowledgements from
+    before the crash are left to these, too: a program may well start afresh.
     """
     if reference.first is None or (inside := _proven_rule(reference.first)) is None:
         return ()
     own = replace(reference, steps=reference.steps[reference.before :], acks=reference.acks[reference.before :])
     if inside is _followed and not _is_distinct(own):
         return ()
-    for number, step in enumerate(own.steps[1:], start=1):
-        there = inside(step.value, own) if step.ending is Ending.RETURNED else frozenset(range(number))
-        missing = [ack.value for index, ack in enumerate(own.acks[:number]) if index not in there]
-        if missing:
-            return (Objection(step=reference.before + number, damage=Damage.LOST, message=_missing_words(missing)),)
-    return ()
+    if own.steps[-1].ending is not Ending.RETURNED:
+        return ()
+    there = inside(own.steps[-1].value, own)
+    missing = [ack.value for number, ack in enumerate(own.acks) if number not in there]
+    if not missing:
+        return ()
+    return (Objection(step=len(reference.steps) - 1, damage=Damage.LOST, message=_missing_words(missing)),)
 
 
 def _missing(value: str, reference: Reference, acked: int) -> list[str] | None:
