@@ -404,3 +404,9 @@ def test_two_crashes_of_which_only_one_could_be_tried_are_no_pass(
     done = chaos(tmp_path, "run", "--budget", budget)
     assert done.code == 3, done.out
     assert f"no second crash was tried: {why}" in done.out
+
+
+@pytest.mark.parametrize("name", ["append-log-torn-tail", "append-log-cut-tail", "backup-twice", "backup-checked"])
+def test_the_shipped_scenarios_of_two_crashes_come_out_as_expected(tmp_path: Path, name: str) -> None:
+    done = chaos(ROOT, "run", name, "--report", str(tmp_path / "kept"))
+    assert done.code == 0, done.out

@@ -6,6 +6,7 @@
 from pytest_guardrails.reliability.state.backend import Backend, BackendSettings, PastCell, Reader, Session
 from pytest_guardrails.reliability.state.checkpoints import Checkpoint, CheckpointEntry, Checkpoints, IterationError
 from pytest_guardrails.reliability.state.effects import Effect, Effects, EffectState, OutcomeUnknownError
+from pytest_guardrails.reliability.state.exchange import ImportMode, Mirror, export_state, import_state
 from pytest_guardrails.reliability.state.frozen import FrozenDict, FrozenList, freeze, thaw
 from pytest_guardrails.reliability.state.json_file import JsonBackend
 from pytest_guardrails.reliability.state.model import (
@@ -40,11 +41,13 @@ __all__ = [
     "FrozenDict",
     "FrozenList",
     "HistoryEntry",
+    "ImportMode",
     "Incident",
     "IterationError",
     "JsonBackend",
     "Merge",
     "Migration",
+    "Mirror",
     "OutcomeUnknownError",
     "PastCell",
     "Reader",
@@ -57,7 +60,9 @@ __all__ = [
     "TransactionRecord",
     "TransactionStatus",
     "VersionConflictError",
+    "export_state",
     "freeze",
+    "import_state",
     "open_store",
     "thaw",
 ]

@@ -15,6 +15,7 @@ change them in place. A cached read is never older than the last commit of any p
 Read `transaction.py` for what can be done inside, `sqlite.py` and `json_file.py` for where it goes.
 """
 
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -36,7 +37,7 @@ from pytest_guardrails.reliability.state.model import (
 )
 from pytest_guardrails.reliability.state.sqlite import SqliteBackend
 from pytest_guardrails.reliability.state.transaction import Conflict, Merge, Transaction
-from pytest_guardrails.reliability.state.values import RESERVED, Migration, Values, check_key
+from pytest_guardrails.reliability.state.values import RESERVED, UNKNOWN_FIELDS, Migration, Values, check_key
 
 __all__ = ["BackendKind", "StateStore", "open_store"]
 
@@ -227,6 +228,23 @@ class StateStore:
         if keep_versions < 1:
             raise ConfigurationError(f"keep_versions must be at least 1, not {keep_versions}")
         return self.backend.prune(keep_versions, older_than_s)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Mapping[str, tuple[Cell, Any]]]:
+        """All present keys with their cells and values, of one moment; nobody writes during the block."""
+        with self.backend.session(os.urandom(12).hex()) as session:
+            found: dict[str, tuple[Cell, Any]] = {}
+            for key in session.keys(""):
+                cell = session.get(key)
+                if cell is not None and not key.startswith(RESERVED):
+                    found[key] = (cell, self._values.of(key, cell))
+            yield found
+
+    def unknown_fields(self) -> Mapping[str, Any]:
+        """What an import brought along that this version does not know; for the export."""
+        cell = self.backend.get(UNKNOWN_FIELDS)
+        found: Mapping[str, Any] = {} if cell is None or cell.text is None else json.loads(cell.text)
+        return found
 
     def incidents(self) -> list[Incident]:
         """What was ever found damaged here, and what was restored; oldest first."""

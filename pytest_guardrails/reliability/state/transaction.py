@@ -3,16 +3,16 @@
 Writes are collected and made at the end; reads see them. Read `store.py` for how one is begun.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, final
 
-from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.errors import ConfigurationError, NewerFormatError
 from pytest_guardrails.reliability.durability import FencedError
 from pytest_guardrails.reliability.durability.finite_json import check
 from pytest_guardrails.reliability.state.backend import Session
 from pytest_guardrails.reliability.state.model import Draft, TransactionError, VersionConflictError
-from pytest_guardrails.reliability.state.values import RESERVED, Values, check_key
+from pytest_guardrails.reliability.state.values import RESERVED, UNKNOWN_FIELDS, Values, check_key
 
 __all__ = ["Conflict", "Merge", "Transaction"]
 
@@ -125,6 +125,24 @@ class Transaction:
             self._drafts[key] = Draft(key, self._values.schema, None, keep_versions)
         else:
             self._drafts.pop(key, None)
+
+    def put_stored(self, key: str, value: Any, schema: int) -> None:
+        """Set a key to a value of an older schema, which is migrated when it is read; for imports.
+
+        Raises:
+            NewerFormatError: the schema is newer than the application's.
+        """
+        self._check_open()
+        check_key(key)
+        if schema > self._values.schema:
+            raise NewerFormatError(f"{key!r} has schema {schema}; this program knows {self._values.schema}: update it")
+        self._drafts[key] = self._values.draft(key, value)._replace(schema=schema)
+
+    def put_unknown_fields(self, fields: Mapping[str, Any]) -> None:
+        """Keep what an import brought along that this version does not know."""
+        self._check_open()
+        if any(fields.values()) or self._session.get(UNKNOWN_FIELDS) is not None:
+            self._drafts[UNKNOWN_FIELDS] = self._values.draft(UNKNOWN_FIELDS, fields)._replace(keep=1)
 
     def fence(self, name: str, token: int) -> None:
         """Let this transaction commit only if no larger token was seen under this name.

@@ -14,9 +14,10 @@ from pytest_guardrails.reliability.durability import finite_json
 from pytest_guardrails.reliability.state.frozen import freeze
 from pytest_guardrails.reliability.state.model import Cell, Draft
 
-__all__ = ["RESERVED", "Migration", "Values", "check_key"]
+__all__ = ["RESERVED", "UNKNOWN_FIELDS", "Migration", "Values", "check_key"]
 
 RESERVED = "@"  # keys of the store's own start with it
+UNKNOWN_FIELDS = RESERVED + "unknown-fields"
 _KEY_BYTES = 1000
 _REMEMBERED = 4096  # decoded values at a time
 Migration = Callable[[str, Any], Any]
