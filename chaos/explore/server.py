@@ -14,13 +14,13 @@ from typing import Any, NoReturn, final
 
 from chaos.child.actors import AckFile, spec_of
 from chaos.child.board import Board, Phase
-from chaos.child.cell import CRASHED, Cut, Ended
-from chaos.child.isolated import carry_out, unpack
+from chaos.child.isolated import CRASHED, carry_out, unpack
 from chaos.child.target import CommandTarget, Roles
 from chaos.disk import Slot, StateSpace, Tree, apply, initial_tree
 from chaos.explore.places import remove
 from chaos.explore.settings import Isolation, Settings, needs_this_process, work_target
 from chaos.explore.stages import LocalStage, RemoteStage, RunStage
+from chaos.explore.watching import Cut, Ended
 from chaos.trace.model import Trace
 
 __all__ = ["Answer", "Job", "Server", "can_batch"]

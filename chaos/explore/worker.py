@@ -17,15 +17,16 @@ from time import monotonic
 from typing import Any
 
 from chaos.child.actors import TargetError
-from chaos.child.cell import Abandoned
-from chaos.child.forker import read_message, send_message
-from chaos.child.reaping import adopt_descendants, end_strays
+from chaos.child.adoption import adopt_descendants
+from chaos.child.link import read_message, send_message
+from chaos.child.reaping import end_strays
 from chaos.child.target import CommandTarget
 from chaos.explore.pinning import own_processor
 from chaos.explore.places import remove
 from chaos.explore.server import Job, Server
 from chaos.explore.settings import needs_this_process
 from chaos.explore.stages import ForkerLost
+from chaos.explore.watching import Abandoned
 
 __all__ = ["main", "serve"]
 
