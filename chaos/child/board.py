@@ -33,11 +33,10 @@ _KEPT_BYTES = 1 << 20  # above this the memory of large reports is given back af
 class Phase:
     """What the child is doing, so that a hang or a death can be placed."""
 
-    START = 0
-    TARGET = 1
-    ENCODE = 2
-    CHECK = 3
-    LEFTOVERS = 4
+    TARGET = 0
+    ENCODE = 1
+    CHECK = 2
+    LEFTOVERS = 3
 
 
 @final
@@ -65,6 +64,7 @@ class Board:
     def begin(self) -> None:
         """Say that the next piece of work begins now."""
         self._map[:8] = _monotonic_ns().to_bytes(8, "little")
+        self._map[20] = Phase.TARGET
 
     def room_bytes(self) -> int:
         """The longest report that still fits."""

@@ -29,7 +29,7 @@ from typing import Any, NoReturn, final
 from chaos.child import values
 from chaos.child.actors import AckFile, TargetError, check_actor, recover_actor, work_actor
 from chaos.child.board import Board
-from chaos.child.isolated import Errand, Streams, be_child
+from chaos.child.isolated import Errand, Streams, be_child, carry_out
 from chaos.child.link import read_message, send_message
 from chaos.child.reaping import end_strays
 
@@ -40,7 +40,7 @@ READY = b"ready"
 ORPHANED = signal.SIGRTMAX - 1
 # Set for a forker, so that no child resolves the symbols of libraries anew; the target must not see it.
 BIND_NOW = "LD_BIND_NOW"
-_WARM_UP_ROUNDS = 20  # the interpreter adapts code as it runs, which writes to memory: let it do so before forking
+_WARM_UP_ROUNDS = 20  # the interpreter looks more closely at code that ran often
 
 
 @final
@@ -60,18 +60,18 @@ class Stage:
         self.folder = os.path.join(job["folder"], "disk")
         self.acks = AckFile(os.path.join(job["folder"], "acks"))
         self._disk = Path(self.folder)
-        self._recover = recover_actor(job["recover"])
         self._check = None if job["check"] is None else check_actor(job["check"], self.folder)
         self._work = None if job["work"] is None else work_actor(job["work"])
         self._acked = [values.decode(text) for text in job["acks"]]
-        self._leftovers = bool(job["leftovers"])
+        recover = recover_actor(job["recover"])
+        self._recovery = Errand(recover, (self._disk,), self.folder, leftovers=bool(job["leftovers"]))
 
     def recovery(self, acked: int, since: Sequence[str] = ()) -> Errand:
         """Recovery and the check after a crash with so many acknowledgements, and some made since."""
-        known: list[Any] = []
-        if self._check is not None:
-            known = [*self._acked[:acked], *map(values.decode, since)]
-        return Errand(self._recover, (self._disk,), self.folder, self._check, known, self._leftovers)
+        if self._check is None:
+            return self._recovery
+        known = [*self._acked[:acked], *map(values.decode, since)]
+        return self._recovery._replace(check=self._check, acked=known)
 
     def work(self) -> Errand:
         """The workload run on."""
@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> None:
     board = Board(shared)
     os.close(shared)
     faulthandler.enable(2)
-    _warm_up(stage)
+    _warm_up(stage, board)
     send_message(link, READY)
     try:
         _serve(link, stage, board)
@@ -150,14 +150,31 @@ def _errand(stage: Stage, message: bytes) -> Errand:
     return stage.recovery(int(acked), json.loads(since) if since else ())
 
 
-def _warm_up(stage: Stage) -> None:
-    """Run what every child will run, and keep the collector away from memory shared with children."""
+def _warm_up(stage: Stage, board: Board) -> None:
+    """Do what children will do, so far as it leaves no trace, and keep the collector away from memory shared with them.
+
+    The interpreter adapts code as it runs and remembers what it looked up, which writes to memory: every page that is
+    written here need not be copied in a child.
+    """
     for _ in range(_WARM_UP_ROUNDS):
-        values.decode(values.encode({"warm": ["up", 1, 2.5, None, True]}))
-        _errand(stage, b"r0")
+        errand = _errand(stage, b"r0")._replace(run=_rehearse, check=None, leftovers=False)
+        board.add(carry_out(errand, board))
+        board.clear()
     gc.collect()
     gc.freeze()
     gc.disable()
+
+
+def _rehearse(disk: Path) -> Any:
+    """What most recoveries do in some way: look at paths, read files, make values of them."""
+    here = Path(__file__).with_name("__init__.py")  # a short one
+    os.fspath(disk / here.name)
+    with open(here.parent / here.name, "rb") as file:
+        file.read(1)
+    with open(here, encoding="utf-8") as text:
+        text.readline()
+    seen = [here.exists(), here.read_bytes()[:1], here.read_text(encoding="utf-8")[:1], os.listdir(here.parent)[:1]]
+    return values.decode(values.encode({"seen": seen, "plain": ["text", 1, 2.5, None, True]}))
 
 
 _OWN_PID = os.getpid()

@@ -78,17 +78,16 @@ def be_child(errand: Errand, board: Board, streams: Streams) -> NoReturn:
         me = _getpid()
         report = carry_out(errand, board)
         if _getpid() == me:  # else a fork of the target came back, too: it hands in nothing
-            _flush(sys.stdout, streams[0])
-            _flush(sys.stderr, streams[1])
+            if (sys.stdout, sys.stderr) != streams:
+                _flush(sys.stdout)
+                _flush(sys.stderr)
             board.add(report)
         os._exit(0)
     finally:
         os._exit(CRASHED)
 
 
-def _flush(stream: Any, own: Any) -> None:
-    if stream is own:
-        return
+def _flush(stream: Any) -> None:
     try:
         stream.flush()
     except Exception:  # noqa: BLE001 - foreign code: closed, or no stream at all, so nothing to flush
@@ -97,7 +96,6 @@ def _flush(stream: Any, own: Any) -> None:
 
 def carry_out(errand: Errand, board: Board) -> bytes:
     """Run the errand and return its report; never raises."""
-    board.mark(Phase.TARGET)
     try:
         value = errand.run(*errand.arguments)
         board.mark(Phase.ENCODE)
