@@ -10,9 +10,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, final
 
 from chaos.child import values
+from chaos.child.lean import TYPE_CHECKING, Any, final
 
 if TYPE_CHECKING:
     from chaos.child.target import Target

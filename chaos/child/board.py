@@ -18,7 +18,8 @@ only, and little of it, as forks of its holder must stay cheap. Read `isolated.p
 
 import mmap
 from time import monotonic_ns as _monotonic_ns  # kept: a target may patch the clock
-from typing import final
+
+from chaos.child.lean import final
 
 __all__ = ["BOARD_BYTES", "Board", "Phase"]
 

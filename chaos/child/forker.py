@@ -24,12 +24,12 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, final
 
 from chaos.child import values
 from chaos.child.actors import AckFile, TargetError, check_actor, recover_actor, work_actor
 from chaos.child.board import Board
 from chaos.child.isolated import Errand, Streams, be_child, carry_out
+from chaos.child.lean import Any, NoReturn, final
 from chaos.child.link import read_message, send_message
 from chaos.child.reaping import end_strays
 
@@ -59,24 +59,24 @@ class Stage:
         """
         self.folder = os.path.join(job["folder"], "disk")
         self.acks = AckFile(os.path.join(job["folder"], "acks"))
-        self._disk = Path(self.folder)
+        self.disk = Path(self.folder)
         self._check = None if job["check"] is None else check_actor(job["check"], self.folder)
         self._work = None if job["work"] is None else work_actor(job["work"])
         self._acked = [values.decode(text) for text in job["acks"]]
         recover = recover_actor(job["recover"])
-        self._recovery = Errand(recover, (self._disk,), self.folder, leftovers=bool(job["leftovers"]))
+        self._recovery = Errand(recover, (self.disk,), self.folder, leftovers=bool(job["leftovers"]))
 
     def recovery(self, acked: int, since: Sequence[str] = ()) -> Errand:
         """Recovery and the check after a crash with so many acknowledgements, and some made since."""
         if self._check is None:
             return self._recovery
         known = [*self._acked[:acked], *map(values.decode, since)]
-        return self._recovery._replace(check=self._check, acked=known)
+        return self._recovery.checked(self._check, known)
 
     def work(self) -> Errand:
         """The workload run on."""
         assert self._work is not None
-        return Errand(_run_on, (self._work, self._disk, self.acks), self.folder)
+        return Errand(_run_on, (self._work, self.disk, self.acks), self.folder, leftovers=False)
 
 
 def _run_on(work: Callable[..., Any], disk: Path, acks: AckFile) -> Any:
@@ -157,7 +157,8 @@ def _warm_up(stage: Stage, board: Board) -> None:
     written here need not be copied in a child.
     """
     for _ in range(_WARM_UP_ROUNDS):
-        errand = _errand(stage, b"r0")._replace(run=_rehearse, check=None, leftovers=False)
+        _errand(stage, b"r0")
+        errand = Errand(_rehearse, (stage.disk,), stage.folder, leftovers=False)
         board.add(carry_out(errand, board))
         board.clear()
     gc.collect()

@@ -15,10 +15,10 @@ import sys
 from collections.abc import Callable, Sequence
 from os import getpid as _getpid  # kept: a target may patch it
 from types import TracebackType
-from typing import Any, NamedTuple, NoReturn, final
 
 from chaos.child import leftovers, values
 from chaos.child.board import Board, Phase
+from chaos.child.lean import Any, NoReturn, final
 
 __all__ = ["CRASHED", "CommandError", "Errand", "Streams", "be_child", "carry_out", "report_of_error", "unpack"]
 
@@ -47,24 +47,34 @@ class CommandError(Exception):
         return self.message
 
 
-class Errand(NamedTuple):
-    """What is to be run; a named tuple, because importing `dataclasses` would make every fork dearer.
+@final
+class Errand:
+    """What is to be run.
 
     Attributes:
         run: the target's role.
         arguments: what it is called with.
         folder: the watched folder.
+        leftovers: whether to look for what the run left open or running.
         check: the user's predicate over the value and the acknowledged values; None without one.
         acked: the values acknowledged before the crash.
-        leftovers: whether to look for what the run left open or running.
     """
 
-    run: Callable[..., Any]
-    arguments: tuple[Any, ...]
-    folder: str
-    check: Callable[..., Any] | None = None
-    acked: Sequence[Any] = ()
-    leftovers: bool = False
+    __slots__ = ("acked", "arguments", "check", "folder", "leftovers", "run")
+
+    def __init__(self, run: Callable[..., Any], arguments: tuple[Any, ...], folder: str, *, leftovers: bool) -> None:
+        self.run = run
+        self.arguments = arguments
+        self.folder = folder
+        self.leftovers = leftovers
+        self.check: Callable[..., Any] | None = None
+        self.acked: Sequence[Any] = ()
+
+    def checked(self, check: Callable[..., Any], acked: Sequence[Any]) -> "Errand":
+        """This errand, its value given to `check`."""
+        made = Errand(self.run, self.arguments, self.folder, leftovers=self.leftovers)
+        made.check, made.acked = check, acked
+        return made
 
 
 def be_child(errand: Errand, board: Board, streams: Streams) -> NoReturn:

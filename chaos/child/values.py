@@ -35,7 +35,8 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
 from json.encoder import encode_basestring_ascii as _quote
-from typing import Any, final
+
+from chaos.child.lean import Any, final
 
 __all__ = ["LIMIT_BYTES", "Described", "Unencodable", "decode", "encode", "non_finite", "render", "type_name"]
 
