@@ -366,7 +366,7 @@ class Reference:
         elif micro.kind == "grow":
             disk.sizes[micro.node] = max(disk.sizes[micro.node], micro.size)
         elif micro.kind == "cut":
-            disk.data[micro.node] = disk.data[micro.node][: min(micro.size, disk.sizes[micro.node])]
+            disk.data[micro.node] = disk.data[micro.node][: micro.size]
             disk.sizes[micro.node] = micro.size
         else:
             data = disk.data[micro.node]
