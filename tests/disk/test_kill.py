@@ -49,7 +49,7 @@ def test_an_append_is_cut_at_the_borders_of_the_file_not_of_the_call() -> None:
 def test_the_page_borders_that_a_very_large_write_skips_are_told() -> None:
     script = Script()
     script.create("a")
-    script.write("a", bytes(1 << 20))
+    script.write("a", bytes(4 << 20))
     space = StateSpace(script.trace(), KILL)
     states = list(space.states())
     statistics = space.statistics()
