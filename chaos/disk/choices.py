@@ -55,15 +55,18 @@ class Units:
 
     def __init__(self, pending: Pending, steps: Iterable[Step]) -> None:
         live = pending.live
-        self.units = _merged(pending, steps)
+        listed = list(steps)
+        self.units = _merged(pending, listed)
         index = {step.id: number for number, unit in enumerate(self.units) for step in unit}
         self.full = (1 << len(self.units)) - 1
         self.down: list[int] = []
         self.up: list[int] = []
         self.open = 0
         edges: list[set[int]] = []
+        shown = _shown_elsewhere(listed)
         for number, unit in enumerate(self.units):
-            wanted = {need for step in unit for need in (*step.needs, *step.sees, *_seen_by(pending, step))}
+            wanted = {need for step in unit for need in (*step.needs, *step.sees)}
+            wanted.update(need for step in unit if step.id not in shown for need in _seen_by(pending, step))
             inner = {index[need] for need in wanted if need in index} - {number}
             edges.append(inner)
             down = 1 << number
@@ -125,6 +128,15 @@ def _union(table: list[int], mask: int) -> int:
         found |= table[low.bit_length() - 1]
         mask ^= low
     return found
+
+
+def _shown_elsewhere(steps: list[Step]) -> set[StepId]:
+    """Steps that show in another folder, by one that needs them: a file may be moved out of a folder that is lost."""
+    shown: set[StepId] = set()
+    for step in reversed(steps):
+        if step.id in shown or step.kind is not StepKind.ENTRY or len({part[0] for part in step.parts}) > 1:
+            shown.update(step.needs)
+    return shown
 
 
 def _seen_by(pending: Pending, step: Step) -> tuple[StepId, ...]:

@@ -197,20 +197,44 @@ class Decomposer:
         content, end, unit = after.nodes[node].content, op.offset + len(op.data), self.model.overwrite_unit_bytes
         made: list[Step] = []
         ungrown: list[StepId] = []
-        for first, last in _pieces(op.offset // unit, -(-end // unit), BLOCK_BYTES // unit):
-            low, high = first * unit, min(last * unit, content.size)
-            if self.model.early_size == "garbage" and min(high, end) > old.size:
+        dirty, stop = self._written_back(op, live)
+        for first, last in _pieces(dirty // unit, -(-stop // unit), BLOCK_BYTES // unit):
+            low = first * unit
+            high = max(low, min(last * unit, content.size))
+            if self.model.early_size == "garbage" and low < end and min(high, end) > old.size:
                 made.append(self._garbage(op, old, (len(made), first, last), min(high, end), live))
             made.append(self._data_step(op, old.size, (len(made), first, last), content.read(low, high - low), live))
             ungrown.append(made[-1].id)
             reached = min(last * unit, end)
-            if reached > old.size and (reached == end or reached % BLOCK_BYTES == 0):
+            if low < end and reached > old.size and (reached == end or reached % BLOCK_BYTES == 0):
                 made.append(self._grow(op, len(made), reached, old.size, ungrown, live))
                 ungrown = []
         self._unflushed.setdefault(node, []).extend(
             step.id for step in made if step.fresh or step.kind is StepKind.GROW
         )
         return made
+
+    def _written_back(self, op: Op, live: Mapping[StepId, Step]) -> tuple[int, int]:
+        """The first byte that a write makes dirty, and where the last one ends.
+
+        A truncate inside a page zeroes the page's rest in the cache, so units beside the write are written back too.
+        """
+        low, end = op.offset, op.offset + len(op.data)
+        first, last = low // BLOCK_BYTES, (end - 1) // BLOCK_BYTES
+        for size in self._cut_sizes(op.node, live):
+            if size % BLOCK_BYTES and size // BLOCK_BYTES == first:
+                low = min(low, size)
+            if size % BLOCK_BYTES and size // BLOCK_BYTES == last:
+                end = (last + 1) * BLOCK_BYTES
+        return low, end
+
+    def _cut_sizes(self, node: int, live: Mapping[StepId, Step]) -> Iterator[int]:
+        """The lengths of a file's pending truncates, the latest first."""
+        cut = live.get(self._cuts[node]) if node in self._cuts else None
+        while cut is not None:
+            yield cut.size
+            earlier = (live.get(need) for need in cut.needs)
+            cut = next((step for step in earlier if step and step.kind is StepKind.CUT and step.node == node), None)
 
     def _data_step(
         self, op: Op, old_size: int, span: tuple[int, int, int], data: bytes, live: Mapping[StepId, Step]
@@ -222,7 +246,8 @@ class Decomposer:
         blocks = self._fresh.setdefault(op.node, {})
         block = first * unit // BLOCK_BYTES
         fresh = block * BLOCK_BYTES >= old_size or blocks.get(block) in live
-        if fresh:
+        if fresh or any(size <= block * BLOCK_BYTES for size in self._cut_sizes(op.node, live)):
+            fresh = True
             blocks.update(dict.fromkeys(range(block, -(-last * unit // BLOCK_BYTES)), own))
             if self.model.rewrite_after_truncate:
                 wanted.append(self._cuts.get(op.node))

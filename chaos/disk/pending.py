@@ -176,13 +176,15 @@ class Pending:
     def _name_steps(self, node: int) -> list[StepId]:
         """The live steps that gave a node, and the folders above it, the names that they have now."""
         found: list[StepId] = []
-        while node != ROOT:
-            names = self.issued.nodes[node].names
-            for name in names:
+        waiting, seen = [node], {ROOT}
+        while waiting:
+            node = waiting.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            for name in self.issued.nodes[node].names:
                 found.extend(self._parts.get(name, ())[-1:])
-            if not names:
-                break
-            node = names[0][0]
+                waiting.append(name[0])
         return found
 
     def _force(self, roots: Iterable[StepId]) -> None:
@@ -280,11 +282,21 @@ class Pending:
             for known in (*self._modes.pop(node, ()), *(self._files[node].free if node in self._files else ())):
                 self.live.pop(known, None)
                 self._abandoned.discard(known)
+            if self.issued.nodes[node].type is NodeType.DIRECTORY:
+                self._close_directory(node)
             self._files.pop(node, None)
             self._decomposer.forget(node)
             self._touched.pop(node, None)
             self._resized.pop(node, None)
             self.issued, self.durable = _without(self.issued, node), _without(self.durable, node)
+
+    def _close_directory(self, node: int) -> None:
+        """What pending steps would do to the entries of a directory that is gone for good can't be seen."""
+        for key in [key for key in self._parts if key[0] == node]:
+            for known in self._parts.pop(key):
+                self._decomposer.forget_entry(key, known)
+                if known in self.live:
+                    self._shadow(known, key)
 
     # Trees for a choice of what is live.
 

@@ -165,21 +165,27 @@ class Reference:
         old, unit, end = self.cache.content(op.node), self.model.overwrite_unit_bytes, op.offset + len(op.data)
         new = old.ljust(op.offset, b"\0")[: op.offset] + op.data + old[end:]
         made = []
-        for at in range(op.offset // unit * unit, end, unit):
+        last = (end - 1) // BLOCK
+        cut = [m.size for n, m in self._of(op.node, "cut") if n not in self.forced]
+        # What a truncate zeroed in the page is written back with the page.
+        stop = (last + 1) * BLOCK if any(size % BLOCK and size // BLOCK == last for size in cut) else end
+        start = min([op.offset, *(size for size in cut if size % BLOCK and size // BLOCK == op.offset // BLOCK)])
+        for at in range(start // unit * unit, stop, unit):
             fresh = self._fresh(op.node, at // BLOCK, len(old))
             reached = min(at + unit, end)
-            if self.model.early_size == "garbage" and reached > len(old):
+            if self.model.early_size == "garbage" and at < end and reached > len(old):
                 junk = old[at:].ljust(reached - at, b"\xa5")
                 made.append(Micro(op.seq, "data", op.node, at=at, image=junk.ljust(unit, b"\0"), fresh=fresh))
             image = new[at : at + unit].ljust(unit, b"\0")
             made.append(Micro(op.seq, "data", op.node, at=at, image=image, fresh=fresh))
-            if reached > len(old) and (reached == end or reached % BLOCK == 0):
+            if at < end and reached > len(old) and (reached == end or reached % BLOCK == 0):
                 tail = len(old) % BLOCK > 0 and at // BLOCK == len(old) // BLOCK
                 made.append(Micro(op.seq, "grow", op.node, size=reached, in_block=tail))
         return made
 
     def _fresh(self, node: int, block: int, size: int) -> bool:
-        if block * BLOCK >= size:
+        gone = [n for n, m in self._of(node, "cut") if n not in self.forced and m.size <= block * BLOCK]
+        if block * BLOCK >= size or gone:
             return True
         pending = [n for n, m in self._of(node, "data") if m.fresh and m.at // BLOCK == block]
         cuts = [n for n, m in self._of(node, "cut") if -(-m.size // BLOCK) <= block]
@@ -331,15 +337,11 @@ class Reference:
 
     def _naming(self, node: int) -> set[int]:
         found: set[int] = set()
-        while node != 0:
-            places = [
-                (p, n) for p, entries in self.cache.entries.items() for n, child in entries.items() if child == node
-            ]
-            for parent, name in places:
-                found.update(self._setter(len(self.micros), parent, name, node))
-            if not places:
-                break
-            node = places[0][0]
+        for parent, entries in self.cache.entries.items():
+            for name, child in entries.items():
+                if child == node:
+                    found.update(self._setter(len(self.micros), parent, name, node))
+                    found |= self._naming(parent)
         return found
 
     # Doing it.

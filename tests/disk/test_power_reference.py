@@ -31,7 +31,7 @@ def small_reference(script: Script, model: PersistenceModel, point: int) -> Refe
 
 @per_model
 @given(script=scripts(most=7))
-@settings(max_examples=60)
+@settings(max_examples=150)
 def test_all_states_of_a_crash_point_are_the_legal_subsets_and_no_others(
     script: Script, model: PersistenceModel
 ) -> None:
@@ -45,7 +45,7 @@ def test_all_states_of_a_crash_point_are_the_legal_subsets_and_no_others(
 
 @per_model
 @given(script=scripts(most=6))
-@settings(max_examples=25)
+@settings(max_examples=50)
 def test_a_tree_is_called_legal_where_and_only_where_some_legal_subset_gives_it(
     script: Script, model: PersistenceModel
 ) -> None:
@@ -63,7 +63,7 @@ def test_a_tree_is_called_legal_where_and_only_where_some_legal_subset_gives_it(
 
 @per_model
 @given(script=scripts(most=8))
-@settings(max_examples=25)
+@settings(max_examples=50)
 def test_a_recipe_rebuilds_its_tree_in_any_order(script: Script, model: PersistenceModel) -> None:
     space = StateSpace(script.trace(), model, bound=5)
     states = list(space.states())
@@ -75,7 +75,7 @@ def test_a_recipe_rebuilds_its_tree_in_any_order(script: Script, model: Persiste
 
 @pytest.mark.parametrize("stronger", ["ext4", "xfs", "btrfs"])
 @given(script=scripts(most=8))
-@settings(max_examples=25)
+@settings(max_examples=50)
 def test_posix_and_alice_allow_all_that_each_file_system_does(script: Script, stronger: str) -> None:
     trace = script.trace()
     point = len(trace.ops)
@@ -84,3 +84,52 @@ def test_posix_and_alice_allow_all_that_each_file_system_does(script: Script, st
     for name in ("posix", "alice"):
         weaker = StateSpace(trace, MODELS[name])
         assert all(weaker.contains(point, tree) for tree in trees)
+
+
+def agrees(script: Script, model: PersistenceModel) -> bool:
+    trace = script.trace()
+    space = StateSpace(trace, model, bound=20)
+    found = {listing(space.tree(state.recipe)) for state in space.states_at(len(trace.ops))}
+    return found == Reference(trace, model, len(trace.ops)).trees()
+
+
+@per_model
+def test_a_file_moved_out_of_a_folder_may_be_there_without_the_folder(model: PersistenceModel) -> None:
+    script = Script()
+    script.mkdir("d")
+    script.create("d/a")
+    script.rename("d/a", "a")
+    assert agrees(script, model)
+
+
+@per_model
+def test_pending_changes_inside_a_removed_folder_break_nothing(model: PersistenceModel) -> None:
+    script = Script()
+    script.mkdir("d")
+    script.start()
+    script.create("d/a")
+    script.rename("d/a", "a")
+    script.rmdir("d")
+    script.fsync("")
+    assert agrees(script, model)
+
+
+@per_model
+def test_what_a_truncate_zeroed_in_a_page_is_written_back_with_it(model: PersistenceModel) -> None:
+    script = Script()
+    script.create("a")
+    script.write("a", b"o" * 4096)
+    script.start()
+    script.truncate("a", 3000)
+    script.write("a", b"n", 3500)
+    assert agrees(script, model)
+
+
+@per_model
+def test_syncing_a_file_of_two_names_keeps_the_folders_above_both(model: PersistenceModel) -> None:
+    script = Script()
+    script.mkdir("d")
+    script.create("d/a")
+    script.link("d/a", "a")
+    script.fsync("a")
+    assert agrees(script, model)
