@@ -5,7 +5,9 @@ A model is data. The enumerator asks for its rules and never for its name, so a 
 a bug. Presets, from the strongest promises to the weakest: `kill`, `ext4`, `xfs`, `btrfs`, `posix`, `alice`.
 Sources named below: *ALICE* is Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014, tables 2 and 3;
 *Rebello* is Rebello et al., "Can Applications Recover from fsync Failures?", ATC 2020; *measured* means images of
-real ext4, xfs and btrfs (Linux 6.18), copied after each call and mounted with their journals replayed.
+real ext4, xfs and btrfs (Linux 6.18), copied after each call and mounted with their journals replayed, which
+`validate.py` does again on any machine; two rules can't be shown that way: `failed_sync_drops_pages` needs a device
+that fails, and no copy between two calls finds a page half written (`overwrite_unit_bytes`).
 Read `micro.py` for how an operation falls into the pieces that the rules speak about.
 """
 
@@ -87,7 +89,8 @@ RULES: Mapping[str, str] = MappingProxyType(
         "each on its own; a folder's rename stays whole, for half of one is no tree.",
         "replace_flushes": "rename over an existing file first flushes the new file's newly allocated blocks "
         "(ext4's auto_da_alloc, kernel documentation ext4.rst; measured: the target is new and whole). Measured on xfs "
-        "and btrfs: the target is empty. Blocks overwritten in place are not waited for.",
+        "and btrfs: the target is empty (btrfs begins to flush unless the file replaced is empty, and waits for "
+        "nothing). Blocks overwritten in place are not waited for.",
         "rewrite_after_truncate": "New blocks written after a truncate can't be there without it, as both are "
         "metadata of one inode (ext4, xfs, btrfs; measured: as before, empty or new). POSIX: either without the other. "
         "That truncate and rewrite is flushed at close is promised nowhere; ext4's heuristic only shortens a window.",
