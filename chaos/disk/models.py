@@ -102,7 +102,8 @@ RULES: Mapping[str, str] = MappingProxyType(
         "system promises it; on for models of synchronous mounts and of data journalling.",
         "overwrite_unit_bytes": "How much of one overwrite is atomic. 512: a disk's sector, all that POSIX systems "
         "had (ALICE, table 2, 'one sector overwrite'). 4096: one page is written as one request of a 4 KiB block "
-        "(ext4, xfs), or is copied on write (btrfs).",
+        "(ext4, xfs), or is copied on write (btrfs). Smaller blocks, which mke2fs chooses below 512 MB, are "
+        "smaller units: measured with 1 KiB, a page is then found half new.",
     }
 )
 

@@ -40,7 +40,7 @@ class Filesystem:
 
     Attributes:
         name: as mount(8) spells it.
-        make: the mkfs command without the image.
+        make: the mkfs command without the image; ext4 would give so small a one blocks of 1 KiB.
         size_bytes: of the image; each file system has a least size, and smaller is faster to copy.
         options: mount options; a copy has the same UUID as its original, which xfs refuses unless told.
     """
@@ -52,7 +52,9 @@ class Filesystem:
 
 
 FILESYSTEMS: Final = {
-    "ext4": Filesystem(name="ext4", make=("mkfs.ext4", "-q", "-F"), size_bytes=32 << 20, options="commit=1"),
+    "ext4": Filesystem(
+        name="ext4", make=("mkfs.ext4", "-q", "-F", "-b", "4096"), size_bytes=32 << 20, options="commit=1"
+    ),
     "xfs": Filesystem(name="xfs", make=("mkfs.xfs", "-q", "-f"), size_bytes=304 << 20, options="nouuid"),
     "btrfs": Filesystem(name="btrfs", make=("mkfs.btrfs", "-q", "-f"), size_bytes=128 << 20, options="commit=1"),
 }
@@ -99,7 +101,9 @@ def in_own_namespace(work: Callable[[str], _Result]) -> _Result:
         HarnessFault: `work` failed.
     """
     shared_memory = "/dev/shm"  # noqa: S108 - memory, made private by mkdtemp below
-    folder = tempfile.mkdtemp(prefix="chaos-real-", dir=shared_memory if os.path.isdir(shared_memory) else None)
+    folder = tempfile.mkdtemp(
+        prefix=f"chaos-real-{os.getpid()}-", dir=shared_memory if os.path.isdir(shared_memory) else None
+    )
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
