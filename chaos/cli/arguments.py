@@ -56,6 +56,9 @@ class RunArguments:
     profile: _ProfileName = "ci"
     models: _Models = None
     engine: _EngineName = ""
+    depth: Annotated[
+        int | None, typer.Option(help="2: crash again what follows each crash.", envvar="CHAOS_DEPTH", min=1, max=2)
+    ] = None
     report: _ReportFolder = Path(".chaos")
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the JSON report there.")] = None
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML there.")] = None

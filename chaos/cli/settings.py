@@ -10,12 +10,10 @@ from typing import Protocol, cast
 
 from chaos.errors import UsageError
 from chaos.scenario import Budget, Engine, Profile, RunOptions
-from chaos.scenario.model import MODELS
+from chaos.scenario.model import ENGINES, MODELS
 from chaos.scenario.quantities import budget, duration_s
 
 __all__ = ["chosen", "deadline_s", "run_options"]
-
-_ENGINES = ("auto", "syscalls", "portable")
 
 
 class _Words(Protocol):
@@ -46,7 +44,8 @@ def run_options(words: _Words) -> RunOptions:
         jobs=words.jobs,
         profile=Profile(chosen("--profile", getattr(words, "profile", "ci"), [one.value for one in Profile])),
         models=tuple(dict.fromkeys(chosen("--model", name, MODELS) for name in words.models or ())),
-        engine=cast("Engine", chosen("--engine", engine, _ENGINES)) if engine else None,
+        depth=getattr(words, "depth", None),
+        engine=cast("Engine", chosen("--engine", engine, ENGINES)) if engine else None,
         report_dir=words.report,
     )
 

@@ -8,7 +8,7 @@ data, the fields of `Outcome` that are not empty. Read `worker.py` next.
 import json
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, final
 
@@ -77,23 +77,46 @@ class Server:
         """Recovery on the undamaged tree after so many operations, each with so many acknowledgements."""
         answers: list[list[Answer | None]] = []
         for operations, acked in wanted:
-            self._lay(self._steps.tree(operations))
-            answers.append([self._recovered(acked, names=True)])
+            answers.append([self.undamaged(self._steps.tree(operations), acked)])
         return answers
 
     def states(self, model: int, wanted: Sequence[tuple[str, int]]) -> list[list[Answer | None]]:
-        """Recovery on crash states, each a recipe and a number of acknowledgements: [first, again, resumed]."""
+        """Recovery on crash states, each a recipe and a number of acknowledgements; each as `damaged` tells it."""
         if self._batches is not None and len(wanted) > 1:
             return self._batch(self._batches, model, wanted)
         return [self._state(model, recipe, acked) for recipe, acked in wanted]
 
-    def _state(self, model: int, recipe: str, acked: int) -> list[Answer | None]:
-        self._lay(self._spaces[model].tree(recipe))
-        first = self._recovered(acked)
-        again = self._recovered(acked) if _failed(first) else None
-        return [first, again, self._resumed(acked) if self._ask.resume else None]
+    def answers(self, message: Mapping[str, Any]) -> list[list[Answer | None]]:
+        """What a message of the crew asks for."""
+        if "steps" in message:
+            return self.steps(message["steps"])
+        return self.states(message["model"], message["states"])
 
-    def _lay(self, tree: Tree) -> None:
+    def tree(self, model: int, recipe: str) -> Tree:
+        """A crash state's tree."""
+        return self._spaces[model].tree(recipe)
+
+    def undamaged(self, tree: Tree, acked: int, since: Sequence[str] = ()) -> Answer:
+        """Recovery on a tree that nothing damaged, with the names it leaves."""
+        self.lay(tree)
+        return self._recovered(acked, since, names=True)
+
+    def damaged(self, tree: Tree, acked: int, since: Sequence[str] = ()) -> list[Answer | None]:
+        """Recovery on a tree that a crash left: [first, again when that failed, resumed when asked].
+
+        After a second crash the workload is run on unasked where both recoveries failed: whether it can tells what
+        kind of damage that is, and one tree is tried once for all second runs.
+        """
+        self.lay(tree)
+        first = self._recovered(acked, since)
+        again = self._recovered(acked, since) if _failed(first) else None
+        goes_on = self._ask.resume or (self._ask.second and again is not None and _failed(again))
+        return [first, again, self._resumed(acked, since) if goes_on else None]
+
+    def _state(self, model: int, recipe: str, acked: int) -> list[Answer | None]:
+        return self.damaged(self.tree(model, recipe), acked)
+
+    def lay(self, tree: Tree) -> None:
         """Lay out a tree, whatever the run before did to the folder: a link in its place must not be followed."""
         if not _is_folder(self._folder):
             remove(self._folder)
@@ -106,14 +129,14 @@ class Server:
             answer["names"] = _names(self._folder)
         return answer
 
-    def _resumed(self, acked: int) -> Answer:
+    def _resumed(self, acked: int, since: Sequence[str] = ()) -> Answer:
         """The workload run on; when it returns, recovery after it."""
         remove(self._acks.path)
         answer = self._answer(self._stage.work())
         made = self._acks.collected()
         remove(self._acks.path)
         if not _failed(answer):
-            answer = self._recovered(acked, made)
+            answer = self._recovered(acked, [*since, *made])
         return {**answer, "acks": made}
 
     def _answer(self, ended: Ended) -> Answer:
@@ -171,7 +194,7 @@ class Server:
     def _work_through(self, stage: LocalStage, model: int, wanted: Sequence[tuple[str, int]], board: Board) -> None:
         me, home = os.getpid(), os.getcwd()
         for recipe, acked in wanted:
-            self._lay(self._spaces[model].tree(recipe))
+            self.lay(self._spaces[model].tree(recipe))
             board.begin()
             errand = stage.stage.recovery(acked)
             first = self._batch_answer(carry_out(errand, board))
@@ -219,7 +242,7 @@ def _plan(job: Job, folder: str) -> dict[str, Any]:
     return {
         "recover": spec_of(roles.recover),
         "check": None if roles.check is None else spec_of(roles.check),
-        "work": spec_of(work_target(roles)) if settings.ask.resume else None,
+        "work": spec_of(work_target(roles)) if settings.ask.resume or settings.ask.second else None,
         "folder": folder,
         "acks": [ack.value for ack in job.trace.acks] if roles.check is not None else [],
         "leftovers": settings.ask.leftovers,

@@ -27,8 +27,8 @@ prints it as JSON schema.
 from typing import Any
 
 from chaos.observations import Damage
-from chaos.scenario.model import MODELS, ORACLES
-from chaos.scenario.quantities import DURATION_PATTERN, SIZE_PATTERN, budget, duration_s, size_bytes
+from chaos.scenario.model import DEPTHS, ENGINES, MODELS, ORACLES
+from chaos.scenario.quantities import DURATION_PATTERN, SIZE_PATTERN, budget, depth, duration_s, size_bytes
 from chaos.scenario.shapes import Field, Mismatch, Table, Tables, Value, choice, each, measured, text, texts_by_name
 
 __all__ = ["COMMON", "EXPLORE", "KINDS", "NAME_PATTERN"]
@@ -134,7 +134,16 @@ EXPLORE = (
     Field(key="deadline", shape=_DURATION, about="for one recovery"),
     Field(key="workload_deadline", shape=_DURATION, about="for the recorded run, and for the set-up before it"),
     Field(key="memory", shape=_SIZE, about="memory limit of one recovery"),
-    Field(key="engine", shape=choice(["auto", "syscalls", "portable"]), about="what records"),
+    Field(
+        key="depth",
+        shape=measured({"type": "integer", "minimum": DEPTHS[0], "maximum": DEPTHS[-1]}, depth),
+        about="2: what follows each crash, recovery and the workload going on, is recorded and crashed as well",
+    ),
+    Field(
+        key="engine",
+        shape=choice(ENGINES),
+        about="what records; portable sees Python code only",
+    ),
 )
 
 # Later kinds stand beside it, each with its own fields.

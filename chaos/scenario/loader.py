@@ -92,6 +92,7 @@ def _explore(values: Mapping[str, Any], roles: Roles) -> Explore:
         "workload_deadline": "workload_deadline_s",
         "memory": "memory_bytes",
         "engine": "engine",
+        "depth": "depth",
     }
     return Explore(roles=roles, **{names[key]: value for key, value in values.items() if key in names})
 

@@ -16,6 +16,7 @@ from chaos.explore.settings import Ask, Settings
 from chaos.observations import Ending, Finding, Observation, Outcome, Reference
 from chaos.oracles import ORACLES, OracleVerdict, Panel
 from chaos.report import Coverage, CrashMap, Fate, Findings, News, Statistics
+from chaos.scenario.runner.first_states import Judged
 from chaos.scenario.watching import Listener
 from chaos.trace.model import NodeType, Trace
 
@@ -36,6 +37,7 @@ class Explored:
     isolation: str
     notes: tuple[str, ...]
     interrupted: bool
+    reference: Reference
 
 
 def explore(
@@ -46,6 +48,7 @@ def explore(
     oracles: Sequence[str],
     listener: Listener,
     cause: Callable[[News], None],
+    judged: Judged | None = None,
 ) -> Explored:
     """Explore a trace.
 
@@ -57,6 +60,7 @@ def explore(
         oracles: what must hold.
         listener: told of progress and of new causes.
         cause: told of new causes first, to keep them.
+        judged: told of each state, for a second crash.
 
     Raises:
         UsageError: a target can't be imported, or a setting can't be carried out.
@@ -81,7 +85,7 @@ def explore(
         # Where recovery fails though nothing was damaged, crash states can tell nothing more.
         if _recovers_undamaged(trace, panel, findings, files_too="finite" in oracles):
             try:
-                for news in _judged(exploration, panel, crash_map, findings):
+                for news in _judged(exploration, panel, crash_map, findings, judged):
                     cause(news)
                     listener.found(news)
             except KeyboardInterrupt:
@@ -95,6 +99,7 @@ def explore(
             isolation=exploration.statistics().isolation.value,
             notes=_notes(reference),
             interrupted=interrupted,
+            reference=reference,
         )
 
 
@@ -106,10 +111,14 @@ def _recovers_undamaged(trace: Trace, panel: Panel, findings: Findings, *, files
     return not any(violation.oracle == "recovers" for violation in undamaged)
 
 
-def _judged(exploration: Exploration, panel: Panel, crash_map: CrashMap, findings: Findings) -> Iterator[News]:
+def _judged(
+    exploration: Exploration, panel: Panel, crash_map: CrashMap, findings: Findings, judged: Judged | None
+) -> Iterator[News]:
     for observation in exploration.observations():
         violations = panel.judge(observation)
         crash_map.add(observation, violations)
+        if judged is not None:
+            judged.add(observation, violations)
         yield from findings.add(observation, violations)
 
 
