@@ -162,6 +162,8 @@ def _named(lost: list[Step], pending: Pending) -> tuple[tuple[int, ...], tuple[i
 
 def _missing(lost: list[Step], seq: int, kind: Kind) -> str:
     """What of an operation is not there, in words."""
+    if kind is Kind.TRUNCATE:
+        return "the bytes behind the cut are zero, the file's length is as before"
     if kind is not Kind.WRITE:
         return "only a part of its names has changed"
     own = [step for step in lost if step.id[0] == seq]

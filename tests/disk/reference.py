@@ -133,7 +133,7 @@ class Reference:
         if op.kind is Kind.WRITE:
             return self._decompose_write(op)
         if op.kind is Kind.TRUNCATE:
-            return [Micro(op.seq, "cut", op.node, size=op.size)]
+            return [*self._zeroed(op), Micro(op.seq, "cut", op.node, size=op.size)]
         if op.kind is Kind.CHMOD:
             return [Micro(op.seq, "mode", op.node, mode=op.mode)]
         if op.parent is None:
@@ -165,23 +165,28 @@ class Reference:
         old, unit, end = self.cache.content(op.node), self.model.overwrite_unit_bytes, op.offset + len(op.data)
         new = old.ljust(op.offset, b"\0")[: op.offset] + op.data + old[end:]
         made = []
-        last = (end - 1) // BLOCK
-        cut = [m.size for n, m in self._of(op.node, "cut") if n not in self.forced]
-        # What a truncate zeroed in the page is written back with the page.
-        stop = (last + 1) * BLOCK if any(size % BLOCK and size // BLOCK == last for size in cut) else end
-        start = min([op.offset, *(size for size in cut if size % BLOCK and size // BLOCK == op.offset // BLOCK)])
-        for at in range(start // unit * unit, stop, unit):
+        for at in range(op.offset // unit * unit, end, unit):
             fresh = self._fresh(op.node, at // BLOCK, len(old))
             reached = min(at + unit, end)
-            if self.model.early_size == "garbage" and at < end and reached > len(old):
+            if self.model.early_size == "garbage" and reached > len(old):
                 junk = old[at:].ljust(reached - at, b"\xa5")
                 made.append(Micro(op.seq, "data", op.node, at=at, image=junk.ljust(unit, b"\0"), fresh=fresh))
             image = new[at : at + unit].ljust(unit, b"\0")
             made.append(Micro(op.seq, "data", op.node, at=at, image=image, fresh=fresh))
-            if at < end and reached > len(old) and (reached == end or reached % BLOCK == 0):
+            if reached > len(old) and (reached == end or reached % BLOCK == 0):
                 tail = len(old) % BLOCK > 0 and at // BLOCK == len(old) // BLOCK
                 made.append(Micro(op.seq, "grow", op.node, size=reached, in_block=tail))
         return made
+
+    def _zeroed(self, op: Op) -> list[Micro]:
+        old, unit = self.cache.content(op.node), self.model.overwrite_unit_bytes
+        if op.size >= len(old) or op.size % BLOCK == 0:
+            return []
+        page = op.size // BLOCK * BLOCK
+        image = old[page : op.size].ljust(BLOCK, b"\0")
+        fresh = self._fresh(op.node, page // BLOCK, len(old))
+        places = range(op.size // unit * unit, page + BLOCK, unit)
+        return [Micro(op.seq, "data", op.node, at=at, image=image[at - page :][:unit], fresh=fresh) for at in places]
 
     def _fresh(self, node: int, block: int, size: int) -> bool:
         gone = [n for n, m in self._of(node, "cut") if n not in self.forced and m.size <= block * BLOCK]
@@ -223,6 +228,7 @@ class Reference:
                 needs.update(n for n, m in earlier if m.kind == "data" and m.seq == op.seq and n > since)
         if micro.kind == "cut":
             needs.update(cuts[-1:])
+            needs.update(n for n, m in earlier if m.kind == "data" and m.seq == op.seq)
         if micro.kind == "entry":
             needs |= self._entry_needs(number, op)
         if model.directory_order and micro.kind in ("entry", "mode", "cut"):
