@@ -181,7 +181,7 @@ def _unordered_files(steps: list[Step]) -> set[int]:
     loose: set[int] = set()
     latest: dict[int, StepId] = {}
     for step in steps:
-        if step.kind is StepKind.CUT:
+        if step.kind in (StepKind.CUT, StepKind.TRIM):
             loose.add(step.node)
         elif step.kind is StepKind.GROW:
             if step.node in latest and latest[step.node] not in step.needs:

@@ -3,6 +3,7 @@
     ENTRY  names that change together: one for create, link, unlink; a rename's two; an exchange's two
     MODE   permission bits of an inode
     CUT    a length set by truncate, smaller or larger; the page that it cuts is a DATA as well, zeroed behind it
+    TRIM   a length that the disk may take over alone, when a rewritten file is shorter than it was
     GROW   a length reached by writing, at each page border
     DATA   one unit of a file (a page, or a sector), with all that the page cache held of it then
 
@@ -42,6 +43,7 @@ class StepKind(Enum):
     ENTRY = "entry"
     MODE = "mode"
     CUT = "cut"
+    TRIM = "trim"
     GROW = "grow"
     DATA = "data"
 
@@ -61,7 +63,7 @@ class Step:
         offset: DATA: where, in bytes.
         data: DATA: the bytes, up to the file's end then.
         extent: DATA: how many bytes of the file the piece stands for; what `data` lacks of it is zero.
-        size: CUT, GROW: the length.
+        size: CUT, TRIM, GROW: the length.
         mode: MODE: the bits.
         fresh: DATA: whether its block was not yet on the disk.
     """
@@ -89,14 +91,27 @@ def lay(content: Content, size: int, step: Step) -> tuple[Content, int]:
         return (content.write(end, bytes(rest)) if rest > 0 else content), size
     if step.kind is StepKind.GROW:
         return content, max(size, step.size)
-    return content.resized(min(content.size, step.size)), step.size
+    size = min(size, step.size) if step.kind is StepKind.TRIM else step.size
+    return content.resized(min(content.size, step.size)), size
 
 
 @final
 class Decomposer:
     """Turns operations into steps, one after the other; knows what they need of earlier, still pending ones."""
 
-    __slots__ = ("_chain", "_cuts", "_data", "_fresh", "_grows", "_moves", "_unflushed", "_versions", "model", "puts")
+    __slots__ = (
+        "_before",
+        "_chain",
+        "_cuts",
+        "_data",
+        "_fresh",
+        "_grows",
+        "_moves",
+        "_unflushed",
+        "_versions",
+        "model",
+        "puts",
+    )
 
     def __init__(self, model: PersistenceModel) -> None:
         self.model = model
@@ -105,6 +120,7 @@ class Decomposer:
         self._data: StepId | None = None  # the latest DATA of all
         self._moves: StepId | None = None  # the latest rename of a directory
         self._cuts: dict[int, StepId] = {}
+        self._before: dict[int, int] = {}  # node -> its length before the first pending truncate
         self._grows: dict[int, StepId] = {}
         self._versions: dict[int, dict[int, StepId]] = {}  # node -> unit -> its latest DATA
         self._fresh: dict[int, dict[int, StepId]] = {}  # node -> block not on the disk yet -> its latest DATA
@@ -115,7 +131,7 @@ class Decomposer:
         made = Decomposer(self.model)
         made.puts = self.puts.copy()
         made._chain, made._data, made._moves = self._chain, self._data, self._moves
-        made._cuts, made._grows = self._cuts.copy(), self._grows.copy()
+        made._cuts, made._before, made._grows = self._cuts.copy(), self._before.copy(), self._grows.copy()
         made._versions = {node: units.copy() for node, units in self._versions.items()}
         made._fresh = {node: blocks.copy() for node, blocks in self._fresh.items()}
         made._unflushed = {node: steps.copy() for node, steps in self._unflushed.items()}
@@ -123,7 +139,7 @@ class Decomposer:
 
     def forget(self, node: int) -> None:
         """Nothing of a file's content is pending any more."""
-        for table in (self._cuts, self._grows, self._versions, self._fresh, self._unflushed):
+        for table in (self._cuts, self._before, self._grows, self._versions, self._fresh, self._unflushed):
             table.pop(node, None)
 
     def abandon(self, node: int) -> None:
@@ -184,8 +200,12 @@ class Decomposer:
         node = op.node
         tail = self._zeroed(op, before.nodes[node].content, live)
         own = (op.seq, len(tail))
-        # With the length the zeroes can't be seen, so a cut that has them is the same as one that has not.
-        wanted = _pending((self._cuts.get(node), *(step.id for step in tail)), live, op.seq)
+        # With the length the zeroes can't be seen: where they bring nothing else, a cut with them is as one without.
+        unseen = [step.id for step in tail if not step.needs]
+        wanted = _pending((self._cuts.get(node), *unseen), live, op.seq)
+        trims = self._trim(op, len(tail) + 1, op.size, live)
+        if self._cuts.get(node) not in live:
+            self._before[node] = before.nodes[node].content.size
         step = _needing(Step(own, StepKind.CUT, node, size=op.size), wanted)
         self._cuts[node] = own
         self._grows.pop(node, None)
@@ -194,7 +214,15 @@ class Decomposer:
         unit = self.model.overwrite_unit_bytes
         versions = self._versions.get(node, {})
         self._versions[node] = {at: step for at, step in versions.items() if at * unit < op.size}
-        return [*tail, self._chained(step, live)]
+        return [*tail, self._chained(step, live), *trims]
+
+    def _trim(self, op: Op, index: int, size: int, live: Mapping[StepId, Step]) -> list[Step]:
+        """What lets a new length be on the disk without the truncate before it; it only ever shortens."""
+        if self.model.length_needs_cut or size >= self._before.get(op.node, 0):
+            return []
+        if not any(cut < size for cut in self._cut_sizes(op.node, live)):
+            return []
+        return [Step((op.seq, index), StepKind.TRIM, op.node, size=size)]
 
     def _zeroed(self, op: Op, old: Content, live: Mapping[StepId, Step]) -> list[Step]:
         """The rest of the page in which a file is cut: zeroed in the cache, and written back before the length is.
@@ -225,6 +253,8 @@ class Decomposer:
             if reached > old.size and (reached == end or reached % BLOCK_BYTES == 0):
                 made.append(self._grow(op, len(made), reached, old.size, ungrown, live))
                 ungrown = []
+        if content.size > old.size:
+            made += self._trim(op, len(made), content.size, live)
         self._unflushed.setdefault(node, []).extend(
             step.id for step in made if step.fresh or step.kind is StepKind.GROW
         )

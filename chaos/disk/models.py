@@ -48,6 +48,7 @@ class PersistenceModel:
     rename_atomic: bool
     replace_flushes: bool
     rewrite_after_truncate: bool
+    length_needs_cut: bool
     early_size: EarlySize
     overwrite_order: bool
     overwrite_unit_bytes: int
@@ -94,6 +95,9 @@ RULES: Mapping[str, str] = MappingProxyType(
         "rewrite_after_truncate": "New blocks written after a truncate can't be there without it, as both are "
         "metadata of one inode (ext4, xfs, btrfs; measured: as before, empty or new). POSIX: either without the other. "
         "That truncate and rewrite is flushed at close is promised nowhere; ext4's heuristic only shortens a window.",
+        "length_needs_cut": "After a crash a file is shorter than it was only with the truncate that made it so. Off "
+        "on btrfs: where it logs a name, it logs the file's length of that moment, and the old contents. A file "
+        "truncated, written to 100 bytes and renamed, its folder synced: measured, its first 100 old bytes.",
         "early_size": "Can an append's size become durable before its data? no: xfs sets it after the data, btrfs "
         "with its extent. in_block: only within a block that already is on the disk, which then reads zeroes; ext4 "
         "in ordered mode, whose ordering covers newly allocated blocks alone. zeroes: always, the posix reading. "
@@ -144,6 +148,7 @@ _KILL = PersistenceModel(
     rename_atomic=True,
     replace_flushes=True,
     rewrite_after_truncate=True,
+    length_needs_cut=True,
     early_size="no",
     overwrite_order=True,
     overwrite_unit_bytes=4096,
@@ -158,7 +163,9 @@ _EXT4 = replace(
     early_size="in_block",
 )
 _XFS = replace(_EXT4, name="xfs", base="xfs", replace_flushes=False, early_size="no")
-_BTRFS = replace(_XFS, name="btrfs", base="btrfs", fsync_keeps_earlier=False, directory_order=False)
+_BTRFS = replace(
+    _XFS, name="btrfs", base="btrfs", fsync_keeps_earlier=False, directory_order=False, length_needs_cut=False
+)
 _POSIX = replace(
     _BTRFS,
     name="posix",

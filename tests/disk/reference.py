@@ -133,7 +133,7 @@ class Reference:
         if op.kind is Kind.WRITE:
             return self._decompose_write(op)
         if op.kind is Kind.TRUNCATE:
-            return [*self._zeroed(op), Micro(op.seq, "cut", op.node, size=op.size)]
+            return [*self._zeroed(op), Micro(op.seq, "cut", op.node, size=op.size), *self._trim(op, op.size)]
         if op.kind is Kind.CHMOD:
             return [Micro(op.seq, "mode", op.node, mode=op.mode)]
         if op.parent is None:
@@ -176,7 +176,14 @@ class Reference:
             if reached > len(old) and (reached == end or reached % BLOCK == 0):
                 tail = len(old) % BLOCK > 0 and at // BLOCK == len(old) // BLOCK
                 made.append(Micro(op.seq, "grow", op.node, size=reached, in_block=tail))
-        return made
+        return made + (self._trim(op, end) if end > len(old) else [])
+
+    def _trim(self, op: Op, size: int) -> list[Micro]:
+        cuts = [n for n, m in self._of(op.node, "cut") if n not in self.forced]
+        if self.model.length_needs_cut or not cuts or min(self.micros[n].size for n in cuts) >= size:
+            return []
+        before = self._whole(self.micros[cuts[0]].seq - 1).sizes[op.node]
+        return [Micro(op.seq, "trim", op.node, size=size)] if size < before else []
 
     def _zeroed(self, op: Op) -> list[Micro]:
         old, unit = self.cache.content(op.node), self.model.overwrite_unit_bytes
@@ -228,7 +235,7 @@ class Reference:
                 needs.update(n for n, m in earlier if m.kind == "data" and m.seq == op.seq and n > since)
         if micro.kind == "cut":
             needs.update(cuts[-1:])
-            needs.update(n for n, m in earlier if m.kind == "data" and m.seq == op.seq)
+            needs.update(n for n, m in earlier if m.kind == "data" and m.seq == op.seq and not self.needs[n])
         if micro.kind == "entry":
             needs |= self._entry_needs(number, op)
         if model.directory_order and micro.kind in ("entry", "mode", "cut"):
@@ -286,7 +293,7 @@ class Reference:
                 roots |= self._with(op.node, data_only=False)
             else:
                 if self.model.fsync_keeps_data:
-                    kinds = ("data", "grow", "cut")
+                    kinds = ("data", "grow", "cut", "trim")
                     roots = {n for n in number if self.micros[n].node == op.node and self.micros[n].kind in kinds}
                     roots -= self.abandoned
                 roots |= self._with(op.node, data_only=op.kind is Kind.FDATASYNC)
@@ -337,7 +344,7 @@ class Reference:
             if not data_only and (named or (op.kind is Kind.CHMOD and op.node == node)):
                 last = op.seq
         for micro in self.micros:
-            if micro.node == node and (micro.kind in ("cut", "grow") or (micro.kind == "data" and micro.fresh)):
+            if micro.node == node and (micro.kind in ("cut", "grow", "trim") or (micro.kind == "data" and micro.fresh)):
                 last = max(last, micro.seq)
         return last
 
@@ -359,7 +366,8 @@ class Reference:
     def _whole(self, seq: int) -> Disk:
         disk = self.start.copy()
         for micro in self.micros:
-            self._do(disk, micro)
+            if micro.seq <= seq:
+                self._do(disk, micro)
         return disk
 
     @staticmethod
@@ -373,6 +381,9 @@ class Reference:
             disk.modes[micro.node] = micro.mode
         elif micro.kind == "grow":
             disk.sizes[micro.node] = max(disk.sizes[micro.node], micro.size)
+        elif micro.kind == "trim":
+            disk.data[micro.node] = disk.data[micro.node][: micro.size]
+            disk.sizes[micro.node] = min(disk.sizes[micro.node], micro.size)
         elif micro.kind == "cut":
             disk.data[micro.node] = disk.data[micro.node][: micro.size]
             disk.sizes[micro.node] = micro.size

@@ -70,11 +70,21 @@ def an_append_inside_a_block_committed() -> Workload:
     return nudged(script, COMMIT)
 
 
+def a_rewritten_file_renamed_and_its_folder_synced() -> Workload:
+    script = two_files()
+    script.truncate("s")
+    script.write("s", b"n" * 100)
+    script.rename("s", "u")
+    script.fsync("")
+    return nudged(script, None)
+
+
 DIRECTED: tuple[Callable[[], Workload], ...] = (
     a_later_overwrite_written_back,
     a_replacement_of_an_empty_file_and_its_folder_synced,
     the_later_of_two_new_files_synced,
     an_append_inside_a_block_committed,
+    a_rewritten_file_renamed_and_its_folder_synced,
 )
 
 

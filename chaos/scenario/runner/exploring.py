@@ -16,7 +16,9 @@ from chaos.explore.settings import Ask, Settings
 from chaos.observations import Ending, Finding, Observation, Outcome, Reference
 from chaos.oracles import ORACLES, OracleVerdict, Panel
 from chaos.report import Coverage, CrashMap, Fate, Findings, News, Statistics
+from chaos.scenario.runner.advising import Advisor
 from chaos.scenario.runner.first_states import Judged
+from chaos.scenario.runner.shrinking import Shrinker
 from chaos.scenario.watching import Listener
 from chaos.trace.model import NodeType, Trace
 
@@ -72,6 +74,8 @@ def explore(
         reference = exploration.reference
         panel = Panel(reference, oracles, operations=len(trace.ops))
         probe = stack.enter_context(_Probe(trace, roles, settings))
+        shrinker = Shrinker(exploration, trace, settings, oracles)
+        advisor = Advisor(trace, roles, settings, oracles)
         findings = Findings(
             scenario,
             trace,
@@ -79,6 +83,8 @@ def explore(
             models=[model.name for model in settings.models],
             describe=describer(trace, settings),
             probe=probe,
+            shrink=shrinker,
+            advise=advisor,
         )
         crash_map = CrashMap(trace)
         interrupted = False
@@ -89,7 +95,7 @@ def explore(
                     cause(news)
                     listener.found(news)
             except KeyboardInterrupt:
-                interrupted = probe.closed = True
+                interrupted = probe.closed = shrinker.closed = advisor.closed = True
         coverage = crash_map.finish()
         return Explored(
             findings=findings.finish(),
