@@ -89,9 +89,10 @@ RULES: Mapping[str, str] = MappingProxyType(
         "atomicity of directory operations. Off: the old target vanishes, the new name comes, the old name goes, "
         "each on its own; a folder's rename stays whole, for half of one is no tree.",
         "replace_flushes": "rename over an existing file first flushes the new file's newly allocated blocks "
-        "(ext4's auto_da_alloc, kernel documentation ext4.rst; measured: the target is new and whole). Measured on xfs "
-        "and btrfs: the target is empty (btrfs begins to flush unless the file replaced is empty, and waits for "
-        "nothing). Blocks overwritten in place are not waited for.",
+        "(ext4's auto_da_alloc, kernel documentation ext4.rst; measured: the target is new and whole, but for a "
+        "journal commit within the milliseconds that the flush takes, which leaves zeroes and is left out). Measured "
+        "on xfs and btrfs: the target is empty (btrfs begins to flush unless the file replaced is empty, and waits "
+        "for nothing). Blocks overwritten in place are not waited for.",
         "rewrite_after_truncate": "New blocks written after a truncate can't be there without it, as both are "
         "metadata of one inode (ext4, xfs, btrfs; measured: as before, empty or new). POSIX: either without the other. "
         "That truncate and rewrite is flushed at close is promised nowhere; ext4's heuristic only shortens a window.",

@@ -126,8 +126,16 @@ class Pending:
             elif self.model.sync_keeps_everything:
                 self._force([step for step in self.live if step not in self._abandoned])
         elif op.sync is not Sync.NONE and self.model.synchronous_writes and op.node in self._files:
+            self._unchain(op.node)
             own = [step for step in self._files[op.node].free if step[0] == op.seq]
             self._force([*own, *self._kept_with(op.node, op.sync is Sync.DATA)])
+
+    def _unchain(self, node: int) -> None:
+        """A range of a file is flushed: its length may be there, and a hole where something was appended before."""
+        grows = {known for known, step in self._files[node].free.items() if step.kind is StepKind.GROW}
+        for known in grows:
+            step = self.live[known]
+            self.live[known] = replace(step, needs=tuple(need for need in step.needs if need not in grows))
 
     def _fail(self, op: Op) -> None:
         if not self.model.failed_sync_drops_pages:

@@ -70,6 +70,7 @@ class _World:
     random: random.Random
     entries: dict[tuple[int, str], int] = field(default_factory=dict)
     sizes: dict[int, int] = field(default_factory=dict)
+    paths: dict[int, str] = field(default_factory=dict)
     folders: list[int] = field(default_factory=lambda: [_ROOT])
     next_node: int = 1
     ops: list[Op] = field(default_factory=list)
@@ -79,7 +80,14 @@ class _World:
         return self.next_node - 1
 
     def add(self, kind: Kind, call: str, **fields: object) -> None:
-        self.ops.append(Op(seq=len(self.ops), kind=kind, call=call, **fields))  # type: ignore[arg-type]
+        op = Op(seq=len(self.ops), kind=kind, call=call, **fields)  # type: ignore[arg-type]
+        path = self.path(op.parent, op.name) if op.parent is not None else self.paths.get(op.node, "")
+        to_path = "" if op.to_parent is None else self.path(op.to_parent, op.to_name)
+        self.paths[op.node] = to_path or path
+        self.ops.append(replace(op, path=path, to_path=to_path))
+
+    def path(self, parent: int, name: str) -> str:
+        return name if parent == _ROOT else f"{_SUBFOLDER}/{name}"
 
     def content(self, size: int) -> bytes:
         # Every write has its own byte, never 0: a stale, missing or mixed block is told apart from a hole.
@@ -102,6 +110,7 @@ def random_workload(seed: int, length: int = 10) -> Workload:
     node = world.new_node()
     world.entries[(_ROOT, "s")] = node
     world.sizes[node] = 9000
+    world.paths[node] = "s"
     initial = (
         InitialNode(node=_ROOT, type=NodeType.DIRECTORY, mode=0o755),
         InitialNode(node=node, type=NodeType.FILE, mode=0o644, data=b"\x01" * 9000, names=((_ROOT, "s"),)),

@@ -10,6 +10,8 @@ from dataclasses import replace
 from functools import cache
 from typing import Literal
 
+from chaos.errors import NotMeasured
+from chaos.syscalls.calls import Policy
 from chaos.syscalls.probe import probe
 from chaos.syscalls.report import EngineReport
 from chaos.trace import portable, recorder
@@ -24,9 +26,16 @@ _REACH = "the portable engine follows Python code only: C extensions and other p
 
 
 def record_by(
-    engine: Engine, program: Program, folder: str | os.PathLike[str], *, options: RecordOptions | None = None
+    engine: Engine,
+    program: Program,
+    folder: str | os.PathLike[str],
+    *,
+    options: RecordOptions | None = None,
+    policy: Policy | None = None,
 ) -> Trace:
     """Record with the engine that is asked for; see `recorder.record` and `portable.record`.
+
+    Faults, by a `policy`, are for the supervisor alone.
 
     Raises:
         UsageError: there is no such folder or program.
@@ -35,7 +44,11 @@ def record_by(
     """
     fallen_back = engine == "auto" and not _supervisor().works
     if engine != "portable" and not fallen_back:
-        return recorder.record(program, folder, options=options)
+        return recorder.record(program, folder, options=options, policy=policy)
+    if policy is not None:
+        raise NotMeasured(
+            "the portable engine injects no faults", "`chaos doctor` says why engine syscalls does not work"
+        )
     trace = portable.record(program, folder, options=options)
     notes = trace.notes
     if fallen_back:

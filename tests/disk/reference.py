@@ -299,6 +299,9 @@ class Reference:
                 roots |= self._with(op.node, data_only=op.kind is Kind.FDATASYNC)
         elif op.kind is Kind.WRITE and op.data and op.sync is not Sync.NONE and self.model.synchronous_writes:
             roots = {n for n in number if self.micros[n].seq == op.seq}
+            grows = {n for n, m in self._of(op.node, "grow") if n not in self.forced}
+            for n in grows:  # a range is flushed: what was appended before it may be a hole
+                self.needs[n] -= grows
             roots |= self._with(op.node, data_only=op.sync is Sync.DATA)
         while roots - self.forced:
             self.forced |= roots

@@ -20,6 +20,7 @@ from chaos.child.target import CallableTarget, PythonTarget, Target
 from chaos.disk import prove
 from chaos.errors import HarnessFault, NotMeasured, UsageError
 from chaos.explore.places import base_folder, make_root, remove
+from chaos.faults.syncs import FailingSync
 from chaos.scenario.model import Engine, Explore
 from chaos.trace.engines import record_by
 from chaos.trace.model import Trace
@@ -60,7 +61,10 @@ def record_scenario(drive: Explore, engine: Engine) -> Trace:
             output=output.fileno(),
             command=target_words(drive.roles.workload),
         )
-        trace = record_by(engine, _workload(drive.roles.workload, disk), disk, options=options)
+        policy = None if drive.failed_sync is None else FailingSync(drive.failed_sync)
+        trace = record_by(engine, _workload(drive.roles.workload, disk), disk, options=options, policy=policy)
+        if policy is not None and policy.fired is None:
+            raise NotMeasured(f"sync {drive.failed_sync} was to fail, and the workload made fewer", "lower failed_sync")
         _check_ended(trace, drive, _tail(output, disk))
         _prove(trace, disk)
         return trace
