@@ -20,14 +20,13 @@ from typing import final
 
 from chaos.disk.content import BLOCK_BYTES, Content
 from chaos.disk.models import PersistenceModel
+from chaos.disk.naming import Part, Views, entry_groups
 from chaos.disk.recipes import StepId
 from chaos.disk.tree import Tree
 from chaos.trace.model import Kind, NodeType, Op, Sync
 
-__all__ = ["GARBAGE", "WHOLE_UNITS", "Decomposer", "EntryKey", "Part", "Step", "StepKind", "lay"]
+__all__ = ["GARBAGE", "WHOLE_UNITS", "Decomposer", "EntryKey", "Step", "StepKind", "lay"]
 
-# A directory's entry and the node that it is set to; None takes it away.
-Part = tuple[int, str, int | None]
 EntryKey = tuple[int, str]
 
 # A write of more units falls into fewer, larger pieces: the ends, the middle and powers of two stand for all borders.
@@ -151,15 +150,16 @@ class Decomposer:
         if self.puts.get(key) == step:
             del self.puts[key]
 
-    def steps(self, op: Op, before: Tree, after: Tree, live: Mapping[StepId, Step]) -> list[Step]:
-        """The steps of one operation, `before` and `after` being the page cache's view; `live` what is pending."""
+    def steps(self, op: Op, views: Views, live: Mapping[StepId, Step]) -> list[Step]:
+        """The steps of one operation; `live` is what is pending."""
+        before, after = views.before, views.after
         if op.kind is Kind.WRITE:
             return self._write(op, before, after, live) if op.data else []
         if op.kind is Kind.TRUNCATE:
             return self._truncate(op, before, live)
         if op.kind is Kind.CHMOD:
             return [self._chained(Step((op.seq, 0), StepKind.MODE, op.node, mode=op.mode), live)]
-        groups = _entry_groups(op, before, self.model.rename_atomic)
+        groups = entry_groups(op, views, self.model)
         return [self._entry(op, index, parts, before, live) for index, parts in enumerate(groups)]
 
     def _chained(self, step: Step, live: Container[StepId]) -> Step:
@@ -176,7 +176,7 @@ class Decomposer:
         for parent, name, node in parts:
             # Taking a node from a name needs the step that put it there; overwriting a name needs nothing.
             taken = before.child(parent, name)
-            if taken is not None and (node is None or op.kind is Kind.EXCHANGE):
+            if taken is not None and (node is None or op.kind is Kind.EXCHANGE) and self._removes(op, parent, name):
                 wanted.append(self._put_of(parent, name, taken, live))
             if node is not None and op.kind in (Kind.RENAME, Kind.LINK, Kind.EXCHANGE):
                 sees.extend(self.puts.get(place) for place in before.nodes[parent].names)
@@ -190,6 +190,11 @@ class Decomposer:
         for parent, name, _ in parts:
             self.puts[parent, name] = own
         return self._chained(step, live)
+
+    @staticmethod
+    def _removes(op: Op, parent: int, name: str) -> bool:
+        """Whether an operation speaks of this entry, not only of an older name of the same file."""
+        return (parent, name) in ((op.parent, op.name), (op.to_parent, op.to_name))
 
     def _put_of(self, parent: int, name: str, node: int, live: Mapping[StepId, Step]) -> StepId | None:
         put = self.puts.get((parent, name))
@@ -342,24 +347,3 @@ def _pieces(first: int, end: int, units_a_block: int) -> Iterator[tuple[int, int
     wanted.update(1 << power for power in range(count.bit_length()))
     borders = [first, *((low + index) * units_a_block for index in sorted(wanted) if 0 <= index < count), end]
     yield from pairwise(borders)
-
-
-def _entry_groups(op: Op, before: Tree, rename_atomic: bool) -> list[tuple[Part, ...]]:
-    """The entry changes of an operation, grouped by what is atomic."""
-    if op.parent is None:
-        return []
-    if op.kind in (Kind.CREATE, Kind.MKDIR, Kind.SYMLINK, Kind.LINK):
-        return [((op.parent, op.name, op.node),)]
-    if op.kind in (Kind.UNLINK, Kind.RMDIR):
-        return [((op.parent, op.name, None),)]
-    assert op.to_parent is not None
-    if op.kind is Kind.EXCHANGE:
-        return [((op.parent, op.name, op.victim), (op.to_parent, op.to_name, op.node))]
-    target = before.child(op.to_parent, op.to_name)
-    if target == op.node:
-        return []
-    away, there = (op.parent, op.name, None), (op.to_parent, op.to_name, op.node)
-    if rename_atomic or before.nodes[op.node].type is NodeType.DIRECTORY:
-        return [(away, there)]
-    gone = [((op.to_parent, op.to_name, None),)] if target is not None else []
-    return [*gone, (there,), (away,)]

@@ -46,6 +46,7 @@ class PersistenceModel:
     failed_sync_drops_pages: bool
     directory_order: bool
     rename_atomic: bool
+    removals_whole: bool
     replace_flushes: bool
     rewrite_after_truncate: bool
     length_needs_cut: bool
@@ -88,6 +89,10 @@ RULES: Mapping[str, str] = MappingProxyType(
         "rename_atomic": "A rename happens as a whole: never both names, never none. POSIX rename(); ALICE, table 2, "
         "atomicity of directory operations. Off: the old target vanishes, the new name comes, the old name goes, "
         "each on its own; a folder's rename stays whole, for half of one is no tree.",
+        "removals_whole": "What takes names away does so as a whole, and for good. Off on btrfs, whose log holds names "
+        "of single files; measured: a file of two names that is synced after a rename took one of them is without it, "
+        "and the rename not there; a file renamed and unlinked is gone, and what the rename replaced is back; a name "
+        "that is removed leads again to what it led to before the last full commit, though it led elsewhere since.",
         "replace_flushes": "rename over an existing file first flushes the new file's newly allocated blocks "
         "(ext4's auto_da_alloc, kernel documentation ext4.rst; measured: the target is new and whole, but for a "
         "journal commit within the milliseconds that the flush takes, which leaves zeroes and is left out). Measured "
@@ -147,6 +152,7 @@ _KILL = PersistenceModel(
     failed_sync_drops_pages=False,  # the page cache still has them
     directory_order=True,
     rename_atomic=True,
+    removals_whole=True,
     replace_flushes=True,
     rewrite_after_truncate=True,
     length_needs_cut=True,
@@ -165,7 +171,13 @@ _EXT4 = replace(
 )
 _XFS = replace(_EXT4, name="xfs", base="xfs", replace_flushes=False, early_size="no")
 _BTRFS = replace(
-    _XFS, name="btrfs", base="btrfs", fsync_keeps_earlier=False, directory_order=False, length_needs_cut=False
+    _XFS,
+    name="btrfs",
+    base="btrfs",
+    fsync_keeps_earlier=False,
+    directory_order=False,
+    removals_whole=False,
+    length_needs_cut=False,
 )
 _POSIX = replace(
     _BTRFS,

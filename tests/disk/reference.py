@@ -90,6 +90,7 @@ class Reference:
         self.forced: set[int] = set()
         self.abandoned: set[int] = set()
         self.cache = self.start.copy()
+        self.committed = self.start.copy()
         for op in self.ops:
             if op.kind in (Kind.CREATE, Kind.MKDIR, Kind.SYMLINK):
                 kinds = {Kind.CREATE: NodeType.FILE, Kind.MKDIR: NodeType.DIRECTORY, Kind.SYMLINK: NodeType.SYMLINK}
@@ -141,7 +142,10 @@ class Reference:
         if op.kind in (Kind.CREATE, Kind.MKDIR, Kind.SYMLINK, Kind.LINK):
             return [Micro(op.seq, "entry", op.node, ((op.parent, op.name, op.node),))]
         if op.kind in (Kind.UNLINK, Kind.RMDIR):
-            return [Micro(op.seq, "entry", op.node, ((op.parent, op.name, None),), ((op.parent, op.name, op.node),))]
+            return [
+                *self._older(op),
+                Micro(op.seq, "entry", op.node, ((op.parent, op.name, None),), ((op.parent, op.name, op.node),)),
+            ]
         assert op.to_parent is not None
         source, target = (op.parent, op.name), (op.to_parent, op.to_name)
         old = self.cache.entries[op.to_parent].get(op.to_name)
@@ -153,11 +157,40 @@ class Reference:
             return []
         away, there = (*source, None), (*target, op.node)
         if self.model.rename_atomic or self.cache.types[op.node] is NodeType.DIRECTORY:
-            return [Micro(op.seq, "entry", op.node, (away, there), ((*source, op.node),))]
+            whole = Micro(op.seq, "entry", op.node, (away, there), ((*source, op.node),))
+            linked = old is not None and sum(c == old for e in self.cache.entries.values() for c in e.values()) > 1
+            if self.model.removals_whole:
+                return [whole]
+            gone = [Micro(op.seq, "entry", op.node, ((*target, None),), ((*target, old),))] if linked else []  # type: ignore[arg-type]
+            return [*gone, *self._back(op), whole]
         groups = [Micro(op.seq, "entry", op.node, ((*target, None),), ((*target, old),))] if old is not None else []
+        groups += [] if self.model.removals_whole else self._back(op)
         groups.append(Micro(op.seq, "entry", op.node, (there,)))
         groups.append(Micro(op.seq, "entry", op.node, (away,), ((*source, op.node),)))
         return groups
+
+    def _older(self, op: Op) -> list[Micro]:
+        """What a name, and other names of its file, may lead to instead where removals are not whole."""
+        if self.model.removals_whole:
+            return []
+        now = {(p, n): c for p, e in self.cache.entries.items() for n, c in e.items() if (p, n) != (op.parent, op.name)}
+        durable = self.start.copy()
+        for number in sorted(self.forced):
+            self._do(durable, self.micros[number])
+        names = [(p, n) for p, e in durable.entries.items() for n, c in e.items() if c == op.node]
+        old = sorted(key for key in names if key != (op.parent, op.name) and key not in now)
+        if op.node in now.values() or not old:
+            return self._back(op)
+        return [*self._back(op), Micro(op.seq, "entry", op.node, tuple((p, n, None) for p, n in old))]
+
+    def _back(self, op: Op) -> list[Micro]:
+        assert op.parent is not None
+        old = self.committed.entries.get(op.parent, {}).get(op.name)
+        now = [c for e in self.cache.entries.values() for c in e.values()]
+        replaced = self.cache.entries[op.to_parent].get(op.to_name) if op.to_parent is not None else None
+        if old in (None, op.node) or now.count(old) > (old == replaced):
+            return []
+        return [Micro(op.seq, "entry", op.node, ((op.parent, op.name, old),))]
 
     def _decompose_write(self, op: Op) -> list[Micro]:
         if not op.data:
@@ -284,6 +317,7 @@ class Reference:
         roots: set[int] = set()
         if op.kind is Kind.SYNC and not op.errno and self.model.sync_keeps_everything:
             roots = set(number) - self.abandoned
+            self.committed = self.cache.copy()
         elif op.kind in (Kind.FSYNC, Kind.FDATASYNC, Kind.SYNC) and op.errno:
             self._fail(op)
         elif op.kind in (Kind.FSYNC, Kind.FDATASYNC):

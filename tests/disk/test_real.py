@@ -79,12 +79,25 @@ def a_rewritten_file_renamed_and_its_folder_synced() -> Workload:
     return nudged(script, None)
 
 
+def a_file_renamed_over_another_and_unlinked() -> Workload:
+    script = two_files()
+    script.create("u")
+    script.write("u", b"u" * 100)
+    script.fsync("u")
+    script.create("v")
+    script.rename("u", "s")
+    script.unlink("s")
+    script.fsync("v")
+    return nudged(script, None)
+
+
 DIRECTED: tuple[Callable[[], Workload], ...] = (
     a_later_overwrite_written_back,
     a_replacement_of_an_empty_file_and_its_folder_synced,
     the_later_of_two_new_files_synced,
     an_append_inside_a_block_committed,
     a_rewritten_file_renamed_and_its_folder_synced,
+    a_file_renamed_over_another_and_unlinked,
 )
 
 

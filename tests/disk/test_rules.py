@@ -125,6 +125,32 @@ def rename() -> Script:
     return script
 
 
+def one_of_two_names_replaced_and_the_file_synced() -> Script:
+    script = durable(s=OLD, t=NEW)
+    script.link("t", "u")
+    script.start()
+    script.rename("s", "u")
+    script.fsync("t")
+    return script
+
+
+def file_renamed_over_another_and_unlinked() -> Script:
+    script = durable(s=OLD, t=NEW)
+    script.rename("t", "s")
+    script.unlink("s")
+    return script
+
+
+def name_synced_with_a_new_file_and_removed() -> Script:
+    script = durable(s=OLD)
+    script.unlink("s")
+    script.create("s")
+    script.write("s", NEW)
+    script.fsync("s")
+    script.unlink("s")
+    return script
+
+
 def replace_with_unsynced_data() -> Script:
     script = durable(s=OLD)
     script.create("t")
@@ -196,6 +222,10 @@ CASES: dict[str, Case] = {
     "failed_sync_drops_pages": Case(failed_then_succeeding_fsync, lambda tree: data(tree, "s") != NEW),
     "directory_order": Case(two_new_files, lambda tree: data(tree, "n1") is None and data(tree, "n2") is not None),
     "rename_atomic": Case(rename, lambda tree: (data(tree, "s") is None) == (data(tree, "t") is None)),
+    "removals_whole": Case(
+        file_renamed_over_another_and_unlinked,
+        lambda tree: data(tree, "s") == OLD and data(tree, "t") is None,
+    ),
     "replace_flushes": Case(replace_with_unsynced_data, lambda tree: data(tree, "s") not in (OLD, NEW, None)),
     "rewrite_after_truncate": Case(
         truncate_and_rewrite, lambda tree: data(tree, "s") is not None and set(tree.data("s")) == {*b"on"}
@@ -214,7 +244,7 @@ KEPT = {
 }
 KEPT["kill"] -= {"overwrite_unit_bytes"}  # a write in flight is cut anywhere
 KEPT["xfs"] = KEPT["ext4"] - {"replace_flushes"}
-KEPT["btrfs"] = KEPT["xfs"] - {"fsync_keeps_earlier", "directory_order", "length_needs_cut"}
+KEPT["btrfs"] = KEPT["xfs"] - {"removals_whole", "fsync_keeps_earlier", "directory_order", "length_needs_cut"}
 KEPT["posix"] = KEPT["btrfs"] - {
     "fsync_keeps_name",
     "fdatasync_keeps_metadata",
@@ -257,11 +287,13 @@ def held_by_another(name: str, rule: str) -> bool:
         return rule != "cache_survives"
     model = MODELS[name]
     # One journal: all that came before goes along, names and entries too. Without names, fdatasync has none to keep.
+    # Where a rename falls apart, so does all that takes names away.
     journal, nameless = model.fsync_keeps_earlier, not model.fsync_keeps_name
     return {
         "fsync_keeps_name": journal,
         "directory_fsync_keeps_entries": journal,
         "fdatasync_keeps_metadata": nameless,
+        "removals_whole": not model.rename_atomic,
     }.get(rule, False)
 
 
@@ -291,6 +323,19 @@ def test_a_length_may_come_before_the_data_inside_a_block_on_ext4_alone() -> Non
         space = StateSpace(trace, MODELS[name], bound=16)
         shown[name] = any(data(space.tree(state.recipe), "s") == hole for state in space.states_at(len(trace.ops)))
     assert shown == {"ext4": True, "xfs": False, "btrfs": False, "posix": True}
+
+
+@pytest.mark.parametrize("name", ["ext4", "xfs", "btrfs", "posix"])
+def test_names_that_a_log_takes_away_or_brings_back(name: str) -> None:
+    weak = name in ("btrfs", "posix")
+    trace = one_of_two_names_replaced_and_the_file_synced().trace()
+    space = StateSpace(trace, MODELS[name], bound=16)
+    trees = [space.tree(state.recipe) for state in space.states_at(len(trace.ops))]
+    assert any(data(tree, "u") is None for tree in trees) == weak
+    trace = name_synced_with_a_new_file_and_removed().trace()
+    space = StateSpace(trace, MODELS[name], bound=16)
+    trees = [space.tree(state.recipe) for state in space.states_at(len(trace.ops))]
+    assert any(data(tree, "s") == OLD for tree in trees) == weak
 
 
 def test_alice_finds_garbage_where_a_length_came_before_its_data() -> None:
