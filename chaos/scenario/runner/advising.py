@@ -148,9 +148,11 @@ class Advisor:
 
 
 def _file_words(one: Blamed) -> str:
-    path = one.op.path or "the file"
-    before = one.op.kind in (Kind.RENAME, Kind.LINK)
-    return f"an fsync of {path} {'before' if before else 'after'} {_where(one.op)}"
+    path, frame = one.op.path or "the file", user_frame(one.op.source)
+    if one.op.kind in (Kind.RENAME, Kind.LINK):
+        return f"an fsync of {path} before {_where(one.op)}"
+    by = f", by {short_place(frame)}" if frame else ""
+    return f"an fsync of {path} when it is written{by},"
 
 
 def _directory_words(one: Blamed) -> str:
