@@ -44,6 +44,7 @@ class Enactor:
         """
         self._bystander = os.open(bystander, os.O_RDWR | os.O_CREAT, 0o600) if bystander else -1
         self._open = {0: os.open(folder, os.O_RDONLY | os.O_DIRECTORY)}
+        os.fchmod(self._open[0], next((node.mode for node in initial if not node.node), 0o755))
         pending = [node for node in initial if node.node]
         while pending:
             ready = [node for node in pending if all(parent in self._open for parent, _ in node.names)]
@@ -143,8 +144,10 @@ class Enactor:
         return self._open[node]
 
     def _create(self, op: Op) -> None:
-        folder = self._descriptor(op.parent)
-        if op.kind is Kind.MKDIR:
+        folder = self._descriptor(0 if op.parent is None else op.parent)
+        if op.parent is None:
+            self._open[op.node] = os.open(".", os.O_RDWR | os.O_TMPFILE, op.mode, dir_fd=self._descriptor(0))
+        elif op.kind is Kind.MKDIR:
             os.mkdir(op.name, op.mode, dir_fd=folder)
             self._open[op.node] = os.open(op.name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
             os.fchmod(self._open[op.node], op.mode)

@@ -18,7 +18,19 @@ from typing import Literal, final, get_args, get_type_hints
 
 from chaos.errors import UsageError
 
-__all__ = ["MODELS", "RULES", "EarlySize", "PersistenceModel", "from_mapping", "model_named", "weakest_first"]
+__all__ = [
+    "MODELS",
+    "REAL_PREFIX",
+    "RULES",
+    "EarlySize",
+    "PersistenceModel",
+    "from_mapping",
+    "model_named",
+    "weakest_first",
+]
+
+REAL_PREFIX = "real:"
+"""Before a preset's name: the states that images of that file system really hold, see `realmode.py`."""
 
 EarlySize = Literal["no", "in_block", "zeroes", "garbage"]
 
@@ -198,19 +210,21 @@ MODELS: Mapping[str, PersistenceModel] = MappingProxyType(
 
 
 def model_named(name: str) -> PersistenceModel:
-    """A preset.
+    """A preset, or with "real:" before its name the one that stands for real images of that file system.
 
     Raises:
         UsageError: there is none of that name.
     """
+    if name.startswith(REAL_PREFIX) and name.removeprefix(REAL_PREFIX) in ("ext4", "xfs", "btrfs"):
+        return replace(MODELS[name.removeprefix(REAL_PREFIX)], name=name)
     if name not in MODELS:
         raise UsageError(f"no persistence model {name!r}", f"use one of: {', '.join(MODELS)}")
     return MODELS[name]
 
 
 def weakest_first(model: PersistenceModel) -> int:
-    """Sort key: a finding is named after the first model that shows it, and `kill` comes first."""
-    return list(MODELS).index(model.base)
+    """Sort key: a finding is named after the first model that shows it; `kill` comes first, images before their model."""
+    return 2 * list(MODELS).index(model.base) - model.name.startswith(REAL_PREFIX)
 
 
 def from_mapping(mapping: Mapping[str, object], where: str = "persistence model") -> PersistenceModel:

@@ -31,7 +31,7 @@ __all__ = [
 
 # The names that a scenario may use. They are written down here, because this room knows data only; tests hold them
 # equal to the tables in `chaos.disk`, `chaos.oracles` and `chaos.trace`. Models stand in the order of what they allow.
-MODELS = ("kill", "ext4", "xfs", "btrfs", "posix", "alice")
+MODELS = ("kill", "ext4", "xfs", "btrfs", "posix", "alice", "real:ext4", "real:xfs", "real:btrfs")
 ORACLES = ("recovers", "atomic", "durable", "resumable", "finite", "clean", "check")
 
 Isolation = Literal["fork", "batch", "command"]

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from chaos.disk.real import FILESYSTEMS, probe
 from chaos.observations import Finding
 from chaos.report import ScenarioResult, Status, status
 from chaos.scenario.loader import load
 from chaos.scenario.model import RunOptions, Scenario
 from chaos.scenario.runner import Run
+from chaos.scenario.runner.replaying import find_finding, replay_roles, replay_state
 
 SHELF = Path(__file__).resolve().parents[2] / "scenarios"
 POWER = ("ext4", "xfs", "btrfs", "posix")
@@ -120,3 +122,38 @@ def test_one_run_shrinks_as_another(shelf: Path, tmp_path: Path) -> None:
     name = "append_log/without_sync"
     first, second = (ran(name, folder).findings for folder in (shelf, tmp_path))
     assert [(one.id, one.state, one.advice) for one in first] == [(one.id, one.state, one.advice) for one in second]
+
+
+def need_real(filesystem: str) -> None:
+    if refusal := probe(filesystem):
+        pytest.skip(refusal)
+
+
+@pytest.mark.parametrize("filesystem", FILESYSTEMS)
+def test_real_images_show_the_torn_replacement_but_for_ext4(filesystem: str, shelf: Path) -> None:
+    need_real(filesystem)
+    result = ran("atomic_replace/without_file_sync", shelf, (f"real:{filesystem}",))
+    assert result.statistics.states > 3
+    assert bool(result.findings) == (filesystem != "ext4")
+
+
+def test_a_finding_on_a_real_image_is_stamped_and_comes_before_the_models(shelf: Path) -> None:
+    need_real("ext4")
+    result = ran("atomic_replace/without_directory_sync", shelf, ("ext4", "real:ext4"))
+    (finding,) = result.findings
+    assert finding.model == "real:ext4"
+    assert finding.explanation[-1].startswith("confirmed on ext4, Linux ")
+    assert finding.extra["states_by_model"].startswith("real:ext4 ")
+
+
+def test_a_finding_on_a_real_image_is_replayed(shelf: Path) -> None:
+    need_real("ext4")
+    (finding,) = ran("atomic_replace/without_directory_sync", shelf, ("real:ext4",)).findings
+    path, replay = find_finding(finding.id, shelf)
+    assert replay_state(path, replay, replay_roles(path)).shows
+
+
+def test_what_an_image_can_not_repeat_is_not_measured(shelf: Path) -> None:
+    need_real("ext4")
+    result = ran("failed_fsync/retrying", shelf, ("real:ext4",))
+    assert status(result) is Status.NOT_MEASURED

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import final
 
 from chaos.child.target import Roles
+from chaos.disk import CrashState, PersistenceModel, StateSpace, Tree, apply, initial_tree
 from chaos.disk import Fate as DiskFate
-from chaos.disk import PersistenceModel, StateSpace, Tree, apply, initial_tree
+from chaos.disk.realmode import confirmation, crash_states, is_real
 from chaos.explore.exploration import Exploration
 from chaos.explore.settings import Ask, Settings
 from chaos.observations import Ending, Finding, Observation, Outcome, Reference
@@ -70,7 +71,7 @@ def explore(
     """
     settings = replace(settings, ask=ask_for(oracles))
     with ExitStack() as stack:
-        exploration = stack.enter_context(Exploration(trace, roles, settings, listener.advanced))
+        exploration = stack.enter_context(Exploration(trace, roles, settings, listener.advanced, _states))
         reference = exploration.reference
         panel = Panel(reference, oracles, operations=len(trace.ops))
         probe = stack.enter_context(_Probe(trace, roles, settings))
@@ -98,7 +99,7 @@ def explore(
                 interrupted = probe.closed = shrinker.closed = advisor.closed = True
         coverage = crash_map.finish()
         return Explored(
-            findings=findings.finish(),
+            findings=tuple(_stamped(finding, settings) for finding in findings.finish()),
             verdicts=panel.verdicts(),
             coverage=coverage,
             statistics=_statistics(trace, exploration, coverage, interrupted),
@@ -107,6 +108,20 @@ def explore(
             interrupted=interrupted,
             reference=reference,
         )
+
+
+def _stamped(finding: Finding, settings: Settings) -> Finding:
+    """A finding, with what a real image says to it."""
+    name = finding.extra.get("witness_model", "")
+    model = next((model for model in settings.models if model.name == name and is_real(model)), None)
+    if model is None or not finding.state:
+        return finding
+    words = confirmation(model)
+    return replace(finding, explanation=(*finding.explanation, words), extra={**finding.extra, "confirmed": words})
+
+
+def _states(space: StateSpace) -> Iterator[CrashState]:
+    return crash_states(space) if is_real(space.model) else space.states()
 
 
 def _recovers_undamaged(trace: Trace, panel: Panel, findings: Findings, *, files_too: bool) -> bool:

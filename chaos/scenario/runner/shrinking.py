@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import final
 
 from chaos.disk import MODELS, PersistenceModel, StateSpace
+from chaos.disk.realmode import is_real
 from chaos.errors import UsageError
 from chaos.explore.exploration import Exploration
 from chaos.explore.settings import Settings
@@ -46,7 +47,7 @@ class Shrinker:
         """The smallest state found that shows the same, the objection to it, and the weakest model that allows it."""
         space = self._spaces.get(observation.model)
         best = (observation, violation)
-        if space is None or space.model.cache_survives or not observation.state:
+        if space is None or space.model.cache_survives or is_real(space.model) or not observation.state:
             return (*best, observation.model)
         tries = _SLOW_TRIES if observation.outcome.ending is Ending.HUNG else _TRIES
         while not self.closed:
