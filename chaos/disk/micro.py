@@ -106,6 +106,7 @@ class Decomposer:
         "_fresh",
         "_grows",
         "_moves",
+        "_stale",
         "_unflushed",
         "_versions",
         "model",
@@ -123,6 +124,7 @@ class Decomposer:
         self._grows: dict[int, StepId] = {}
         self._versions: dict[int, dict[int, StepId]] = {}  # node -> unit -> its latest DATA
         self._fresh: dict[int, dict[int, StepId]] = {}  # node -> block not on the disk yet -> its latest DATA
+        self._stale: dict[int, tuple[int, bytes]] = {}  # node -> where it was cut inside a block, and what was there
         self._unflushed: dict[int, list[StepId]] = {}  # node -> what a replacing rename would flush
 
     def copy(self) -> "Decomposer":
@@ -131,6 +133,7 @@ class Decomposer:
         made.puts = self.puts.copy()
         made._chain, made._data, made._moves = self._chain, self._data, self._moves
         made._cuts, made._before, made._grows = self._cuts.copy(), self._before.copy(), self._grows.copy()
+        made._stale = self._stale.copy()
         made._versions = {node: units.copy() for node, units in self._versions.items()}
         made._fresh = {node: blocks.copy() for node, blocks in self._fresh.items()}
         made._unflushed = {node: steps.copy() for node, steps in self._unflushed.items()}
@@ -202,15 +205,16 @@ class Decomposer:
         return put if step is not None and (parent, name, node) in step.parts else None
 
     def _truncate(self, op: Op, before: Tree, live: Mapping[StepId, Step]) -> list[Step]:
-        node = op.node
-        tail = self._zeroed(op, before.nodes[node].content, live)
+        node, old = op.node, before.nodes[op.node].content
+        tail = self._zeroed(op, old, live) if op.size < old.size else self._uncovered(op, op.size, old, live)
+        self._remember(op, old)
         own = (op.seq, len(tail))
         # With the length the zeroes can't be seen: where they bring nothing else, a cut with them is as one without.
         unseen = [step.id for step in tail if not step.needs]
         wanted = _pending((self._cuts.get(node), *unseen), live, op.seq)
         trims = self._trim(op, len(tail) + 1, op.size, live)
         if self._cuts.get(node) not in live:
-            self._before[node] = before.nodes[node].content.size
+            self._before[node] = old.size
         step = _needing(Step(own, StepKind.CUT, node, size=op.size), wanted)
         self._cuts[node] = own
         self._grows.pop(node, None)
@@ -229,6 +233,31 @@ class Decomposer:
             return []
         return [Step((op.seq, index), StepKind.TRIM, op.node, size=size)]
 
+    def _remember(self, op: Op, old: Content) -> None:
+        """What a truncate cuts off inside a block, where that may come to light again."""
+        block_end = -(-op.size // BLOCK_BYTES) * BLOCK_BYTES
+        known = self._stale.get(op.node)
+        if known is not None and known[0] > op.size:
+            del self._stale[op.node]
+        if not self.model.cut_zeroes and op.size < min(old.size, block_end):
+            self._stale[op.node] = op.size, old.read(op.size, min(old.size, block_end) - op.size)
+
+    def _uncovered(self, op: Op, size: int, old: Content, live: Mapping[StepId, Step]) -> list[Step]:
+        """Old bytes behind a cut that a new length `size` shows, until the block is written with zeroes there."""
+        low, held = self._stale.get(op.node, (0, b""))
+        first = low // BLOCK_BYTES * BLOCK_BYTES
+        if not held or size <= old.size or (op.kind is Kind.WRITE and op.offset < first + BLOCK_BYTES):
+            return []
+        now = old.read(first, min(old.size, first + BLOCK_BYTES) - first).ljust(BLOCK_BYTES, b"\0")
+        then = now[: low - first] + held
+        unit = self.model.overwrite_unit_bytes
+        steps: list[Step] = []
+        for image in (then.ljust(BLOCK_BYTES, b"\0"), now):
+            for at in range(low // unit, (first + BLOCK_BYTES) // unit):
+                data = image[at * unit - first :][:unit]
+                steps.append(self._data_step(op, old.size, (len(steps), at, at + 1), data, live))
+        return steps
+
     def _zeroed(self, op: Op, old: Content, live: Mapping[StepId, Step]) -> list[Step]:
         """The rest of the page in which a file is cut: zeroed in the cache, and written back before the length is.
 
@@ -246,7 +275,7 @@ class Decomposer:
     def _write(self, op: Op, before: Tree, after: Tree, live: Mapping[StepId, Step]) -> list[Step]:
         node, old = op.node, before.nodes[op.node].content
         content, end, unit = after.nodes[node].content, op.offset + len(op.data), self.model.overwrite_unit_bytes
-        made: list[Step] = []
+        made = self._uncovered(op, end, old, live)
         ungrown: list[StepId] = []
         for first, last in _pieces(op.offset // unit, -(-end // unit), BLOCK_BYTES // unit):
             low, high = first * unit, min(last * unit, content.size)
@@ -258,6 +287,10 @@ class Decomposer:
             if reached > old.size and (reached == end or reached % BLOCK_BYTES == 0):
                 made.append(self._grow(op, len(made), reached, old.size, ungrown, live))
                 ungrown = []
+        if node in self._stale and op.offset // BLOCK_BYTES <= self._stale[node][0] // BLOCK_BYTES < -(
+            -end // BLOCK_BYTES
+        ):
+            del self._stale[node]
         if content.size > old.size:
             made += self._trim(op, len(made), content.size, live)
         self._unflushed.setdefault(node, []).extend(

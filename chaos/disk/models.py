@@ -62,6 +62,7 @@ class PersistenceModel:
     replace_flushes: bool
     rewrite_after_truncate: bool
     length_needs_cut: bool
+    cut_zeroes: bool
     early_size: EarlySize
     overwrite_order: bool
     overwrite_unit_bytes: int
@@ -116,6 +117,9 @@ RULES: Mapping[str, str] = MappingProxyType(
         "length_needs_cut": "After a crash a file is shorter than it was only with the truncate that made it so. Off "
         "on btrfs: where it logs a name, it logs the file's length of that moment, and the old contents. A file "
         "truncated, written to 100 bytes and renamed, its folder synced: measured, its first 100 old bytes.",
+        "cut_zeroes": "What a truncate cut off inside a block is gone. Off on btrfs: made longer again, before the "
+        "block is written the file shows the old bytes there. Truncated to 4,500 bytes, synced, truncated to 9,500, "
+        "then a commit: measured, the old bytes from 4,500 to 8,192.",
         "early_size": "Can an append's size become durable before its data? no: xfs sets it after the data, btrfs "
         "with its extent. in_block: only within a block that already is on the disk, which then reads zeroes; ext4 "
         "in ordered mode, whose ordering covers newly allocated blocks alone. zeroes: always, the posix reading. "
@@ -168,6 +172,7 @@ _KILL = PersistenceModel(
     replace_flushes=True,
     rewrite_after_truncate=True,
     length_needs_cut=True,
+    cut_zeroes=True,
     early_size="no",
     overwrite_order=True,
     overwrite_unit_bytes=4096,
@@ -190,6 +195,7 @@ _BTRFS = replace(
     directory_order=False,
     removals_whole=False,
     length_needs_cut=False,
+    cut_zeroes=False,
 )
 _POSIX = replace(
     _BTRFS,
@@ -223,7 +229,7 @@ def model_named(name: str) -> PersistenceModel:
 
 
 def weakest_first(model: PersistenceModel) -> int:
-    """Sort key: a finding is named after the first model that shows it; `kill` comes first, images before their model."""
+    """Sort key: a finding is named after the first model that shows it: `kill` first, images before their model."""
     return 2 * list(MODELS).index(model.base) - model.name.startswith(REAL_PREFIX)
 
 

@@ -91,6 +91,7 @@ class Reference:
         self.abandoned: set[int] = set()
         self.cache = self.start.copy()
         self.committed = self.start.copy()
+        self.stale: dict[int, tuple[int, bytes]] = {}
         for op in self.ops:
             if op.kind in (Kind.CREATE, Kind.MKDIR, Kind.SYMLINK):
                 kinds = {Kind.CREATE: NodeType.FILE, Kind.MKDIR: NodeType.DIRECTORY, Kind.SYMLINK: NodeType.SYMLINK}
@@ -134,7 +135,14 @@ class Reference:
         if op.kind is Kind.WRITE:
             return self._decompose_write(op)
         if op.kind is Kind.TRUNCATE:
-            return [*self._zeroed(op), Micro(op.seq, "cut", op.node, size=op.size), *self._trim(op, op.size)]
+            uncovered = self._uncovered(op, op.size)
+            self._remember(op)
+            return [
+                *self._zeroed(op),
+                *uncovered,
+                Micro(op.seq, "cut", op.node, size=op.size),
+                *self._trim(op, op.size),
+            ]
         if op.kind is Kind.CHMOD:
             return [Micro(op.seq, "mode", op.node, mode=op.mode)]
         if op.parent is None:
@@ -197,7 +205,10 @@ class Reference:
             return []
         old, unit, end = self.cache.content(op.node), self.model.overwrite_unit_bytes, op.offset + len(op.data)
         new = old.ljust(op.offset, b"\0")[: op.offset] + op.data + old[end:]
-        made = []
+        made = self._uncovered(op, end)
+        hidden = self.stale.get(op.node, (0, b""))[0] // BLOCK
+        if op.offset // BLOCK <= hidden <= (end - 1) // BLOCK:
+            self.stale.pop(op.node, None)
         for at in range(op.offset // unit * unit, end, unit):
             fresh = self._fresh(op.node, at // BLOCK, len(old))
             reached = min(at + unit, end)
@@ -210,6 +221,29 @@ class Reference:
                 tail = len(old) % BLOCK > 0 and at // BLOCK == len(old) // BLOCK
                 made.append(Micro(op.seq, "grow", op.node, size=reached, in_block=tail))
         return made + (self._trim(op, end) if end > len(old) else [])
+
+    def _remember(self, op: Op) -> None:
+        old = self.cache.content(op.node)
+        stop = min(len(old), -(-op.size // BLOCK) * BLOCK)
+        if op.size < self.stale.get(op.node, (0, b""))[0]:
+            del self.stale[op.node]
+        if op.size < stop and not self.model.cut_zeroes:
+            self.stale[op.node] = (op.size, old[op.size : stop])
+
+    def _uncovered(self, op: Op, size: int) -> list[Micro]:
+        old, (cut, hidden) = self.cache.content(op.node), self.stale.get(op.node, (0, b""))
+        page, unit = cut // BLOCK * BLOCK, self.model.overwrite_unit_bytes
+        if not hidden or size <= len(old) or (op.kind is Kind.WRITE and op.offset // BLOCK <= page // BLOCK):
+            return []
+        now = old[page : page + BLOCK]
+        fresh = self._fresh(op.node, page // BLOCK, len(old))
+        images = [(now[: cut - page] + hidden).ljust(BLOCK, b"\0"), now.ljust(BLOCK, b"\0")]
+        places = range(cut // unit * unit, page + BLOCK, unit)
+        return [
+            Micro(op.seq, "data", op.node, at=at, image=image[at - page :][:unit], fresh=fresh)
+            for image in images
+            for at in places
+        ]
 
     def _trim(self, op: Op, size: int) -> list[Micro]:
         cuts = [n for n, m in self._of(op.node, "cut") if n not in self.forced]

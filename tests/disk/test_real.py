@@ -91,6 +91,14 @@ def a_file_renamed_over_another_and_unlinked() -> Workload:
     return nudged(script, None)
 
 
+def a_file_shortened_and_made_longer() -> Workload:
+    script = two_files()
+    script.truncate("s", 4500)
+    script.fsync("s")
+    script.truncate("s", 9500)
+    return nudged(script, COMMIT)
+
+
 DIRECTED: tuple[Callable[[], Workload], ...] = (
     a_later_overwrite_written_back,
     a_replacement_of_an_empty_file_and_its_folder_synced,
@@ -98,6 +106,7 @@ DIRECTED: tuple[Callable[[], Workload], ...] = (
     an_append_inside_a_block_committed,
     a_rewritten_file_renamed_and_its_folder_synced,
     a_file_renamed_over_another_and_unlinked,
+    a_file_shortened_and_made_longer,
 )
 
 

@@ -173,6 +173,14 @@ def truncate_and_write_less() -> Script:
     return script
 
 
+def shortened_and_made_longer() -> Script:
+    script = durable(s=OLD)
+    script.truncate("s", 4500)
+    script.fsync("s")
+    script.truncate("s", 9500)
+    return script
+
+
 def append_of_blocks() -> Script:
     script = durable(s=b"o" * 4096)
     script.write("s", b"n" * 4096)
@@ -231,6 +239,7 @@ CASES: dict[str, Case] = {
         truncate_and_rewrite, lambda tree: data(tree, "s") is not None and set(tree.data("s")) == {*b"on"}
     ),
     "length_needs_cut": Case(truncate_and_write_less, lambda tree: data(tree, "s") == OLD[:100]),
+    "cut_zeroes": Case(shortened_and_made_longer, lambda tree: tree.data("s") == OLD[:8192] + bytes(9500 - 8192)),
     "early_size": Case(append_of_blocks, size_without_data),
     "overwrite_order": Case(
         two_overwrites, lambda tree: tree.data("s")[:1] == b"o" and tree.data("s")[4096:4097] == b"2"
@@ -244,7 +253,13 @@ KEPT = {
 }
 KEPT["kill"] -= {"overwrite_unit_bytes"}  # a write in flight is cut anywhere
 KEPT["xfs"] = KEPT["ext4"] - {"replace_flushes"}
-KEPT["btrfs"] = KEPT["xfs"] - {"removals_whole", "fsync_keeps_earlier", "directory_order", "length_needs_cut"}
+KEPT["btrfs"] = KEPT["xfs"] - {
+    "cut_zeroes",
+    "removals_whole",
+    "fsync_keeps_earlier",
+    "directory_order",
+    "length_needs_cut",
+}
 KEPT["posix"] = KEPT["btrfs"] - {
     "fsync_keeps_name",
     "fdatasync_keeps_metadata",
