@@ -144,6 +144,25 @@ class ReportArguments:
 class DoctorArguments:
     """`chaos doctor`."""
 
+    validate: Annotated[
+        bool,
+        typer.Option(
+            "--validate-models",
+            help="Hold the persistence models against real file systems: random workloads on images, which need root "
+            "and a loop device.",
+        ),
+    ] = False
+    workloads: Annotated[int, typer.Option(min=1, help="For --validate-models: on each file system.")] = 300
+    filesystems: Annotated[
+        list[str] | None,
+        typer.Option("--file-system", metavar="NAME", help="For --validate-models: ext4, xfs or btrfs. Default: all."),
+    ] = None
+    background: Annotated[
+        bool,
+        typer.Option(help="For --validate-models: look again when the kernel has written back by itself, 36 s later."),
+    ] = True
+    seed: _Seed = 0
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)

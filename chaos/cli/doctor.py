@@ -4,6 +4,8 @@ import os
 import platform
 import sys
 
+from chaos.disk.real import FILESYSTEMS
+from chaos.disk.real import probe as probe_filesystem
 from chaos.explore.places import base_folder
 from chaos.syscalls.report import EngineReport
 from chaos.trace.engines import engine_reports
@@ -24,12 +26,17 @@ def examine() -> int:
         *(line for name, report in reports for line in _engine_lines(name, report)),
         f"crash states are laid out in {folder} ({_kind(folder)}, {space.f_bavail * space.f_frsize >> 20} MiB free)",
         f"processors: {len(os.sched_getaffinity(0))}",
+        *(f"real {name} images: {_or_works(probe_filesystem(name))}" for name in FILESYSTEMS),
     ]
     sys.stdout.write("\n".join(lines) + "\n")
     if any(report.works for _, report in reports):
         return 0
     sys.stderr.write("no engine works here: nothing could be measured\n")
     return _NOT_MEASURED
+
+
+def _or_works(refusal: str) -> str:
+    return f"do not work: {refusal}" if refusal else "work"
 
 
 def _engine_lines(name: str, report: EngineReport) -> list[str]:

@@ -12,6 +12,7 @@
     memory = "512MB"                        for one recovery
     budget = "60s"                          or a number of states
     engine = "auto"
+    failed_sync = 1                         this fsync of the workload fails once
 
     [target]                                "module:object", or a list of commands (lists of arguments)
     setup, workload*, recover*, check, resume
@@ -28,7 +29,15 @@ from typing import Any
 
 from chaos.observations import Damage
 from chaos.scenario.model import DEPTHS, ENGINES, MODELS, ORACLES
-from chaos.scenario.quantities import DURATION_PATTERN, SIZE_PATTERN, budget, depth, duration_s, size_bytes
+from chaos.scenario.quantities import (
+    DURATION_PATTERN,
+    SIZE_PATTERN,
+    budget,
+    count_from_1,
+    depth,
+    duration_s,
+    size_bytes,
+)
 from chaos.scenario.shapes import Field, Mismatch, Table, Tables, Value, choice, each, measured, text, texts_by_name
 
 __all__ = ["COMMON", "EXPLORE", "KINDS", "NAME_PATTERN"]
@@ -143,6 +152,11 @@ EXPLORE = (
         key="engine",
         shape=choice(ENGINES),
         about="what records; portable sees Python code only",
+    ),
+    Field(
+        key="failed_sync",
+        shape=measured({"type": "integer", "minimum": 1}, count_from_1),
+        about="this one of the workload's fsyncs fails once with EIO, and the next one succeeds",
     ),
 )
 

@@ -93,6 +93,7 @@ def _explore(values: Mapping[str, Any], roles: Roles) -> Explore:
         "memory": "memory_bytes",
         "engine": "engine",
         "depth": "depth",
+        "failed_sync": "failed_sync",
     }
     return Explore(roles=roles, **{names[key]: value for key, value in values.items() if key in names})
 

@@ -31,7 +31,7 @@ __all__ = [
 
 # The names that a scenario may use. They are written down here, because this room knows data only; tests hold them
 # equal to the tables in `chaos.disk`, `chaos.oracles` and `chaos.trace`. Models stand in the order of what they allow.
-MODELS = ("kill", "ext4", "xfs", "btrfs", "posix", "alice")
+MODELS = ("kill", "ext4", "xfs", "btrfs", "posix", "alice", "real:ext4", "real:xfs", "real:btrfs")
 ORACLES = ("recovers", "atomic", "durable", "resumable", "finite", "clean", "check")
 
 Isolation = Literal["fork", "batch", "command"]
@@ -98,6 +98,7 @@ class Explore:
         memory_bytes: for one recovery.
         engine: what records; `auto` = the supervisor where it works, else the portable engine.
         depth: 1, or 2: what follows each crash is recorded and crashed as well.
+        failed_sync: which of the workload's fsyncs fails once, from 1; none when None.
     """
 
     roles: Roles
@@ -110,6 +111,7 @@ class Explore:
     memory_bytes: int | None = None
     engine: Engine = "auto"
     depth: int = 1
+    failed_sync: int | None = None
 
 
 @final

@@ -9,7 +9,7 @@ import re
 
 from chaos.scenario.model import DEPTHS, Budget
 
-__all__ = ["DURATION_PATTERN", "SIZE_PATTERN", "budget", "depth", "duration_s", "size_bytes"]
+__all__ = ["DURATION_PATTERN", "SIZE_PATTERN", "budget", "count_from_1", "depth", "duration_s", "size_bytes"]
 
 # Twelve digits are more than any machine has of either; the bound keeps arithmetic exact and finite.
 _NUMBER = r"[0-9]{1,12}(\.[0-9]{1,9})?"
@@ -72,3 +72,14 @@ def _with_unit(text: str, pattern: str, units: dict[str, float] | dict[str, int]
         return math.nan
     number, unit = re.fullmatch(r"([0-9.]+) ?([A-Za-z]+)", text).groups()  # type: ignore[union-attr]
     return float(number) * units[unit]
+
+
+def count_from_1(value: object) -> int:
+    """Which one of several, counted from 1.
+
+    Raises:
+        ValueError: completes "expected ...".
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError("a number from 1")
+    return value

@@ -12,6 +12,7 @@ import os
 import select
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from errno import EMFILE, ENFILE, ENOENT
 from types import GeneratorType
@@ -353,10 +354,13 @@ class Supervisor:
             return decision.size_bytes, decision
         if isinstance(decision, KillAfter):
             return None, decision
-        steps.close()
         if isinstance(decision, KillBefore):
+            steps.close()
             self._kill(trap, decision.reach)
         else:
+            with suppress(OSError):  # the handler is told, for a sync that failed is recorded
+                steps.throw(OSError(decision.errno, os.strerror(decision.errno)))
+            steps.close()
             self._listener.answer(trap.id, -decision.errno)
         raise _AnsweredError
 

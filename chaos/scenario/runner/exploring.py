@@ -9,14 +9,17 @@ from dataclasses import dataclass, replace
 from typing import final
 
 from chaos.child.target import Roles
+from chaos.disk import CrashState, PersistenceModel, StateSpace, Tree, apply, initial_tree
 from chaos.disk import Fate as DiskFate
-from chaos.disk import PersistenceModel, StateSpace, Tree, apply, initial_tree
+from chaos.disk.realmode import confirmation, crash_states, is_real
 from chaos.explore.exploration import Exploration
 from chaos.explore.settings import Ask, Settings
 from chaos.observations import Ending, Finding, Observation, Outcome, Reference
 from chaos.oracles import ORACLES, OracleVerdict, Panel
 from chaos.report import Coverage, CrashMap, Fate, Findings, News, Statistics
+from chaos.scenario.runner.advising import Advisor
 from chaos.scenario.runner.first_states import Judged
+from chaos.scenario.runner.shrinking import Shrinker
 from chaos.scenario.watching import Listener
 from chaos.trace.model import NodeType, Trace
 
@@ -68,10 +71,12 @@ def explore(
     """
     settings = replace(settings, ask=ask_for(oracles))
     with ExitStack() as stack:
-        exploration = stack.enter_context(Exploration(trace, roles, settings, listener.advanced))
+        exploration = stack.enter_context(Exploration(trace, roles, settings, listener.advanced, _states))
         reference = exploration.reference
         panel = Panel(reference, oracles, operations=len(trace.ops))
         probe = stack.enter_context(_Probe(trace, roles, settings))
+        shrinker = Shrinker(exploration, trace, settings, oracles)
+        advisor = Advisor(trace, roles, settings, oracles)
         findings = Findings(
             scenario,
             trace,
@@ -79,6 +84,8 @@ def explore(
             models=[model.name for model in settings.models],
             describe=describer(trace, settings),
             probe=probe,
+            shrink=shrinker,
+            advise=advisor,
         )
         crash_map, interrupted = CrashMap(trace), False
         # Where recovery fails though nothing was damaged, crash states can tell nothing more.
@@ -88,10 +95,10 @@ def explore(
                     cause(news)
                     listener.found(news)
             except KeyboardInterrupt:
-                interrupted = probe.closed = True
+                interrupted = probe.closed = shrinker.closed = advisor.closed = True
         coverage = crash_map.finish()
         return Explored(
-            findings=findings.finish(),
+            findings=tuple(_stamped(finding, settings) for finding in findings.finish()),
             verdicts=panel.verdicts(),
             coverage=coverage,
             statistics=_statistics(trace, exploration, coverage, interrupted),
@@ -100,6 +107,20 @@ def explore(
             interrupted=interrupted,
             reference=reference,
         )
+
+
+def _stamped(finding: Finding, settings: Settings) -> Finding:
+    """A finding, with what a real image says to it."""
+    name = finding.extra.get("witness_model", "")
+    model = next((model for model in settings.models if model.name == name and is_real(model)), None)
+    if model is None or not finding.state:
+        return finding
+    words = confirmation(model)
+    return replace(finding, explanation=(*finding.explanation, words), extra={**finding.extra, "confirmed": words})
+
+
+def _states(space: StateSpace) -> Iterator[CrashState]:
+    return crash_states(space) if is_real(space.model) else space.states()
 
 
 def _recovers_undamaged(trace: Trace, panel: Panel, findings: Findings, *, files_too: bool) -> bool:

@@ -20,6 +20,7 @@ from chaos.child.target import CallableTarget, PythonTarget, Target
 from chaos.disk import prove
 from chaos.errors import HarnessFault, NotMeasured, UsageError
 from chaos.explore.places import base_folder, make_root, remove
+from chaos.faults.syncs import FailingSync
 from chaos.scenario.model import Engine, Explore
 from chaos.syscalls.calls import Policy
 from chaos.trace.engines import record_by
@@ -53,7 +54,10 @@ def record_scenario(drive: Explore, engine: Engine) -> Trace:
         HarnessFault: the recorded operations do not lead to the files that the workload left.
         KeyboardInterrupt: nothing of the target runs on, and its folder is gone.
     """
-    with recorded_run(drive, engine) as (trace, disk, tail):
+    policy = None if drive.failed_sync is None else FailingSync(drive.failed_sync)
+    with recorded_run(drive, engine, policy=policy) as (trace, disk, tail):
+        if policy is not None and policy.fired is None:
+            raise NotMeasured(f"sync {drive.failed_sync} was to fail, and the workload made fewer", "lower failed_sync")
         _check_ended(trace, drive, tail)
         _prove(trace, disk)
         return trace
