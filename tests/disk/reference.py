@@ -299,7 +299,8 @@ class Reference:
                 needs.update(cuts[-1:])
             if model.early_size == "no" or (model.early_size == "in_block" and not micro.in_block):
                 since = max((n for n in grows if self.micros[n].seq == op.seq), default=-1)
-                needs.update(n for n, m in earlier if m.kind == "data" and m.seq == op.seq and n > since)
+                own = [n for n, m in earlier if m.kind == "data" and m.seq == op.seq and n > since]
+                needs.update(n for n in own if self.micros[n].at // BLOCK >= op.offset // BLOCK)
         if micro.kind == "cut":
             needs.update(cuts[-1:])
             needs.update(n for n, m in earlier if m.kind == "data" and m.seq == op.seq and not self.needs[n])
