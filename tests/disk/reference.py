@@ -249,7 +249,7 @@ class Reference:
         cuts = [n for n, m in self._of(op.node, "cut") if n not in self.forced]
         if self.model.length_needs_cut or not cuts or min(self.micros[n].size for n in cuts) >= size:
             return []
-        before = self._whole(self.micros[cuts[0]].seq - 1).sizes[op.node]
+        before = max(self._whole(self.micros[n].seq - 1).sizes[op.node] for n in cuts)
         return [Micro(op.seq, "trim", op.node, size=size)] if size < before else []
 
     def _zeroed(self, op: Op) -> list[Micro]:
