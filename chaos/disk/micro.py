@@ -120,7 +120,7 @@ class Decomposer:
         self._data: StepId | None = None  # the latest DATA of all
         self._moves: StepId | None = None  # the latest rename of a directory
         self._cuts: dict[int, StepId] = {}
-        self._before: dict[int, int] = {}  # node -> its length before the first pending truncate
+        self._before: dict[int, int] = {}  # node -> its greatest length before a pending truncate
         self._grows: dict[int, StepId] = {}
         self._versions: dict[int, dict[int, StepId]] = {}  # node -> unit -> its latest DATA
         self._fresh: dict[int, dict[int, StepId]] = {}  # node -> block not on the disk yet -> its latest DATA
@@ -213,8 +213,8 @@ class Decomposer:
         unseen = [step.id for step in tail if not step.needs]
         wanted = _pending((self._cuts.get(node), *unseen), live, op.seq)
         trims = self._trim(op, len(tail) + 1, op.size, live)
-        if self._cuts.get(node) not in live:
-            self._before[node] = old.size
+        known = self._before.get(node, 0) if self._cuts.get(node) in live else 0
+        self._before[node] = max(known, old.size)
         step = _needing(Step(own, StepKind.CUT, node, size=op.size), wanted)
         self._cuts[node] = own
         self._grows.pop(node, None)

@@ -24,7 +24,6 @@ __all__ = [
     "RULES",
     "EarlySize",
     "PersistenceModel",
-    "from_mapping",
     "model_named",
     "weakest_first",
 ]
@@ -216,11 +215,17 @@ MODELS: Mapping[str, PersistenceModel] = MappingProxyType(
 
 
 def model_named(name: str) -> PersistenceModel:
-    """A preset, or with "real:" before its name the one that stands for real images of that file system.
+    """A preset, one with other rules, or real images.
+
+    Args:
+        name: `xfs`; a preset and the rules that differ, `xfs fsync_keeps_data=false overwrite_unit_bytes=512`;
+            or a file system's images, `real:xfs`.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is none of that name, or a rule or its value is wrong.
     """
+    if " " in name:
+        return _adapted(name)
     if name.startswith(REAL_PREFIX) and name.removeprefix(REAL_PREFIX) in ("ext4", "xfs", "btrfs"):
         return replace(MODELS[name.removeprefix(REAL_PREFIX)], name=name)
     if name not in MODELS:
@@ -233,25 +238,16 @@ def weakest_first(model: PersistenceModel) -> int:
     return 2 * list(MODELS).index(model.base) - model.name.startswith(REAL_PREFIX)
 
 
-def from_mapping(mapping: Mapping[str, object], where: str = "persistence model") -> PersistenceModel:
-    """A user's model: a name, the preset that it starts from, and the rules that differ.
-
-    Args:
-        mapping: `{"name": "our-nas", "base": "xfs", "fsync_keeps_data": False}`.
-        where: how to call the place it came from in errors.
-
-    Raises:
-        UsageError: a key or value is wrong; the message names it.
-    """
-    given = dict(mapping)
-    name, base = given.pop("name", None), given.pop("base", None)
-    if not isinstance(name, str) or not name:
-        raise UsageError(f"{where}: a model needs a name, got {name!r}", 'write name = "..."')
-    if name in MODELS:
-        raise UsageError(f"{where}: {name!r} is the name of a preset", "choose another name")
-    if not isinstance(base, str):
-        raise UsageError(f"{where}: model {name!r} needs a base, got {base!r}", f"one of: {', '.join(MODELS)}")
-    for rule in given:
+def _adapted(text: str) -> PersistenceModel:
+    """A user's model: the preset that it starts from, and the rules that differ."""
+    base, *changes = text.split()
+    if base not in MODELS:
+        raise UsageError(f"no persistence model {base!r} to start from in {text!r}", f"use one of: {', '.join(MODELS)}")
+    given: dict[str, object] = {}
+    for change in changes:
+        rule, _, value = change.partition("=")
         if rule not in RULES:
-            raise UsageError(f"{where}: model {name!r} has no rule {rule!r}", f"the rules are: {', '.join(RULES)}")
-    return replace(model_named(base), name=name, **given)  # type: ignore[arg-type]
+            raise UsageError(f"model {text!r}: there is no rule {rule!r}", f"the rules are: {', '.join(RULES)}")
+        known = {"true": True, "false": False}
+        given[rule] = known.get(value, int(value) if value.isdecimal() else value)
+    return replace(MODELS[base], name=text, **given)  # type: ignore[arg-type]

@@ -28,7 +28,7 @@ prints it as JSON schema.
 from typing import Any
 
 from chaos.observations import Damage
-from chaos.scenario.model import DEPTHS, ENGINES, MODELS, ORACLES
+from chaos.scenario.model import DEPTHS, ENGINES, MODEL_PATTERN, MODELS, ORACLES
 from chaos.scenario.quantities import (
     DURATION_PATTERN,
     SIZE_PATTERN,
@@ -107,7 +107,7 @@ _EXPECT_FIELDS = (
         required=True,
         example='oracle = "recovers"',
     ),
-    Field(key="model", shape=choice(MODELS), about="the weakest persistence model that shows it"),
+    Field(key="model", shape=choice(MODELS, MODEL_PATTERN), about="the weakest persistence model that shows it"),
     Field(key="damage", shape=choice([damage.value for damage in Damage]), about="what kind of damage"),
     Field(
         key="source",
@@ -126,8 +126,9 @@ EXPLORE = (
     ),
     Field(
         key="models",
-        shape=each(choice(MODELS), "a list of persistence models", at_least=1, unique=True),
-        about='which crashes: "kill" for a killed process, the others for a power cut',
+        shape=each(choice(MODELS, MODEL_PATTERN), "a list of persistence models", at_least=1, unique=True),
+        about='which crashes: "kill" for a killed process, the others for a power cut; "real:ext4" for real images; '
+        '"xfs fsync_keeps_data=false" for a model of your own',
     ),
     Field(key="isolation", shape=choice(["fork", "batch", "command"]), about="how recoveries are kept apart"),
     Field(

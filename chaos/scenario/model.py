@@ -18,6 +18,7 @@ __all__ = [
     "DEPTHS",
     "ENGINES",
     "MODELS",
+    "MODEL_PATTERN",
     "ORACLES",
     "Budget",
     "Engine",
@@ -32,6 +33,8 @@ __all__ = [
 # The names that a scenario may use. They are written down here, because this room knows data only; tests hold them
 # equal to the tables in `chaos.disk`, `chaos.oracles` and `chaos.trace`. Models stand in the order of what they allow.
 MODELS = ("kill", "ext4", "xfs", "btrfs", "posix", "alice", "real:ext4", "real:xfs", "real:btrfs")
+# A preset, and the rules in which a user's model differs from it: `xfs fsync_keeps_data=false`.
+MODEL_PATTERN = r"^(kill|ext4|xfs|btrfs|posix|alice)( [a-z_]+=[a-z_0-9]+)+$"
 ORACLES = ("recovers", "atomic", "durable", "resumable", "finite", "clean", "check")
 
 Isolation = Literal["fork", "batch", "command"]

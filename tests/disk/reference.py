@@ -249,7 +249,7 @@ class Reference:
         cuts = [n for n, m in self._of(op.node, "cut") if n not in self.forced]
         if self.model.length_needs_cut or not cuts or min(self.micros[n].size for n in cuts) >= size:
             return []
-        before = self._whole(self.micros[cuts[0]].seq - 1).sizes[op.node]
+        before = max(self._whole(self.micros[n].seq - 1).sizes[op.node] for n in cuts)
         return [Micro(op.seq, "trim", op.node, size=size)] if size < before else []
 
     def _zeroed(self, op: Op) -> list[Micro]:
@@ -299,7 +299,8 @@ class Reference:
                 needs.update(cuts[-1:])
             if model.early_size == "no" or (model.early_size == "in_block" and not micro.in_block):
                 since = max((n for n in grows if self.micros[n].seq == op.seq), default=-1)
-                needs.update(n for n, m in earlier if m.kind == "data" and m.seq == op.seq and n > since)
+                own = [n for n, m in earlier if m.kind == "data" and m.seq == op.seq and n > since]
+                needs.update(n for n in own if self.micros[n].at // BLOCK >= op.offset // BLOCK)
         if micro.kind == "cut":
             needs.update(cuts[-1:])
             needs.update(n for n, m in earlier if m.kind == "data" and m.seq == op.seq and not self.needs[n])

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from chaos.disk import MODELS, RULES, StateSpace, Tree
-from chaos.disk.models import PersistenceModel
+from chaos.disk.models import PersistenceModel, model_named
+from chaos.errors import UsageError
 from chaos.trace.model import Sync
 from tests.disk.traces import Script
 
@@ -388,3 +389,25 @@ def test_what_was_synced_is_in_every_state_and_nothing_newer_than_the_crash(name
         tree = space.tree(state.recipe)
         assert tree.data("s")[5:] == NEW[5:]
         assert tree.lookup("n") is None
+
+
+def test_a_model_of_ones_own_is_a_preset_and_the_rules_that_differ() -> None:
+    model = model_named("xfs fsync_keeps_data=false overwrite_unit_bytes=512 early_size=zeroes")
+    assert (model.base, model.fsync_keeps_data, model.overwrite_unit_bytes) == ("xfs", False, 512)
+    assert model.early_size == "zeroes"
+    assert not kept("fsync_keeps_data", model)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("ntfs fsync_keeps_data=false", "no persistence model 'ntfs'"),
+        ("xfs fsync_keeps_date=false", "there is no rule 'fsync_keeps_date'"),
+        ("xfs fsync_keeps_data=maybe", "rule fsync_keeps_data is 'maybe'"),
+        ("xfs overwrite_unit_bytes=513", "rule overwrite_unit_bytes is 513"),
+        ("real:zfs", "no persistence model 'real:zfs'"),
+    ],
+)
+def test_a_wrong_model_is_refused_with_what_is_wrong(text: str, problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        model_named(text)

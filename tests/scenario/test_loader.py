@@ -40,6 +40,13 @@ def test_a_minimal_file_gets_the_defaults(tmp_path: Path) -> None:
     assert scenario.expect == ()
 
 
+def test_models_of_ones_own_images_and_a_failing_sync_arrive(tmp_path: Path) -> None:
+    top = 'models = ["real:xfs", "xfs fsync_keeps_data=false"]\nfailed_sync = 2\n'
+    scenario = load(written(tmp_path, top + MINIMAL))
+    assert scenario.drive.models == ("real:xfs", "xfs fsync_keeps_data=false")
+    assert scenario.drive.failed_sync == 2
+
+
 def test_every_key_arrives(tmp_path: Path) -> None:
     scenario = load(
         written(

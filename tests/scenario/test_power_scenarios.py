@@ -157,3 +157,12 @@ def test_what_an_image_can_not_repeat_is_not_measured(shelf: Path) -> None:
     need_real("ext4")
     result = ran("failed_fsync/retrying", shelf, ("real:ext4",))
     assert status(result) is Status.NOT_MEASURED
+
+
+def test_a_model_of_ones_own_is_explored_and_replayed(shelf: Path) -> None:
+    lying = "ext4 fsync_keeps_data=false fsync_keeps_earlier=false directory_order=false replace_flushes=false"
+    result = ran("atomic_replace/atomic_replace", shelf, (lying,))
+    assert result.findings
+    path, replay = find_finding(result.findings[0].id, shelf)
+    assert replay.model == lying
+    assert replay_state(path, replay, replay_roles(path)).shows
