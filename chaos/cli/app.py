@@ -106,7 +106,7 @@ def _schema(_: SchemaArguments) -> int:
 
 def _validate(arguments: ValidateArguments) -> int:
     """Really kill the scenarios' workloads, and hold what they leave against the model."""
-    from chaos.cli.validating import validate
+    from chaos.cli.killing import validate
 
     return validate(arguments)
 

@@ -6,6 +6,7 @@ does. The first state counts as durable, whole: the machine was up again. One re
 all second runs that pass through that tree. Read `second.py` for the other end.
 """
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -71,15 +72,15 @@ class SecondServer:
         self._null = os.open(os.devnull, os.O_RDWR)
         self._count = 0
 
-    def answers(self, message: Mapping[str, Any]) -> list[list[Answer | None]]:
-        """One answer for each wanted (recipe, acknowledgements made, models, most states, most seconds).
+    def answers(self, message: Mapping[str, Any]) -> list[bytes]:
+        """One answer, as JSON, for each wanted (recipe, acknowledgements made, models, most states, most seconds).
 
         An answer holds `trace`, a file; `acks` of both runs; `steps`, recovery on the undamaged trees of the second
         run; `settled`, on the one that recovery left, if it wrote anything; `states`, of each [model, recipe, crash
         point, acknowledgements of both runs, what recovery did]; `ran`, `left_out` and `exhaustive`. Or it holds
         nothing but `problem`: why there is no second run.
         """
-        return [[self._second(*one)] for one in message["second"]]
+        return [json.dumps([self._second(*one)]).encode() for one in message["second"]]
 
     def _second(
         self, recipe: str, acked: int, models: Sequence[int], most_states: int | None, most_s: float | None

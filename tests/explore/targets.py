@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,17 @@ def return_much(disk: Path) -> Any:
 
 
 # Recoveries that return, and do something else as well
+
+
+def shrink_everything(disk: Path) -> Any:
+    for descriptor in range(3, 256):
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
+    return count(disk)
+
+
+def tell_the_environment(disk: Path) -> Any:
+    return os.environ.get("LD_BIND_NOW")
 
 
 def close_everything(disk: Path) -> Any:
