@@ -140,6 +140,7 @@ def _serve(link: int, stage: Stage, board: Board) -> None:
 
 def _run(link: int, stage: Stage, board: Board, streams: Streams, message: bytes) -> NoReturn:
     os.close(link)
+    gc.enable()
     be_child(_errand(stage, message), board, streams)
 
 

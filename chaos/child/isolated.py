@@ -84,7 +84,6 @@ def be_child(errand: Errand, board: Board, streams: Streams) -> NoReturn:
     """
     try:
         os.setsid()  # a group of its own: what it starts can be killed at once with it
-        gc.enable()
         me = _getpid()
         report = carry_out(errand, board)
         if _getpid() == me:  # else a fork of the target came back, too: it hands in nothing

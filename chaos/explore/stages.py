@@ -120,6 +120,7 @@ class LocalStage:
             die_with_parent(self._pid)
             confine(0, self._limits, self._watch.held_bytes)
             os.close(self._link)
+            gc.enable()
             child(self._watch.board)
         finally:
             os._exit(CRASHED)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from chaos.child.values import decode
-from tests.explore.exploring import start
+from chaos.explore.settings import Isolation
+from tests.explore import traces
+from tests.explore.exploring import explore, roles, start
 
 ROOT = Path(__file__).parents[2]
 # Each of these was measured to make a fork dearer, by what it maps or by what it loads.
@@ -32,3 +34,9 @@ def test_the_target_sees_the_environment_as_it_was(own: str | None, monkeypatch:
     else:
         monkeypatch.setenv("LD_BIND_NOW", own)
     assert decode(start("tell_the_environment").value) == own
+
+
+@pytest.mark.parametrize("isolation", [Isolation.FORK, Isolation.BATCH])
+def test_the_target_s_garbage_is_collected(isolation: Isolation) -> None:
+    for observation in explore(roles("tell_of_the_collector"), traces.replace(1), isolation=isolation):
+        assert decode(observation.outcome.value) is True
