@@ -34,7 +34,7 @@ from pytest_guardrails.reliability.state.model import (
 )
 from pytest_guardrails.reliability.state.quarantine import incidents_of
 from pytest_guardrails.reliability.state.recovery import Recovery
-from pytest_guardrails.reliability.state.witness import Witness
+from pytest_guardrails.reliability.state.witness import Witness, note_for, transaction_under_way
 
 __all__ = ["JsonBackend"]
 
@@ -102,13 +102,13 @@ class JsonBackend:
     @contextmanager
     def session(self, transaction: str) -> Iterator[Session]:
         """See `Backend.session`."""
-        with self._lock.exclusive(note=f"transaction {transaction}"):
+        with self._lock.exclusive(note=None):
             session = _JsonSession(self, self._take_over(), transaction)
-            self._witness.write(session.document["version"], transaction, pending=True)
+            self._lock.sign(note_for(transaction))
             try:
                 yield session
             finally:
-                self._witness.write(session.document["version"], transaction, pending=False)
+                self._witness.write(session.document["version"], transaction)
 
     def write(self, document: Document, drafts: Sequence[Draft], transaction: str) -> Document:
         """Commit for a session; see `Session.commit`."""
@@ -143,11 +143,11 @@ class JsonBackend:
     def transactions(self, limit: int) -> list[TransactionRecord]:
         """See `Backend.transactions`."""
         lines = documents.log_lines(self._read(), limit)
-        found = self._witness.read()
-        if found and found.pending and all(line.id != found.transaction for line in lines):
-            wall = self._settings.clock.wall()
-            pending = TransactionStatus.PENDING
-            lines.insert(0, TransactionRecord(id=found.transaction, status=pending, version=None, at=wall))
+        holder = self._lock.holder()
+        began = transaction_under_way(holder.note if holder else "", self._witness.read())
+        if began and all(line.id != began for line in lines):
+            wall, pending = self._settings.clock.wall(), TransactionStatus.PENDING
+            lines.insert(0, TransactionRecord(id=began, status=pending, version=None, at=wall))
         return lines[:limit]
 
     def note(self, transaction: str, status: TransactionStatus, reason: str) -> None:
@@ -208,7 +208,7 @@ class JsonBackend:
             self._recovery.report("an older generation stood in its place", restored, found.version)
         version: int = self._checked()["version"]
         if found is None or found.version != version:
-            self._witness.write(version, "", pending=False)
+            self._witness.write(version, "")
 
     def _checked(self) -> Document:
         try:
@@ -236,14 +236,12 @@ class JsonBackend:
         """See what the last writer left: a dead one's transaction is logged, a file behind its witness is damaged."""
         document = self._current()
         found = self._witness.read()
-        if found is None:
-            return document
-        if found.version > document["version"]:
+        if found is not None and found.version > document["version"]:
             raise self._recover("an older generation stood in its place")
-        if found.pending:
+        began = transaction_under_way(self._lock.last_note(), found)
+        if began and all(line.id != began for line in documents.log_lines(document, 1)):
             wall, failed = self._settings.clock.wall(), TransactionStatus.FAILED
-            reason = "its process ended in the middle"
-            document = documents.noted(document, found.transaction, failed, reason, wall)
+            document = documents.noted(document, began, failed, "its process ended in the middle", wall)
             self._replace(document)
         return document
 
@@ -292,7 +290,7 @@ class JsonBackend:
         if version < witnessed:
             document = documents.lifted(document, witnessed)
             self._write_file(document)
-        self._witness.write(document["version"], "", pending=False)
+        self._witness.write(document["version"], "")
         return version
 
     # What follows runs under the mutex.

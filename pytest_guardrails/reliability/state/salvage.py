@@ -35,7 +35,8 @@ class _Change(NamedTuple):
 def lift(connection: sqlite3.Connection, witnessed: int, at: float) -> None:
     """Commit a version far above all that was ever seen, so that no version is used twice."""
     connection.execute("BEGIN IMMEDIATE")
-    rows.write(connection, [Draft(_FLOOR_KEY, 1, None)], witnessed + _FLOOR_GAP, "lift", at, 1)
+    floor = rows.last(connection)._replace(version=witnessed + _FLOOR_GAP - 1)
+    rows.write(connection, [Draft(_FLOOR_KEY, 1, None)], floor, "lift", at, 1)
     connection.execute("COMMIT")
 
 
@@ -71,7 +72,8 @@ def _apply(connection: sqlite3.Connection, changes: list[_Change]) -> bool:
             if rows.digest(change.key, cell) != change.digest:
                 raise ValueError(change.key)
             draft = Draft(change.key, change.schema, change.text)
-            rows.write(connection, [draft], change.version, change.transaction, change.at, 1)
+            before = rows.last(connection)._replace(version=change.version - 1)
+            rows.write(connection, [draft], before, change.transaction, change.at, 1)
         if rows.last(connection).total != changes[-1].total:
             raise ValueError("total")
     except (ValueError, TypeError, sqlite3.Error):

@@ -21,6 +21,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import TracebackType
 from typing import TypeVar, final
 
 from pytest_guardrails.errors import ConfigurationError, CorruptionError, NewerFormatError, StorageError
@@ -41,7 +42,7 @@ from pytest_guardrails.reliability.state.quarantine import incidents_of
 from pytest_guardrails.reliability.state.recovery import Recovery
 from pytest_guardrails.reliability.state.salvage import lift, replay_later_changes
 from pytest_guardrails.reliability.state.sqlite_connections import Connections
-from pytest_guardrails.reliability.state.witness import Witness
+from pytest_guardrails.reliability.state.witness import Witness, note_for, transaction_under_way
 
 __all__ = ["SqliteBackend"]
 
@@ -59,7 +60,7 @@ class _SqliteSession:
         self._backend = backend
         self._connections = connections
         self._transaction = transaction
-        self.version = 0
+        self.last = rows.Last(0, 0, "")
 
     def get(self, key: str) -> Cell | None:
         with self._backend.guarded(self._connections) as connection:
@@ -71,8 +72,28 @@ class _SqliteSession:
 
     def commit(self, drafts: Sequence[Draft]) -> int:
         with self._backend.guarded(self._connections) as connection:
-            self.version = self._backend.write(connection, drafts, self.version + 1, self._transaction)
-        return self.version
+            self.last = self._backend.write(connection, drafts, self.last, self._transaction)
+        return self.last.version
+
+
+@final
+class _Guard:
+    """See `SqliteBackend.guarded`. A class, since it stands on the way of every call."""
+
+    __slots__ = ("_backend", "_connections")
+
+    def __init__(self, backend: "SqliteBackend", connections: Connections) -> None:
+        self._backend = backend
+        self._connections = connections
+
+    def __enter__(self) -> sqlite3.Connection:
+        return self._connections.writer
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None and (told := self._backend.told(self._connections, error)) is not None:
+            raise told from error
 
 
 @final
@@ -105,57 +126,63 @@ class SqliteBackend:
     @contextmanager
     def session(self, transaction: str) -> Iterator[Session]:
         """See `Backend.session`."""
-        with self._lock.exclusive(note=f"transaction {transaction}"):
+        self._lock.acquire(note=None)
+        try:
             connections = self._ready()
             session = _SqliteSession(self, connections, transaction)
             connections.busy = True
             try:
                 with self.guarded(connections) as connection:
                     connection.execute("BEGIN IMMEDIATE")
-                    session.version = self._take_over(connection, rows.last(connection).version)
-                self._witness.write(session.version, transaction, pending=True)
+                    session.last = self._take_over(connection, rows.last(connection))
+                self._lock.sign(note_for(transaction))
                 yield session
-                self._copy_when_due(connections, session.version)
+                self._copy_when_due(connections, session.last.version)
             finally:
                 connections.busy = False
                 if not connections.closed:
                     _rollback(connections.writer)
-                    self._witness.write(session.version, transaction, pending=False)
+                    self._witness.write(session.last.version, transaction)
+        finally:
+            if self._lock.held:  # a child forked inside the block holds nothing
+                self._lock.release()
 
-    @contextmanager
-    def guarded(self, connections: Connections) -> Iterator[sqlite3.Connection]:
+    def guarded(self, connections: Connections) -> "_Guard":
         """What SQLite says inside the block becomes an error of the store's; damage is dealt with. Under the lock."""
-        try:
-            yield connections.writer
-        except Damage as damage:
-            raise self._recover(str(damage)) from damage
-        except sqlite3.Error as error:
-            if rows.is_damage(error):
-                raise self._recover(str(error)) from error
-            if not connections.closed:
-                _rollback(connections.writer)
-            raise StorageError(f"{self.path} can't be used: {error}") from error
+        return _Guard(self, connections)
 
-    def write(self, connection: sqlite3.Connection, drafts: Sequence[Draft], version: int, transaction: str) -> int:
+    def told(self, connections: Connections, error: BaseException | None) -> Exception | None:
+        """What an error of SQLite's, or found damage, becomes; None for all others."""
+        if isinstance(error, Damage) or (isinstance(error, sqlite3.Error) and rows.is_damage(error)):
+            return self._recover(str(error))
+        if not isinstance(error, sqlite3.Error):
+            return None
+        if not connections.closed:
+            _rollback(connections.writer)
+        return StorageError(f"{self.path} can't be used: {error}")
+
+    def write(
+        self, connection: sqlite3.Connection, drafts: Sequence[Draft], last: rows.Last, transaction: str
+    ) -> rows.Last:
         """Commit for a session; see `Session.commit`."""
         settings = self._settings
         try:
             if not connection.in_transaction:
                 connection.execute("BEGIN IMMEDIATE")
             at = settings.clock.wall()
-            expired = rows.write(connection, drafts, version, transaction, at, settings.keep_versions)
+            made, expired = rows.write(connection, drafts, last, transaction, at, settings.keep_versions)
             self._sweep(connection, expired)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             if rows.is_damage(error):
                 raise
-            if not self._undo(connection, version - 1, transaction, error):
+            if not self._undo(connection, last.version, transaction, error):
                 raise DurabilityUnknownError(
                     f"{self.path}: the disk did not confirm a commit ({error}) and refused to take it back; until the "
                     "next successful write a restart may find it, or not"
                 ) from error
             raise StorageError(f"{self.path} refused a commit ({error}); the state before it stands") from error
-        return version
+        return made
 
     def get(self, key: str) -> Cell | None:
         """See `Reader.get`."""
@@ -180,13 +207,11 @@ class SqliteBackend:
     def transactions(self, limit: int) -> list[TransactionRecord]:
         """See `Backend.transactions`."""
         lines = self._read(lambda connection: log.log_lines(connection, limit))
-        found = self._witness.read()
-        if found and found.pending and all(line.id != found.transaction for line in lines):
-            wall = self._settings.clock.wall()
-            lines.insert(
-                0,
-                TransactionRecord(id=found.transaction, status=TransactionStatus.PENDING, version=None, at=wall),
-            )
+        holder = self._lock.holder()
+        began = transaction_under_way(holder.note if holder else "", self._witness.read())
+        if began and all(line.id != began for line in lines):
+            wall, pending = self._settings.clock.wall(), TransactionStatus.PENDING
+            lines.insert(0, TransactionRecord(id=began, status=pending, version=None, at=wall))
         return lines[:limit]
 
     def note(self, transaction: str, status: TransactionStatus, reason: str) -> None:
@@ -279,7 +304,7 @@ class SqliteBackend:
             self._recovery.report("committed changes are missing at its end", version, witnessed)
             version = rows.last(self._connections.writer).version
         if found is None or found.version != version:
-            self._witness.write(version, "", pending=False)
+            self._witness.write(version, "")
         if self._copied_version < 0:
             self._copied_version = version
         return self._connections
@@ -346,24 +371,23 @@ class SqliteBackend:
         except BaseException:
             connections.close()
             raise
-        self._witness.write(top, "", pending=False)
+        self._witness.write(top, "")
         self._connections = connections
         return version
 
-    def _take_over(self, connection: sqlite3.Connection, version: int) -> int:
+    def _take_over(self, connection: sqlite3.Connection, last: rows.Last) -> rows.Last:
         """See what the last writer left: a dead one's transaction is logged, a store behind its witness is damaged."""
         found = self._witness.read()
-        if found is None:
-            return version
-        if found.version > version:
+        if found is not None and found.version > last.version:
             raise Damage("committed changes are missing at its end")
-        if found.pending:
+        began = transaction_under_way(self._lock.last_note(), found)
+        if began and began != last.transaction:
             wall = self._settings.clock.wall()
             status, reason = TransactionStatus.FAILED.value, "its process ended in the middle"
             connection.execute("ROLLBACK")
-            log.note_outcome(connection, version, found.transaction, wall, status, reason)
+            log.note_outcome(connection, last.version, began, wall, status, reason)
             connection.execute("BEGIN IMMEDIATE")
-        return version
+        return last
 
     def _undo(self, connection: sqlite3.Connection, version: int, transaction: str, error: sqlite3.Error) -> bool:
         """Make sure that a commit that failed late, at its sync, is not found in the log by a later start.

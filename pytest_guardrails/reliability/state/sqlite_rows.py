@@ -53,6 +53,7 @@ class Last(NamedTuple):
 
     version: int
     total: int
+    transaction: str
 
 
 def create(connection: sqlite3.Connection) -> None:
@@ -100,8 +101,8 @@ def digest(key: str, cell: Cell) -> int:
 
 def last(connection: sqlite3.Connection) -> Last:
     """Where the store is."""
-    row = connection.execute("SELECT version, total FROM change ORDER BY id DESC LIMIT 1").fetchone()
-    return Last(*row) if row else Last(0, 0)
+    row = connection.execute("SELECT version, total, transaction_id FROM change ORDER BY id DESC LIMIT 1").fetchone()
+    return Last(*row) if row else Last(0, 0, "")
 
 
 def current(connection: sqlite3.Connection, key: str) -> Cell | None:
@@ -145,21 +146,21 @@ def check_all(connection: sqlite3.Connection) -> int:
         if not isinstance(key, str):
             raise Damage("a key is no text")
         total += digest(key, _checked(key, row))
-    version, expected = last(connection)
-    if _wrapped(total) != expected:
+    found = last(connection)
+    if _wrapped(total) != found.total:
         raise Damage("the values together do not fit their checksum")
-    return version
+    return found.version
 
 
 def write(
-    connection: sqlite3.Connection, drafts: Sequence[Draft], version: int, transaction: str, at: float, keep: int
-) -> list[int]:
-    """Write the drafts inside the open transaction.
+    connection: sqlite3.Connection, drafts: Sequence[Draft], last: Last, transaction: str, at: float, keep: int
+) -> tuple[Last, list[int]]:
+    """Write the drafts as the version after `last`, inside the open transaction.
 
     Returns:
-        The ids of rows that are no longer remembered, to be removed some time.
+        The new last row, and the ids of rows that are no longer remembered, to be removed some time.
     """
-    total = last(connection).total
+    version, total = last.version + 1, last.total
     expired: list[int] = []
     for draft in drafts:
         row = connection.execute(
@@ -181,7 +182,7 @@ def write(
             " ON CONFLICT (key) DO UPDATE SET change = excluded.change, recent = excluded.recent",
             (draft.key, added, " ".join(remembered[-kept:])),
         )
-    return expired
+    return Last(version, total, transaction), expired
 
 
 def is_damage(error: sqlite3.Error) -> bool:

@@ -4,15 +4,15 @@ A database that lost its tail (a damaged log is cut off) or was swapped for an o
 holds the store's last version, written after each commit, so it is never ahead of an undamaged store: a store behind
 its witness has lost commits, and a missing store with a witness was not new.
 
-It also names the transaction that is under way: the next writer, who has the store's lock, thereby knows that one died.
+It also names the last transaction that ended. A writer writes its transaction's name into the lock file when it begins;
+where the two differ, one is under way or died, which is for the log alone.
 
 One line in a file of its own, written in place and never truncated:
 
-    guardrails-witness 1 VERSION STATE TRANSACTION CHECKSUM
+    guardrails-witness 1 VERSION TRANSACTION CHECKSUM
 
-VERSION is decimal, 20 digits; STATE "p" while the transaction is pending, "e" when it ended; TRANSACTION its id, in 32
-characters; CHECKSUM the CRC-32 of all before it. It is not synced: it need not survive what the store itself would
-not; a torn or damaged one counts as absent.
+VERSION is decimal, 20 digits; TRANSACTION an id, in 32 characters; CHECKSUM the CRC-32 of all before it. It is not
+synced: it need not survive what the store itself would not; a torn or damaged one counts as absent.
 """
 
 import os
@@ -22,10 +22,10 @@ from typing import NamedTuple, final
 
 from pytest_guardrails.errors import StorageError
 
-__all__ = ["Testimony", "Witness"]
+__all__ = ["Testimony", "Witness", "note_for", "transaction_under_way"]
 
 _HEAD = b"guardrails-witness 1 "
-_BYTES = 86
+_BYTES = 84
 
 
 @final
@@ -34,7 +34,6 @@ class Testimony(NamedTuple):
 
     version: int
     transaction: str
-    pending: bool
 
 
 @final
@@ -48,6 +47,7 @@ class Witness:
     def __init__(self, path: str) -> None:
         self.path = path
         self._descriptor = -1
+        self._known: tuple[bytes, Testimony] | None = None
 
     def read(self) -> Testimony | None:
         """What it remembers; None when it is missing or damaged."""
@@ -57,15 +57,19 @@ class Witness:
             return None
         except OSError as error:
             raise StorageError(f"{self.path} can't be read: {error}") from error
-        if len(content) != _BYTES or not content.startswith(_HEAD) or _line(content[:76]) != content:
+        if self._known is not None and content == self._known[0]:
+            return self._known[1]
+        if len(content) != _BYTES or not content.startswith(_HEAD) or _line(content[:74]) != content:
             return None
-        return Testimony(int(content[21:41]), content[44:76].decode("ascii").strip(), content[42:43] == b"p")
+        return Testimony(int(content[21:41]), content[42:74].decode("ascii").strip())
 
-    def write(self, version: int, transaction: str, *, pending: bool) -> None:
+    def write(self, version: int, transaction: str) -> None:
         """Remember; quietly nothing on a full disk, since the old memory stays true."""
-        head = b"%b%020d %b %-32b" % (_HEAD, version, b"p" if pending else b"e", transaction.encode("ascii")[:32])
+        head = b"%b%020d %-32b" % (_HEAD, version, transaction.encode("ascii")[:32])
+        line = _line(head)
         with suppress(OSError):
-            os.pwrite(self._open(os.O_RDWR | os.O_CREAT), _line(head), 0)
+            os.pwrite(self._open(os.O_RDWR | os.O_CREAT), line, 0)
+        self._known = (line, Testimony(version, transaction))
 
     def _open(self, flags: int) -> int:
         if self._descriptor < 0:
@@ -84,3 +88,24 @@ class Witness:
 
 def _line(head: bytes) -> bytes:
     return b"%b %08x\n" % (head, zlib.crc32(head))
+
+
+_NOTE = "transaction "
+
+
+def note_for(transaction: str) -> str:
+    """What a writer puts into the lock file when its transaction begins."""
+    return _NOTE + transaction
+
+
+def transaction_under_way(note: str, ended: Testimony | None) -> str | None:
+    """The id of a transaction that began and did not end, so far as anybody wrote down.
+
+    Args:
+        note: what stands in the lock file.
+        ended: what the witness remembers.
+    """
+    if not note.startswith(_NOTE):
+        return None
+    began = note[len(_NOTE) :]
+    return None if ended is not None and ended.transaction == began else began
