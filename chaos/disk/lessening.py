@@ -14,10 +14,10 @@ from chaos.trace.model import Op
 
 __all__ = ["earlier_points", "smaller_losses"]
 
-Lost = tuple[StepId, ...]
+_Lost = tuple[StepId, ...]
 
 
-def earlier_points(ops: Sequence[Op], pending: Pending, lost: Lost) -> Iterator[tuple[int, Lost]]:
+def earlier_points(ops: Sequence[Op], pending: Pending, lost: _Lost) -> Iterator[tuple[int, _Lost]]:
     """The same tree before the latest operations were issued, as long as these changed nothing that is there."""
     gone = set(lost)
     for point in range(pending.point, 0, -1):
@@ -30,7 +30,7 @@ def earlier_points(ops: Sequence[Op], pending: Pending, lost: Lost) -> Iterator[
             yield point - 1, tuple(sorted(gone))
 
 
-def smaller_losses(point: int, free: Sequence[Step], lost: Lost) -> Iterator[tuple[int, Lost]]:
+def smaller_losses(point: int, free: Sequence[Step], lost: _Lost) -> Iterator[tuple[int, _Lost]]:
     """Parts of what is lost, with the fewest operations first; each legal."""
     steps = {step.id: step for step in free}
     gone = frozenset(lost)

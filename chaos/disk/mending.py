@@ -13,7 +13,7 @@ from typing import final
 from chaos.disk.space import StateSpace
 from chaos.trace.model import Kind, NodeType, Op, Trace
 
-__all__ = ["Mended", "directory_syncs", "file_syncs", "removed", "with_syncs"]
+__all__ = ["Mended", "Places", "directory_syncs", "file_syncs", "removed", "with_syncs"]
 
 _CONTENT = frozenset({Kind.WRITE, Kind.TRUNCATE})
 _SYNCS = frozenset({Kind.FSYNC, Kind.FDATASYNC})

@@ -166,3 +166,16 @@ def test_a_model_of_ones_own_is_explored_and_replayed(shelf: Path) -> None:
     path, replay = find_finding(result.findings[0].id, shelf)
     assert replay.model == lying
     assert replay_state(path, replay, replay_roles(path)).shows
+
+
+def test_an_interruption_while_findings_are_finished_keeps_them_all(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("chaos.scenario.runner.shrinking.Shrinker._smaller", interrupt)
+    with Run(RunOptions(report_dir=shelf), command="test") as run:
+        result = run.scenario(scenario("atomic_replace/without_any_sync"))
+    assert status(result) is Status.INTERRUPTED
+    assert {finding.oracle for finding in result.findings} == {"durable", "atomic"}

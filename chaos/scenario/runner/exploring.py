@@ -11,15 +11,14 @@ from typing import final
 from chaos.child.target import Roles
 from chaos.disk import CrashState, PersistenceModel, StateSpace, Tree, apply, initial_tree
 from chaos.disk import Fate as DiskFate
-from chaos.disk.realmode import confirmation, crash_states, is_real
+from chaos.disk.realmode import crash_states, is_real
 from chaos.explore.exploration import Exploration
 from chaos.explore.settings import Ask, Settings
 from chaos.observations import Ending, Finding, Observation, Outcome, Reference
 from chaos.oracles import ORACLES, OracleVerdict, Panel
 from chaos.report import Coverage, CrashMap, Fate, Findings, News, Statistics
-from chaos.scenario.runner.advising import Advisor
+from chaos.scenario.runner.finishing import Finisher
 from chaos.scenario.runner.first_states import Judged
-from chaos.scenario.runner.shrinking import Shrinker
 from chaos.scenario.watching import Listener
 from chaos.trace.model import NodeType, Trace
 
@@ -75,19 +74,9 @@ def explore(
         reference = exploration.reference
         panel = Panel(reference, oracles, operations=len(trace.ops))
         probe = stack.enter_context(_Probe(trace, roles, settings))
-        shrinker = Shrinker(exploration, trace, settings, oracles)
-        advisor = Advisor(trace, roles, settings, oracles)
-        findings = Findings(
-            scenario,
-            trace,
-            reference,
-            models=[model.name for model in settings.models],
-            describe=describer(trace, settings),
-            probe=probe,
-            shrink=shrinker,
-            advise=advisor,
-        )
-        crash_map, interrupted = CrashMap(trace), False
+        finisher = Finisher(exploration, trace, roles, settings, oracles, probe)
+        findings = _findings(scenario, trace, reference, settings, probe, finisher)
+        crash_map = CrashMap(trace)
         # Where recovery fails though nothing was damaged, crash states can tell nothing more.
         if _recovers_undamaged(trace, panel, findings, files_too="finite" in oracles):
             try:
@@ -95,28 +84,33 @@ def explore(
                     cause(news)
                     listener.found(news)
             except KeyboardInterrupt:
-                interrupted = probe.closed = shrinker.closed = advisor.closed = True
+                finisher.close()
         coverage = crash_map.finish()
         return Explored(
-            findings=tuple(_stamped(finding, settings) for finding in findings.finish()),
+            findings=finisher.finish(findings),
             verdicts=panel.verdicts(),
             coverage=coverage,
-            statistics=_statistics(trace, exploration, coverage, interrupted),
+            statistics=_statistics(trace, exploration, coverage, finisher.interrupted),
             isolation=exploration.statistics().isolation.value,
             notes=_notes(reference),
-            interrupted=interrupted,
+            interrupted=finisher.interrupted,
             reference=reference,
         )
 
 
-def _stamped(finding: Finding, settings: Settings) -> Finding:
-    """A finding, with what a real image says to it."""
-    name = finding.extra.get("witness_model", "")
-    model = next((model for model in settings.models if model.name == name and is_real(model)), None)
-    if model is None or not finding.state:
-        return finding
-    words = confirmation(model)
-    return replace(finding, explanation=(*finding.explanation, words), extra={**finding.extra, "confirmed": words})
+def _findings(
+    scenario: str, trace: Trace, reference: Reference, settings: Settings, probe: "_Probe", finisher: Finisher
+) -> Findings:
+    return Findings(
+        scenario,
+        trace,
+        reference,
+        models=[model.name for model in settings.models],
+        describe=describer(trace, settings),
+        probe=probe,
+        shrink=finisher.shrinker,
+        advise=finisher.advisor,
+    )
 
 
 def _states(space: StateSpace) -> Iterator[CrashState]:
