@@ -11,6 +11,7 @@ __all__ = [
     "CorruptionError",
     "DeadlineError",
     "GuardrailsError",
+    "NewerFormatError",
     "StorageError",
 ]
 
@@ -37,3 +38,7 @@ class StorageError(GuardrailsError):
 
 class CorruptionError(StorageError):
     """Stored bytes are not what was written: they were set aside, never overwritten."""
+
+
+class NewerFormatError(GuardrailsError):
+    """Stored data has a format that this version does not know: update the program; nothing was touched."""

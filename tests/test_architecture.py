@@ -48,6 +48,7 @@ ALLOWED: dict[str, set[str]] = {
         "chaos.trace.model",
         "chaos.trace",
         "chaos.oracles",
+        "pytest_guardrails.errors",
         "pytest_guardrails.reliability.durability",
     },
     "chaos.scenario": {
@@ -64,6 +65,7 @@ ALLOWED: dict[str, set[str]] = {
         "chaos.trace.model",
         "chaos.trace.file",
         "chaos.trace",
+        "chaos.syscalls",
         "chaos.faults",
         "chaos.disk",
         "chaos.explore",
@@ -88,6 +90,7 @@ ALLOWED: dict[str, set[str]] = {
         "chaos.scenario",
         "chaos.scenario.runner",
         "pytest_guardrails",
+        "pytest_guardrails.errors",
         "pytest_guardrails.reliability.durability",
     },
     "pytest_guardrails": set(),

@@ -18,6 +18,7 @@ from chaos.cli.arguments import (
     ReportArguments,
     RunArguments,
     SchemaArguments,
+    ValidateArguments,
 )
 from chaos.cli.edge import command
 from chaos.errors import EXIT_INTERRUPTED
@@ -107,6 +108,13 @@ def _schema(_: SchemaArguments) -> int:
     return print_schema()
 
 
+def _validate(arguments: ValidateArguments) -> int:
+    """Really kill the scenarios' workloads, and hold what they leave against the model."""
+    from chaos.cli.killing import validate
+
+    return validate(arguments)
+
+
 app.command("run")(command(_run, RunArguments))
 app.command("list")(command(_list, ListArguments))
 app.command("record", context_settings=_WITH_COMMAND_LINE)(command(_record, RecordArguments))
@@ -115,3 +123,4 @@ app.command("replay")(command(_replay, ReplayArguments))
 app.command("report")(command(_report, ReportArguments))
 app.command("doctor")(command(_doctor, DoctorArguments))
 app.command("schema")(command(_schema, SchemaArguments))
+app.command("validate")(command(_validate, ValidateArguments))

@@ -18,6 +18,7 @@ __all__ = [
     "ReportArguments",
     "RunArguments",
     "SchemaArguments",
+    "ValidateArguments",
 ]
 
 _Wanted = Annotated[
@@ -167,3 +168,13 @@ class DoctorArguments:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaArguments:
     """`chaos schema`."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidateArguments:
+    """`chaos validate`."""
+
+    wanted: _Wanted = None
+    kills: Annotated[int, typer.Option(help="How often each workload is killed.", min=1)] = 200
+    seed: _Seed = 0

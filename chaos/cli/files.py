@@ -1,6 +1,5 @@
 """Writes a run's reports where the user wants them, all or nothing."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from chaos.report.document import dump
 from chaos.report.html import html
 from chaos.report.junit import junit_xml
 from chaos.report.markdown import markdown
+from pytest_guardrails.errors import GuardrailsError
 from pytest_guardrails.reliability.durability import write_atomic
 
 __all__ = ["write_reports"]
@@ -42,10 +42,9 @@ def write_reports(
 
 
 def _write(path: Path, content: bytes) -> None:
+    if not path.parent.is_dir():
+        raise UsageError(f"the report {path} can't be written: no such folder", "name a file in a folder that exists")
     try:
         write_atomic(path, content, durability="process")
-    except OSError as error:
-        reason = error.strerror or os.strerror(error.errno or 0)
-        raise UsageError(
-            f"the report {path} can't be written: {reason}", "name a file in a folder that exists"
-        ) from None
+    except GuardrailsError as error:
+        raise UsageError(f"the report {path} can't be written: {error}", "name another file") from None

@@ -66,6 +66,8 @@ class SecondRun:
         operations: how many were recorded.
         acks: those of the first run that had been made, then its own.
         steps: recovery at its start, at each of its own acknowledgements, and at its end.
+        settled: recovery once more on what its own recovery left, before the workload went on; None when that wrote
+            nothing. A recovery that leaves something to see (a commit, a log entry) may return it from there on.
         observations: recovery on its crash states.
         recovered: for how many of these recovery was run; the others' trees were known from other second runs.
         left_out: what was not enumerated, one line each.
@@ -79,6 +81,7 @@ class SecondRun:
     operations: int = 0
     acks: tuple[Ack, ...] = ()
     steps: tuple[Outcome, ...] = ()
+    settled: Outcome | None = None
     observations: tuple[Observation, ...] = ()
     recovered: int = 0
     left_out: tuple[str, ...] = ()
@@ -125,8 +128,8 @@ class SecondExploration:
             HarnessFault: a worker failed, or a recording does not lead to the files that the run left.
         """
         self._crew.start()
-        for number, (_, ((answer,),)) in enumerate(self._crew.answered(_chunks(firsts, share))):
-            run = self._run(firsts[number], answer or {})
+        for number, (_, answers) in enumerate(self._crew.answered(_chunks(firsts, share))):
+            run = self._run(firsts[number], answers[0][0] or {})
             yield run
             if run.path:
                 with suppress(OSError):
@@ -143,6 +146,7 @@ class SecondExploration:
             operations=answer["operations"],
             acks=tuple(Ack(after=after, process=process, value=value) for after, process, value in answer["acks"]),
             steps=tuple(map(outcome_of, answer["steps"])),
+            settled=None if answer["settled"] is None else outcome_of(answer["settled"]),
             observations=tuple(self._observation(*state) for state in answer["states"]),
             recovered=answer["ran"],
             left_out=tuple(answer["left_out"]),

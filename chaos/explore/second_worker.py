@@ -6,6 +6,7 @@ does. The first state counts as durable, whole: the machine was up again. One re
 all second runs that pass through that tree. Read `second.py` for the other end.
 """
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,11 +15,10 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Literal, cast, final
 
-from chaos.child.ack import ack
 from chaos.child.actors import recover_actor, work_actor
-from chaos.child.going_on import go_on
+from chaos.child.going_on import STARTED, go_on
 from chaos.disk import StateSpace, Tree, apply, initial_tree, prove
-from chaos.errors import HarnessFault, NotMeasured
+from chaos.errors import NotMeasured
 from chaos.explore import worker
 from chaos.explore.server import Answer, Job, Server
 from chaos.explore.settings import work_target
@@ -30,6 +30,7 @@ from chaos.trace.options import RecordOptions
 __all__ = ["SecondServer", "join_traces", "main", "serve"]
 
 _REMEMBERED = 4096  # trees whose recovery is remembered; most second runs pass through the same ones
+_LEAST_STATES = 5  # however late it is
 _LONGEST_REMEMBERED = 1 << 16  # characters of a value
 
 
@@ -63,41 +64,40 @@ class SecondServer:
         self._trace, self._settings = job.trace, job.settings
         self._disk = Path(folder, "disk")
         self._folder = folder
-        self._program = partial(
-            go_on, recover_actor(job.roles.recover), work_actor(work_target(job.roles)), self._disk, ack
-        )
+        recover, work = recover_actor(job.roles.recover), work_actor(work_target(job.roles))
+        self._program = partial(go_on, recover, work, self._disk)
         # A check sees the acknowledgements, so that one tree may be right after these and wrong after those.
         self._checked = job.roles.check is not None
         self._remembered: dict[tuple[bytes, tuple[str, ...]], list[Answer | None]] = {}
         self._null = os.open(os.devnull, os.O_RDWR)
         self._count = 0
 
-    def answers(self, message: Mapping[str, Any]) -> list[list[Answer | None]]:
-        """One answer for each wanted (recipe, acknowledgements made, models, most states, most seconds).
+    def answers(self, message: Mapping[str, Any]) -> list[bytes]:
+        """One answer, as JSON, for each wanted (recipe, acknowledgements made, models, most states, most seconds).
 
         An answer holds `trace`, a file; `acks` of both runs; `steps`, recovery on the undamaged trees of the second
-        run; `states`, of each [model, recipe, crash point, acknowledgements of both runs, what recovery did]; `ran`,
-        `left_out` and `exhaustive`. Or it holds nothing but `problem`: why there is no second run.
+        run; `settled`, on the one that recovery left, if it wrote anything; `states`, of each [model, recipe, crash
+        point, acknowledgements of both runs, what recovery did]; `ran`, `left_out` and `exhaustive`. Or it holds
+        nothing but `problem`: why there is no second run.
         """
-        return [[self._second(*one)] for one in message["second"]]
+        return [json.dumps([self._second(*one)]).encode() for one in message["second"]]
 
     def _second(
         self, recipe: str, acked: int, models: Sequence[int], most_states: int | None, most_s: float | None
     ) -> Answer:
+        end = None if most_s is None else monotonic() + most_s
         self._server.lay(self._server.tree(models[0], recipe))
         try:
-            trace = join_traces(self._trace, acked, self._record())
-            prove(trace, os.fspath(self._disk))
+            trace, started = _without_mark(self._record())
         except NotMeasured as error:
             return {"problem": error.message}
-        except HarnessFault:
-            if not trace.unmeasured:
-                raise
         if trace.unmeasured:
             one = trace.unmeasured[0]
             return {"problem": f"can't be modelled: {one.path or 'the run'}: {one.reason}"}
-        run = _Run(self, trace, acked)
-        run.explore(models, most_states, None if most_s is None else monotonic() + most_s)
+        prove(trace, os.fspath(self._disk))
+        trace = join_traces(self._trace, acked, trace)
+        run = _Run(self, trace, acked, started)
+        run.explore(models, most_states, end)
         return run.answer(self._keep(trace))
 
     def recovered(self, tree: Tree, trace: Trace, acked: int, before: int) -> tuple[list[Answer | None], bool]:
@@ -144,8 +144,8 @@ class SecondServer:
 class _Run:
     """The states of one second run."""
 
-    def __init__(self, server: SecondServer, trace: Trace, before: int) -> None:
-        self._server, self._trace, self._before = server, trace, before
+    def __init__(self, server: SecondServer, trace: Trace, before: int, started: int) -> None:
+        self._server, self._trace, self._before, self._started = server, trace, before, started
         self._states: list[list[Any]] = []
         self._left_out: dict[str, None] = {}
         self._ran = 0
@@ -160,6 +160,7 @@ class _Run:
             "acks": [[one.after, one.process, one.value] for one in self._trace.acks],
             "notes": list(self._trace.notes),
             "steps": list(self._steps()),
+            "settled": self._settled(),
             "states": self._states,
             "ran": self._ran,
             "left_out": list(self._left_out),
@@ -175,9 +176,7 @@ class _Run:
                 key = (state.digest, state.acked)
                 if state.acked < self._before or key in seen:
                     continue  # the acknowledgements of the first run were all made
-                if (most_states is not None and len(self._states) >= most_states) or (
-                    end is not None and monotonic() >= end
-                ):
+                if self._is_enough(most_states, end):
                     self._complete = False
                     return
                 seen.add(key)
@@ -185,6 +184,12 @@ class _Run:
                 self._ran += ran
                 self._states.append([model, state.recipe, state.point, state.acked, found])
             self._left_out.update(dict.fromkeys(space.statistics().left_out))
+
+    def _is_enough(self, most_states: int | None, end: float | None) -> bool:
+        """Whether a limit is reached; recording counts, too, but a recording without any state were for nothing."""
+        done = len(self._states)
+        late = end is not None and done >= _LEAST_STATES and monotonic() >= end
+        return late or (most_states is not None and done >= most_states)
 
     def _steps(self) -> Iterator[Answer]:
         """Recovery at the start of the second run, at its acknowledgements, and at its end."""
@@ -196,3 +201,19 @@ class _Run:
                 tree = apply(tree, op)
             done = point
             yield self._server.undamaged(tree, trace, min(before + number, len(trace.acks)), before)
+
+    def _settled(self) -> Answer | None:
+        """Recovery once more, on what the second run's own recovery left; None when that wrote nothing."""
+        if not self._started:
+            return None
+        tree = initial_tree(self._trace)
+        for op in self._trace.ops[: self._started]:
+            tree = apply(tree, op)
+        return self._server.undamaged(tree, self._trace, self._before, self._before)
+
+
+def _without_mark(trace: Trace) -> tuple[Trace, int]:
+    """The trace without the mark behind recovery, and how many operations recovery made."""
+    marks = [one for one in trace.acks if one.value == STARTED]
+    acks = tuple(one for one in trace.acks if one.value != STARTED)
+    return replace(trace, acks=acks), marks[0].after if marks else 0

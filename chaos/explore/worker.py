@@ -18,15 +18,16 @@ from time import monotonic
 from typing import Any, Protocol
 
 from chaos.child.actors import TargetError
-from chaos.child.cell import Abandoned
-from chaos.child.forker import read_message, send_message
-from chaos.child.reaping import adopt_descendants, end_strays
+from chaos.child.adoption import adopt_descendants
+from chaos.child.link import read_message, send_message
+from chaos.child.reaping import end_strays
 from chaos.child.target import CommandTarget
 from chaos.explore.pinning import own_processor
 from chaos.explore.places import remove
-from chaos.explore.server import Answer, Job, Server
+from chaos.explore.server import Job, Server
 from chaos.explore.settings import needs_this_process
 from chaos.explore.stages import ForkerLost
+from chaos.explore.watching import Abandoned
 
 __all__ = ["Answering", "main", "serve"]
 
@@ -34,8 +35,8 @@ __all__ = ["Answering", "main", "serve"]
 class Answering(Protocol):
     """Answers messages of the crew."""
 
-    def answers(self, message: Mapping[str, Any]) -> list[list[Answer | None]]:
-        """One answer for each thing wanted."""
+    def answers(self, message: Mapping[str, Any]) -> list[bytes]:
+        """One answer for each thing wanted, as JSON."""
 
 
 def main(arguments: list[str], make: Callable[[Job, str, int], Answering] = Server) -> None:
@@ -79,23 +80,19 @@ def _serve(link: int, job: Job, folder: str, make: Callable[[Job, str, int], Ans
     try:
         server = make(job, folder, link)
     except TargetError as error:
-        _tell(link, {"wrong": str(error)})
+        send_message(link, json.dumps({"wrong": str(error)}).encode())
         return
     if needs_this_process(job.roles, job.settings.ask):
         faulthandler.enable(2)
-    _tell(link, {"ready": True})
+    send_message(link, b'{"ready":true}')
     while (message := read_message(link)) is not None:
-        _tell(link, _answered(server, json.loads(message)))
+        send_message(link, _answered(server, json.loads(message)))
 
 
-def _tell(link: int, message: dict[str, Any]) -> None:
-    send_message(link, json.dumps(message, separators=(",", ":")).encode())
-
-
-def _answered(server: Answering, message: dict[str, Any]) -> dict[str, Any]:
+def _answered(server: Answering, message: dict[str, Any]) -> bytes:
     began = monotonic()
     try:
         answers = server.answers(message)
     except Exception:  # noqa: BLE001 - the process edge: the exploration raises it as its own fault
-        return {"fault": traceback.format_exc()}
-    return {"answers": answers, "seconds": monotonic() - began}
+        return json.dumps({"fault": traceback.format_exc()}).encode()
+    return b'{"answers":[%s],"seconds":%r}' % (b",".join(answers), monotonic() - began)

@@ -31,6 +31,7 @@ from chaos.report.findings import News
 from chaos.report.journal import Journal, is_in_use, read_journal
 from chaos.report.replay import Replay, dump_replay
 from chaos.report.results import RunResult, ScenarioResult
+from pytest_guardrails.errors import StorageError
 from pytest_guardrails.reliability.durability import write_atomic
 
 __all__ = ["KEEP", "RunFolder", "latest_run", "load_run", "remove_old_runs", "run_id"]
@@ -81,7 +82,7 @@ class RunFolder:
                 write_atomic(ignore, b"*\n", durability="process")
             self.path.mkdir()
             self._journal = Journal(self.path / _JOURNAL, run)
-        except OSError as error:
+        except (OSError, StorageError) as error:
             raise UsageError(f"the run folder {self.path} can't be made: {error}", "choose another --report") from error
         remove_old_runs(root, keep=keep)
 

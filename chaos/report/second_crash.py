@@ -19,6 +19,7 @@ __all__ = ["FirstCrash", "second_id", "told_with_first"]
 
 _SHOWN = 3  # operations of the first crash told in words
 _VALUE_LIMIT = 80
+_MESSAGE_LIMIT = 60  # of a title; the explanation has the whole
 
 
 @final
@@ -30,6 +31,7 @@ class FirstCrash:
         recipe: the state that it left.
         model: the persistence model's name.
         point: its crash point.
+        acked: how many acknowledgements had been made.
         blamed: what it lost or tore, else the last operation.
         timeline: the operations around it.
         outcome: what recovery made of the state.
@@ -38,6 +40,7 @@ class FirstCrash:
     recipe: str
     model: str
     point: int
+    acked: int
     blamed: tuple[Blamed, ...]
     timeline: tuple[str, ...]
     outcome: Outcome
@@ -70,8 +73,7 @@ def told_with_first(finding: Finding, first: FirstCrash) -> Finding:
         timeline=(
             "first run:",
             *first.timeline,
-            "second run: started on what that left, and recovered:",
-            *finding.timeline,
+            *_second_rows(finding.timeline, first.acked, crashes_again),
         ),
         state=f"{first.recipe} {again}",
         extra={
@@ -93,7 +95,9 @@ def _title(finding: Finding, first: FirstCrash, crashes_again: bool) -> str:
         where = f"at {short_place(one.frame)}" if one.frame else f"at {operation_words(one.op)}"
     if crashes_again:
         return f"{finding.title} (second crash, the first one {where})"
-    return f"run on after a crash {where}: {finding.extra.get('message', finding.title)}"
+    message = finding.extra.get("message", finding.title)
+    shown = message if len(message) <= _MESSAGE_LIMIT else f"{message[:_MESSAGE_LIMIT]}..."
+    return f"run on after a crash {where}: {shown}"
 
 
 def _first_words(blamed: Sequence[Blamed], power: bool) -> list[str]:
@@ -108,6 +112,17 @@ def _between(outcome: Outcome) -> list[str]:
         shown = values.render(outcome.value, _VALUE_LIMIT)
         return [f"recovery was right then, it returned {shown}, and the program went on"]
     return ["recovery failed as it may at that point, and the program went on"]
+
+
+def _second_rows(rows: Sequence[str], acked: int, crashes_again: bool) -> list[str]:
+    """The second run's rows, without the first run's acknowledgements, which stand before all of them."""
+    head = "second run, started on what that left:"
+    if not crashes_again:
+        return [head, "      <- ran on to its end"]
+    told = 0
+    while told < min(acked, len(rows)) and rows[told].startswith("      acknowledged"):
+        told += 1
+    return [head, *rows[told:]]
 
 
 def _second_words(explanation: Sequence[str], crashes_again: bool) -> list[str]:

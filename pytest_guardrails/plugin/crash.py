@@ -82,7 +82,7 @@ class Crash:
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self._request = request
         self._calls = 0
-        self._replayed = False
+        self._told = False  # whether a call has said what became of the finding to be replayed
         marker = request.node.get_closest_marker("crash")
         self._defaults: Mapping[str, Any] = {} if marker is None else marker.kwargs
 
@@ -116,6 +116,7 @@ class Crash:
         except ChaosError as error:
             problem = error
         if problem is not None:  # told outside the handler: the test's reader needs no chain of exceptions
+            self._told = True
             _fail([f"crash: {problem}"])
         if lines:
             _fail(lines)
@@ -125,7 +126,7 @@ class Crash:
         """Fail a test that was asked to replay a finding and did not."""
         __tracebackhide__ = True
         wanted = self._request.config.getoption("--chaos-replay")
-        if wanted and self._calls and not self._replayed:
+        if wanted and self._calls and not self._told:
             _fail([f"crash: finding {wanted} is of another test; nothing was replayed here"])
 
     def _scenario(self, workload: TargetLike, recover: TargetLike, given: CrashOptions) -> Scenario:
@@ -150,7 +151,7 @@ class Crash:
         result = ScenarioResult(scenario=scenario.name, origin=scenario.origin, models=scenario.drive.models)
         if replay.scenario != scenario.name:
             return [], result  # another call of this test may be the one
-        self._replayed = True
+        self._told = True
         replayed = replay_state(path, replay, scenario.drive.roles)
         if not replayed.shows:
             return [], result

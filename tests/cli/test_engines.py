@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import ROOT, chaos, put_scenario
+from tests.cli.shell import chaos, find_plugin, put_scenario
 
 BY_SQLITE = """\
 import sqlite3
@@ -79,9 +79,7 @@ def test_the_doctor_tells_of_both_engines(tmp_path: Path) -> None:
 def test_a_test_chooses_by_option_ini_or_environment(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    if not request.config.pluginmanager.has_plugin("guardrails"):  # not installed here
-        monkeypatch.setenv("PYTEST_PLUGINS", "pytest_guardrails.plugin")
+    find_plugin(request.config, monkeypatch)
     pytester.makepyfile("""
         import os
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from chaos.errors import ChaosError
+from chaos.errors import ChaosError, NotMeasured
+from chaos.faults.process import KillAt, KillPolicy
 from chaos.scenario import model
 from chaos.syscalls.probe import probe
 from chaos.trace import engines, recorder
@@ -62,6 +63,12 @@ def test_auto_falls_back_to_the_portable_engine_and_says_so(tmp_path: Path) -> N
     found = below_another_supervisor("auto", tmp_path)
     assert (found["engine"], found["ops"]) == ("portable", 1)
     assert "engine syscalls does not work: the syscall engine can't be used here" in str(found["notes"])
+
+
+def test_the_portable_engine_refuses_faults(tmp_path: Path) -> None:
+    with pytest.raises(NotMeasured, match="injects no faults"):
+        record_by("portable", TOUCH, tmp_path, policy=KillPolicy(KillAt(nth=1)))
+    assert not list(tmp_path.iterdir())
 
 
 @supervised

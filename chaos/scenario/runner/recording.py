@@ -22,6 +22,7 @@ from chaos.errors import HarnessFault, NotMeasured, UsageError
 from chaos.explore.places import base_folder, make_root, remove
 from chaos.faults.syncs import FailingSync
 from chaos.scenario.model import Engine, Explore
+from chaos.syscalls.calls import Policy
 from chaos.trace.engines import record_by
 from chaos.trace.model import Trace
 from chaos.trace.options import Program, RecordOptions
@@ -31,6 +32,7 @@ __all__ = [
     "check_measured",
     "record_command",
     "record_scenario",
+    "recorded_run",
     "target_words",
     "unmeasured_words",
 ]
@@ -52,6 +54,32 @@ def record_scenario(drive: Explore, engine: Engine) -> Trace:
         HarnessFault: the recorded operations do not lead to the files that the workload left.
         KeyboardInterrupt: nothing of the target runs on, and its folder is gone.
     """
+    policy = None if drive.failed_sync is None else FailingSync(drive.failed_sync)
+    with recorded_run(drive, engine, policy=policy) as (trace, disk, tail):
+        if policy is not None and policy.fired is None:
+            raise NotMeasured(f"sync {drive.failed_sync} was to fail, and the workload made fewer", "lower failed_sync")
+        _check_ended(trace, drive, tail)
+        _prove(trace, disk)
+        return trace
+
+
+@contextmanager
+def recorded_run(
+    drive: Explore, engine: Engine = "syscalls", *, policy: Policy | None = None, sources: bool = True
+) -> Iterator[tuple[Trace, str, str]]:
+    """Set up and record: the trace, the folder as the run left it until the block ends, what the run printed last.
+
+    Args:
+        drive: what to run.
+        engine: what records.
+        policy: decides about each call, where the engine is the supervisor; None lets all proceed.
+        sources: whether source lines are recorded.
+
+    Raises:
+        UsageError: the set-up fails, or a target can't be found.
+        NotMeasured: the engine does not work here.
+        KeyboardInterrupt: nothing of the target runs on, and its folder is gone.
+    """
     with _own_folder() as (disk, output):
         if drive.roles.setup is not None:
             _set_up(drive.roles.setup, disk, output, _deadline(drive), engine)
@@ -60,14 +88,10 @@ def record_scenario(drive: Explore, engine: Engine) -> Trace:
             deadline_s=_deadline(drive),
             output=output.fileno(),
             command=target_words(drive.roles.workload),
+            sources=sources,
         )
-        policy = None if drive.failed_sync is None else FailingSync(drive.failed_sync)
         trace = record_by(engine, _workload(drive.roles.workload, disk), disk, options=options, policy=policy)
-        if policy is not None and policy.fired is None:
-            raise NotMeasured(f"sync {drive.failed_sync} was to fail, and the workload made fewer", "lower failed_sync")
-        _check_ended(trace, drive, _tail(output, disk))
-        _prove(trace, disk)
-        return trace
+        yield trace, disk, _tail(output, disk)
 
 
 def record_command(command: Sequence[str], folder: Path, options: RecordOptions, engine: Engine = "auto") -> Trace:

@@ -13,11 +13,12 @@ from time import monotonic
 from typing import final
 
 from chaos.child.target import Roles
+from chaos.errors import UsageError
 from chaos.explore.second import FirstState, SecondExploration, SecondRun, Share
 from chaos.explore.settings import Settings
 from chaos.explore.tally import Progress
 from chaos.observations import Ending, Finding, Observation, Outcome, Reference, Verdict, Violation
-from chaos.oracles import OracleVerdict, Panel
+from chaos.oracles import OracleVerdict, Panel, judge
 from chaos.report import DepthCount, Findings, News, Statistics
 from chaos.report.blame import blamed
 from chaos.report.second_crash import FirstCrash, told_with_first
@@ -99,6 +100,8 @@ def second_reference(first: Reference, acked: int, acks: Sequence[Ack], steps: S
         acks=tuple(acks),
         writers=max(first.writers, len({one.process for one in acks[acked:]})),
         names=first.names | {name for step in steps for name in step.names},
+        before=acked,
+        first=first,
     )
 
 
@@ -233,20 +236,29 @@ class _Books:
             notes=(*explored.notes, *self._notes()),
             interrupted=explored.interrupted or interrupted,
         )
-        problems = [f"{count} second runs: {problem}" for problem, count in self._problems.most_common(1)]
-        return Second(explored=whole, evidence=evidence, unmeasured=tuple(problems))
+        return Second(explored=whole, evidence=evidence, unmeasured=tuple(self._unmeasured()))
+
+    def _unmeasured(self) -> Iterator[str]:
+        yield from (f"{count} second runs: {problem}" for problem, count in self._problems.most_common(1))
+        if self._starts.states and not self._runs and not self._problems:
+            yield "no second crash was tried: the budget was spent on the first"
+        elif self._runs and not self.states:
+            yield "no second crash was tried: no second run wrote anything in the watched folder"
 
     def _judge(self, run: SecondRun) -> Iterator[News]:
         subject = self._subject
         reference = second_reference(self._explored.reference, run.first.acked, run.acks, run.steps)
         panel = Panel(reference, subject.oracles, operations=run.operations)
-        undamaged = [one for one in panel.judge_reference() if one.oracle not in self._told]
-        wrong = [] if any(one.oracle == "recovers" for one in undamaged) else _violated(panel, run.observations)
-        for verdict in panel.verdicts():
-            self._verdicts[verdict.oracle] = _added(self._verdicts[verdict.oracle], verdict)
+        undamaged = [_no_second(one) for one in panel.judge_reference() if one.oracle not in self._told]
+        wrong = self._violated(run, panel, reference, {one.oracle for one in undamaged})
+        self._count(panel)
         if not undamaged and not wrong:
             return
-        trace = run.trace()
+        try:
+            trace = run.trace()
+        except UsageError:
+            self._problems["the process that had the recording was lost"] += 1
+            return
         findings = Findings(
             subject.scenario,
             trace,
@@ -261,6 +273,33 @@ class _Books:
             case = _Case(self._rank(run, finding), run, trace, finding, finding.states)
             if self._is_new(case):
                 yield from (_twice(run, one) for one in news if _tells(one, finding))
+
+    def _violated(
+        self, run: SecondRun, panel: Panel, reference: Reference, told: set[str]
+    ) -> list[tuple[Observation, tuple[Violation, ...]]]:
+        """The states that an oracle objects to, but for what it has against the run without a second crash (`told`).
+
+        Before the second run's first own acknowledgement, what recovery returns once it has run is as right as what
+        it returned at the start.
+        """
+        acked, oracles = run.first.acked, self._subject.oracles
+        settled = replace(
+            reference, steps=(*reference.steps[:acked], run.settled or run.steps[0], *reference.steps[acked + 1 :])
+        )
+        late = Panel(settled, oracles, operations=run.operations)
+        wrong = []
+        for observation in run.observations:
+            early = run.settled is not None and observation.acked == acked
+            asked = late if early and not judge(observation, settled, oracles) else panel
+            found = tuple(one for one in asked.judge(observation) if one.oracle not in told)
+            if found:
+                wrong.append((observation, found))
+        self._count(late)
+        return wrong
+
+    def _count(self, panel: Panel) -> None:
+        for verdict in panel.verdicts():
+            self._verdicts[verdict.oracle] = _added(self._verdicts[verdict.oracle], verdict)
 
     def _is_new(self, case: _Case) -> bool:
         """Keep the simpler of two cases of one cause; whether this is the first of its cause."""
@@ -307,6 +346,7 @@ class _Books:
             recipe=first.recipe,
             model=model,
             point=first.point,
+            acked=first.acked,
             blamed=to_blame,
             timeline=timeline(trace, first.point, to_blame, acked=first.acked, power=model != "kill"),
             outcome=run.steps[0],
@@ -356,9 +396,9 @@ class _Books:
             yield f"second crash: {known} states show what one crash shows already"
 
 
-def _violated(panel: Panel, observations: Sequence[Observation]) -> list[tuple[Observation, tuple[Violation, ...]]]:
-    judged = [(observation, panel.judge(observation)) for observation in observations]
-    return [(observation, found) for observation, found in judged if found]
+def _no_second(violation: Violation) -> Violation:
+    """An objection to a second run that was not crashed."""
+    return replace(violation, message=violation.message.replace("nothing damaged", "no second crash"))
 
 
 def _added(one: OracleVerdict, other: OracleVerdict) -> OracleVerdict:

@@ -1,5 +1,65 @@
-"""Stand-in, never committed: the durable branch brings the real one."""
+"""What survives a crash, in its smallest parts: atomic files, locks, leases, strict JSON.
 
-from pytest_guardrails.reliability.durability.atomic import write_atomic
+Nothing here knows what is stored. `atomic.py` replaces a file in one step, `locks.py` keeps others out, `lease.py` does
+so beyond a process's life, `finite_json.py` keeps NaN out. Above it stands `pytest_guardrails.reliability.state`, the
+one store that everything else uses.
+"""
 
-__all__ = ["write_atomic"]
+from pytest_guardrails.reliability.durability.atomic import (
+    Durability,
+    DurabilityUnknownError,
+    Symlinks,
+    remove_orphans,
+    sync_directory,
+    sync_file,
+    write_atomic,
+)
+from pytest_guardrails.reliability.durability.finite_json import JsonRefusedError
+from pytest_guardrails.reliability.durability.identity import ProcessIdentity, identity_of, is_alive, own_identity
+from pytest_guardrails.reliability.durability.kernel import LockUnsupportedError
+from pytest_guardrails.reliability.durability.lease import (
+    Fence,
+    FencedError,
+    Lease,
+    LeaseHeldError,
+    LeaseLostError,
+    LeaseStatus,
+)
+from pytest_guardrails.reliability.durability.locks import (
+    FileLock,
+    HolderRecord,
+    LockCancelledError,
+    LockDeadlineError,
+    LockNotHeldError,
+    lock_all,
+)
+from pytest_guardrails.reliability.durability.names import safe_name
+
+__all__ = [
+    "Durability",
+    "DurabilityUnknownError",
+    "Fence",
+    "FencedError",
+    "FileLock",
+    "HolderRecord",
+    "JsonRefusedError",
+    "Lease",
+    "LeaseHeldError",
+    "LeaseLostError",
+    "LeaseStatus",
+    "LockCancelledError",
+    "LockDeadlineError",
+    "LockNotHeldError",
+    "LockUnsupportedError",
+    "ProcessIdentity",
+    "Symlinks",
+    "identity_of",
+    "is_alive",
+    "lock_all",
+    "own_identity",
+    "remove_orphans",
+    "safe_name",
+    "sync_directory",
+    "sync_file",
+    "write_atomic",
+]

@@ -1,0 +1,296 @@
+"""`Lease`: a claim with an expiry, for work that goes on across calls and may outlive a process; and its fence.
+
+A lock ends with its holder. A lease ends by release, by its time running out, or (if so told) as soon as its holder is
+certainly dead. Since a holder may sleep past the end of its lease and then wake up and write, each grant carries a
+*fencing token*, larger than all before it; whoever keeps data checks the token where the data is written (`Fence`
+here, `Transaction.fence` in the store), and a late writer is refused.
+
+**Guarantees.** Tokens only grow, also over a power cut. At most one holder has an unexpired grant. Time is the clock
+that runs from boot and stands still during suspend, so steps of the wall clock and a closed laptop change nothing; a
+reboot ends every lease.
+**Does not** stop a late holder that checks no fence.
+**On crash** the record stays as it was before or after the step; nothing is to be cleaned up.
+**Threads and processes.** Every step is taken under a `FileLock`. One `Lease` object is one holder.
+
+The record is JSON: `format`, `token`, `owner`, `holder` (identity, null when free), `expires_s` (monotonic), `since`
+(wall clock, for people). Unknown fields are kept. Read `locks.py` for the lock below.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, final
+
+from pytest_guardrails.clock import Clock, SystemClock
+from pytest_guardrails.errors import (
+    ConfigurationError,
+    ConflictError,
+    CorruptionError,
+    NewerFormatError,
+    StorageError,
+)
+from pytest_guardrails.reliability.durability import finite_json
+from pytest_guardrails.reliability.durability.atomic import write_atomic
+from pytest_guardrails.reliability.durability.identity import ProcessIdentity, is_alive, own_identity
+from pytest_guardrails.reliability.durability.locks import FileLock
+
+__all__ = ["Fence", "FencedError", "Lease", "LeaseHeldError", "LeaseLostError", "LeaseStatus", "WhenDead"]
+
+WhenDead = Literal["free", "expire"]
+
+_FORMAT = 1
+_LOOK_AGAIN_S = 0.05  # nobody can be told that a lease ran out, so a waiting caller looks this often
+
+
+@final
+class LeaseHeldError(ConflictError):
+    """Somebody else holds the lease.
+
+    Attributes:
+        status: who, and for how long.
+    """
+
+    def __init__(self, path: str, status: "LeaseStatus") -> None:
+        super().__init__(path, status)
+        self.path, self.status = path, status
+
+    def __str__(self) -> str:
+        who = f"process {self.status.holder.pid} on {self.status.holder.host}" if self.status.holder else "nobody"
+        name = f" ({self.status.owner})" if self.status.owner else ""
+        return f"the lease {self.path} is held by {who}{name} for {self.status.left_s:.1f} s more"
+
+
+@final
+class LeaseLostError(ConflictError):
+    """This holder's grant ran out, was released or went to somebody else: stop the work, then acquire again."""
+
+
+@final
+class FencedError(ConflictError):
+    """A token is older than one seen already: its holder has lost the lease, and must not write."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseStatus:
+    """What the record says.
+
+    Attributes:
+        token: of the last grant; 0 when there was none.
+        owner: the holder's name for itself.
+        holder: the holder's process; None when the lease is free.
+        left_s: seconds until it runs out; 0 when it is free or did.
+    """
+
+    token: int
+    owner: str
+    holder: ProcessIdentity | None
+    left_s: float
+
+
+@final
+class Lease:
+    """See the module.
+
+    Args:
+        path: the record's file.
+        ttl_s: how long a grant lasts unless it is renewed, in seconds.
+        owner: a name for people; the process when empty.
+        when_dead: a holder whose process is certainly gone is succeeded at once ("free"), or only when its time
+            is up ("expire"), for work that goes on without its process.
+        clock: monotonic, common to all processes of the host.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        ttl_s: float,
+        owner: str = "",
+        when_dead: WhenDead = "free",
+        clock: Clock | None = None,
+    ) -> None:
+        if not 0.0 < ttl_s < 1e9:
+            raise ConfigurationError(f"ttl_s must be above 0 and finite, not {ttl_s}")
+        self.path = os.path.realpath(path)
+        self._ttl_s = ttl_s
+        self._owner = finite_json.printable(owner)
+        self._when_dead = when_dead
+        self._clock = clock or SystemClock()
+        self._lock = FileLock.beside(self.path, clock=self._clock)
+        self._token = 0
+
+    @property
+    def token(self) -> int:
+        """The fencing token of this object's grant.
+
+        Raises:
+            LeaseLostError: it has none.
+        """
+        if not self._token:
+            raise LeaseLostError(f"the lease {self.path} is not held by this object: acquire it first")
+        return self._token
+
+    def acquire(self, *, deadline_s: float = 0.0) -> int:
+        """Become the holder.
+
+        Args:
+            deadline_s: how long to wait for another holder to end, in seconds; 0 only tries.
+
+        Returns:
+            The fencing token.
+
+        Raises:
+            LeaseHeldError: somebody else, or this object already, is the holder.
+            CorruptionError: the record is not what was written; it is left as it is.
+        """
+        end_s = self._clock.monotonic() + deadline_s
+        while True:
+            found = self._try_acquire()
+            if isinstance(found, int):
+                return found
+            left_s = end_s - self._clock.monotonic()
+            if left_s <= 0:
+                raise LeaseHeldError(self.path, found)
+            self._clock.sleep(min(left_s, _LOOK_AGAIN_S, max(found.left_s, 0.001)))
+
+    def renew(self) -> None:
+        """Let the grant last `ttl_s` from now.
+
+        Raises:
+            LeaseLostError: it ran out, or is another's.
+        """
+        with self._lock.exclusive():
+            record = self._own_record()
+            self._write({**record, "expires_s": self._clock.monotonic() + self._ttl_s})
+
+    def check(self) -> None:
+        """Make sure that the grant still lasts; what is written after this still needs the fence.
+
+        Raises:
+            LeaseLostError: it does not.
+        """
+        with self._lock.shared():
+            self._own_record()
+
+    def release(self) -> None:
+        """End the grant; a lost one is left alone, so that a late release ends nobody else's."""
+        with self._lock.exclusive():
+            record = self._read()
+            if self._token and record.get("token") == self._token:
+                self._write({**record, "holder": None})
+            self._token = 0
+
+    def status(self) -> LeaseStatus:
+        """Who holds it now."""
+        with self._lock.shared():
+            return self._status(self._read())
+
+    def __enter__(self) -> "Lease":
+        self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def _try_acquire(self) -> int | LeaseStatus:
+        with self._lock.exclusive():
+            record = self._read()
+            status = self._status(record)
+            if status.holder is not None:
+                return status
+            token = status.token + 1
+            granted = {
+                "format": _FORMAT,
+                "token": token,
+                "owner": self._owner,
+                "holder": own_identity().plain(),
+                "expires_s": self._clock.monotonic() + self._ttl_s,
+                "since": self._clock.wall(),
+            }
+            self._write({**record, **granted})
+            self._token = token
+            return token
+
+    def _status(self, record: Mapping[str, Any]) -> LeaseStatus:
+        """The record as of now: a holder whose grant is over is none."""
+        holder = ProcessIdentity.parse(record.get("holder"))
+        left_s = float(record.get("expires_s", 0.0)) - self._clock.monotonic()
+        if holder is not None:
+            own = own_identity()
+            rebooted = holder.host == own.host and holder.boot != own.boot
+            if left_s <= 0 or rebooted or (self._when_dead == "free" and is_alive(holder) is False):
+                holder = None
+        return LeaseStatus(
+            token=record.get("token", 0),
+            owner=record.get("owner", ""),
+            holder=holder,
+            left_s=max(0.0, left_s) if holder else 0.0,
+        )
+
+    def _own_record(self) -> Mapping[str, Any]:
+        record = self._read()
+        status = self._status(record)
+        if not self._token or status.token != self._token or status.holder is None:
+            lost, self._token = self._token, 0
+            raise LeaseLostError(f"grant {lost} of the lease {self.path} is over; the last one given is {status.token}")
+        return record
+
+    def _read(self) -> Mapping[str, Any]:
+        return _read_record(self.path)
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        write_atomic(self.path, (finite_json.dumps(record, indent=2) + "\n").encode(), durability="power")
+
+
+@final
+class Fence:
+    """Keeps late writers from data in plain files: remembers the largest token that it has seen.
+
+    Args:
+        path: where the token is remembered, beside the data.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.path.realpath(path)
+        self._lock = FileLock.beside(self.path)
+
+    @contextmanager
+    def guard(self, token: int) -> Iterator[None]:
+        """Write the data inside this block: no other token is let in meanwhile.
+
+        Raises:
+            FencedError: a larger token was here before.
+        """
+        with self._lock.exclusive():
+            seen = _read_record(self.path).get("token", 0)
+            if token < seen:
+                raise FencedError(f"token {token} comes after {seen} at {self.path}: its lease was lost")
+            if token > seen:
+                content = finite_json.dumps({"format": _FORMAT, "token": token})
+                write_atomic(self.path, content.encode(), durability="power")
+            yield
+
+
+def _read_record(path: str) -> Mapping[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise StorageError(f"{path} can't be read: {error}") from error
+    try:
+        record = finite_json.loads(content)
+    except finite_json.JsonRefusedError as error:
+        raise CorruptionError(f"{path} is no lease record ({error}); look at it, then move it away") from error
+    found = record.get("format") if isinstance(record, dict) else None
+    if isinstance(found, int) and found > _FORMAT:
+        raise NewerFormatError(f"{path} has format {found}; this version knows {_FORMAT}")
+    if found != _FORMAT or type(record.get("token")) is not int:
+        raise CorruptionError(f"{path} is no lease record; look at it, then move it away")
+    return dict(record)

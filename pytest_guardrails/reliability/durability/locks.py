@@ -1,0 +1,319 @@
+"""`FileLock`: one holder (or many readers) among the threads and processes of a host, in turn, with a deadline.
+
+**Guarantees.** While a thread holds the lock exclusively nobody else holds it in any mode; the kernel says so, and lets
+go by itself when the holder dies. Waiting costs no polling. Waiters get it nearly in the order in which they came, a
+writer is not starved by readers, and a live holder is never robbed, however old its lock.
+**Does not** reach across hosts on every network file system, and keeps out nobody who does not ask.
+**On crash** nothing is to be cleaned up: the lock file stays for good, is never removed, replaced or truncated, and
+what stands in it is for people only.
+**Threads and processes.** Re-entrant per thread, also over two `FileLock` objects of one path. A forked child holds
+nothing, and can neither release nor prolong its parent's lock.
+
+Never lock the file that gets replaced: use `FileLock.beside`. Read `seats.py` for how the waiting is done.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from types import TracebackType
+from typing import final
+
+from pytest_guardrails.clock import Clock, SystemClock
+from pytest_guardrails.errors import ConfigurationError, ConflictError, DeadlineError, StorageError
+from pytest_guardrails.reliability.durability.identity import ProcessIdentity, own_identity
+from pytest_guardrails.reliability.durability.kernel import Mode
+from pytest_guardrails.reliability.durability.seats import Holding, Pair, Wait, give_up, seat_for, start_wait
+
+__all__ = [
+    "DEADLINE_S",
+    "FileLock",
+    "HolderRecord",
+    "LockCancelledError",
+    "LockDeadlineError",
+    "LockNotHeldError",
+    "lock_all",
+]
+
+DEADLINE_S = 30.0  # longer than any honest critical section here, short enough for a person to wait
+_RECORD_BYTES = 512  # written whole, in place, padded: so it needs no truncation
+_NOTE = b'"note":"'
+_OWN = -1.0  # stands for the deadline that the object was made with
+
+
+@final
+class LockDeadlineError(DeadlineError):
+    """The lock was held by others until the deadline.
+
+    Attributes:
+        path: the lock file.
+        holder: who wrote itself down as its holder; for people, it may be out of date.
+    """
+
+    def __init__(self, path: str, waited_s: float, holder: "HolderRecord | None") -> None:
+        super().__init__(path, waited_s, holder)
+        self.path, self.waited_s, self.holder = path, waited_s, holder
+
+    def __str__(self) -> str:
+        who = f"last taken by {self.holder.describe()}" if self.holder else "its holder left no name"
+        return f"the lock {self.path} was not free within {self.waited_s:g} s; {who}"
+
+
+@final
+class LockCancelledError(DeadlineError):
+    """`FileLock.cancel` ended the wait."""
+
+
+@final
+class LockNotHeldError(ConflictError):
+    """This thread of this process does not hold the lock that it wanted to release."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HolderRecord:
+    """Who took the lock exclusively the last time, as it wrote itself down. For diagnosis only.
+
+    Attributes:
+        process: who.
+        since: when, in seconds since 1970-01-01 UTC by the holder's wall clock.
+        note: what for, in the holder's words.
+    """
+
+    process: ProcessIdentity
+    since: float
+    note: str
+
+    def describe(self) -> str:
+        """One line for people."""
+        what = f" for {self.note}" if self.note else ""
+        return f"process {self.process.pid} on {self.process.host}{what}"
+
+
+@final
+class FileLock:
+    """A lock that lives in a file of its own. See the module for what it guarantees.
+
+    Args:
+        path: the lock file; it and its directory are made when missing.
+        deadline_s: how long an acquisition waits when it does not say so itself, in seconds; None waits for good.
+        clock: for the record of who holds it, and for durations.
+
+    Raises:
+        StorageError: the lock file can't be made.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, deadline_s: float | None = DEADLINE_S, clock: Clock | None = None
+    ) -> None:
+        self.path = os.path.realpath(path)
+        self._deadline_s = _checked(deadline_s)
+        self._clock = clock or SystemClock()
+        self._seat = seat_for(self.path)
+        self._waits: list[Wait] = []
+        try:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            self._seat.keep(self._seat.pair())
+        except OSError as error:
+            raise StorageError(f"the lock file {self.path} can't be opened: {error}") from error
+
+    @classmethod
+    def beside(
+        cls, path: str | os.PathLike[str], *, deadline_s: float | None = DEADLINE_S, clock: Clock | None = None
+    ) -> "FileLock":
+        """The lock that guards the file at `path`, which itself may be replaced: `<path>.lock`."""
+        return cls(os.path.realpath(path) + ".lock", deadline_s=deadline_s, clock=clock)
+
+    @property
+    def held(self) -> Mode | None:
+        """How this thread holds the lock; None if it does not."""
+        holding = self._seat.mine.holding
+        return holding.mode if holding else None
+
+    def acquire(self, mode: Mode = "exclusive", *, deadline_s: float | None = _OWN, note: str | None = "") -> None:
+        """Take the lock; each acquisition needs its own `release`.
+
+        Args:
+            mode: alone, or together with other readers.
+            deadline_s: how long to wait, in seconds; 0 only tries, None waits for good; the object's own if not given.
+            note: what it is for, in a few words; written into the lock file for people. None leaves that to `sign`.
+
+        Raises:
+            LockDeadlineError: it was not free in time.
+            LockCancelledError: `cancel` was called meanwhile.
+            ConfigurationError: this thread holds it shared and wants it exclusively, which could wait for itself.
+            LockUnsupportedError: the kernel offers no lock here.
+            StorageError: the lock file can't be used.
+        """
+        wait_s = self._deadline_s if deadline_s is _OWN else _checked(deadline_s)
+        holding = self._seat.mine.holding
+        if holding is not None:
+            if mode == "exclusive" and holding.mode == "shared":
+                raise ConfigurationError(f"{self.path} is held shared by this thread: release it, then take it alone")
+            holding.count += 1
+            return
+        try:
+            pair = self._take(mode, wait_s)
+        except DeadlineError:  # a TimeoutError, hence an OSError
+            raise
+        except OSError as error:
+            raise StorageError(f"the lock {self.path} can't be taken: {error}") from error
+        self._seat.mine.holding = Holding(pair, mode)
+        if mode == "exclusive" and note is not None:
+            self.sign(note)
+
+    def release(self) -> None:
+        """Undo one acquisition of this thread.
+
+        Raises:
+            LockNotHeldError: this thread of this process holds nothing.
+        """
+        holding = self._seat.mine.holding
+        if holding is None:
+            raise LockNotHeldError(f"{self.path} is not held by this thread of process {os.getpid()}")
+        holding.count -= 1
+        if not holding.count:
+            self._seat.mine.holding = None
+            holding.pair.give_back()
+            self._seat.keep(holding.pair)
+
+    def cancel(self) -> None:
+        """End all waits that go on through this object; each raises `LockCancelledError`."""
+        for wait in list(self._waits):
+            wait.cancelled = True
+            wait.rouse()
+
+    def sign(self, note: str) -> None:
+        """Write this thread down as the holder; it holds the lock exclusively."""
+        holding = self._seat.mine.holding
+        if holding is None or holding.mode != "exclusive":
+            raise LockNotHeldError(f"{self.path} is not held exclusively by this thread of process {os.getpid()}")
+        text = b'"%b"' % note.encode() if note.replace(" ", "").isalnum() and note.isascii() else _quoted(note)
+        record = b'{%b,"since":%.6f,"note":%b}' % (_signature(os.getpid()), self._clock.wall(), text)
+        with suppress(OSError):  # a full disk keeps nobody from locking: the record is for people only
+            os.pwrite(holding.pair.lock, record.ljust(_RECORD_BYTES - 1) + b"\n", 0)
+
+    def last_note(self) -> str:
+        """The note of whoever signed last; this thread holds the lock. "" when it can't be read.
+
+        Cheaper than `holder`, for those who ask at every acquisition.
+        """
+        holding = self._seat.mine.holding
+        record = b"" if holding is None else os.pread(holding.pair.lock, _RECORD_BYTES, 0)
+        begin = record.rfind(_NOTE) + len(_NOTE)
+        end = record.find(b'"', begin)
+        return "" if end < 0 or begin < len(_NOTE) else record[begin:end].decode("utf-8", "replace")
+
+    def holder(self) -> HolderRecord | None:
+        """Who took it exclusively the last time; None when nobody did or the record can't be read."""
+        try:
+            with open(self.path, "rb") as file:
+                plain = json.loads(file.read(_RECORD_BYTES))
+            process = ProcessIdentity.parse(plain)
+            return process and HolderRecord(process=process, since=float(plain["since"]), note=str(plain["note"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @contextmanager
+    def exclusive(self, *, deadline_s: float | None = _OWN, note: str | None = "") -> Iterator[None]:
+        """Hold the lock alone during the block. Raises as `acquire`."""
+        self.acquire("exclusive", deadline_s=deadline_s, note=note)
+        try:
+            yield
+        finally:
+            self._leave()
+
+    @contextmanager
+    def shared(self, *, deadline_s: float | None = _OWN) -> Iterator[None]:
+        """Hold the lock together with other readers during the block. Raises as `acquire`."""
+        self.acquire("shared", deadline_s=deadline_s)
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def __enter__(self) -> "FileLock":
+        self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._seat.mine.holding is not None:  # a child forked inside the block holds nothing to give back
+            self.release()
+
+    def _take(self, mode: Mode, wait_s: float | None) -> Pair:
+        start_s = self._clock.monotonic()
+        while True:
+            pair = self._seat.pair()
+            if not pair.try_take(mode):
+                left_s = None if wait_s is None else max(0.0, wait_s - (self._clock.monotonic() - start_s))
+                pair = self._wait_take(pair, mode, left_s, wait_s)
+            if self._seat.is_current(pair):
+                return pair
+            pair.close()  # someone removed or replaced the lock file: what we hold guards nothing
+
+    def _wait_take(self, pair: Pair, mode: Mode, left_s: float | None, wait_s: float | None) -> Pair:
+        if left_s == 0.0:
+            self._seat.keep(pair)
+            raise LockDeadlineError(self.path, wait_s or 0.0, self.holder())
+        wait = start_wait(self._seat, pair, mode)
+        self._waits.append(wait)
+        try:
+            wait.wake.acquire(timeout=-1 if left_s is None else left_s)
+        except BaseException:
+            if not give_up(self._seat, wait) and wait.error is None:
+                wait.pair.close()
+            raise
+        finally:
+            self._waits.remove(wait)
+        if give_up(self._seat, wait):
+            if wait.cancelled:
+                raise LockCancelledError(f"waiting for {self.path} was cancelled")
+            raise LockDeadlineError(self.path, wait_s or 0.0, self.holder())
+        if wait.error is not None:
+            wait.pair.close()
+            raise wait.error
+        return wait.pair
+
+
+@lru_cache(maxsize=1)
+def _signature(_pid: int) -> bytes:
+    return json.dumps(own_identity().plain())[1:-1].encode()
+
+
+def _quoted(note: str) -> bytes:
+    return json.dumps(note[:100]).encode()
+
+
+def _checked(deadline_s: float | None) -> float | None:
+    if deadline_s is not None and not 0.0 <= deadline_s < 1e9:
+        raise ConfigurationError(f"deadline_s must be None or from 0 to a thousand million seconds, not {deadline_s}")
+    return deadline_s
+
+
+@contextmanager
+def lock_all(locks: Iterable[FileLock], *, deadline_s: float | None = DEADLINE_S) -> Iterator[None]:
+    """Hold several locks exclusively during the block, taken in the order of their paths whatever order is given.
+
+    Since everyone takes them in that order, two callers can't wait for each other.
+
+    Args:
+        locks: which; one path named twice is taken once.
+        deadline_s: for all of them together, in seconds; None waits for good.
+
+    Raises:
+        LockDeadlineError: not all were free in time; none is held then.
+    """
+    clock = SystemClock()
+    start_s = clock.monotonic()
+    with ExitStack() as stack:
+        for lock in sorted({lock.path: lock for lock in locks}.values(), key=lambda lock: lock.path):
+            left_s = None if deadline_s is None else max(0.0, deadline_s - (clock.monotonic() - start_s))
+            stack.enter_context(lock.exclusive(deadline_s=left_s))
+        yield

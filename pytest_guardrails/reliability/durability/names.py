@@ -1,0 +1,31 @@
+"""Names that people give (loops, agents, runs, locks) as file names that never lead out of their directory.
+
+A name keeps its letters where that is safe; every other byte becomes `%XX`, so that two names never share a file, and
+an over-long one is cut and told apart by its digest. Nothing is normalised away: "a/b", "a%2Fb" and "A/B" are three
+names. Used by `lease.py` and the rooms above.
+"""
+
+import hashlib
+
+__all__ = ["safe_name"]
+
+_SAFE = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_.")
+_LIMIT = 120  # bytes; leaves room for the suffixes of temporary and lock files below the usual 255
+
+
+def safe_name(name: str) -> str:
+    """A file name that stands for `name` and nothing else, on case-insensitive file systems too.
+
+    Raises:
+        ValueError: the name is empty.
+    """
+    if not name:
+        raise ValueError("a name must have at least one character")
+    raw = name.encode("utf-8", "surrogatepass")
+    text = "".join(chr(byte) if byte in _SAFE else f"%{byte:02X}" for byte in raw)
+    if text[0] == ".":
+        text = "%2E" + text[1:]
+    if len(text) <= _LIMIT:
+        return text
+    # "~" can't stand in an uncut name, so a cut one equals no other.
+    return f"{text[: _LIMIT - 34]}~{hashlib.blake2b(raw, digest_size=16).hexdigest()}"

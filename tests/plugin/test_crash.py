@@ -1,0 +1,212 @@
+"""The fixture `crash`, as its user meets it: pytest run on small test files, and what is printed."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """\
+import json
+
+import pytest
+
+
+def overwrite(disk, ack):
+    for number in range(1, 3):
+        (disk / "state.json").write_text(json.dumps({"n": number}))
+        ack(number)
+
+
+def replace(disk, ack):
+    for number in range(1, 3):
+        (disk / "new").write_text(json.dumps({"n": number}))
+        (disk / "new").replace(disk / "state.json")
+        ack(number)
+
+
+def load(disk):
+    path = disk / "state.json"
+    return json.loads(path.read_text()) if path.exists() else {"n": 0}
+
+
+"""
+WEAK = PROGRAM + "def test_weak(crash):\n    crash(workload=overwrite, recover=load)\n"
+SOUND = PROGRAM + "def test_sound(crash):\n    assert crash(workload=replace, recover=load).statistics.states > 5\n"
+
+
+def run(pytester: pytest.Pytester, text: str, *options: str, failed: int = 0, passed: int = 0) -> str:
+    """What pytest prints for one test file, in a process of its own, without tracebacks of the harness."""
+    pytester.makepyfile(test_it=text)
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
+    done.assert_outcomes(failed=failed, passed=passed)
+    printed = done.stdout.str()
+    assert "crash.py:" not in printed, printed
+    return printed
+
+
+def failing(pytester: pytest.Pytester, body: str, *options: str) -> str:
+    return run(pytester, PROGRAM + body, *options, failed=1)
+
+
+def replay_id(printed: str) -> str:
+    found = re.search(r"--chaos-replay (\w+)", printed)
+    assert found, printed
+    return found.group(1)
+
+
+def test_a_sound_program_passes_and_the_call_says_how_much_was_tried(pytester: pytest.Pytester) -> None:
+    run(pytester, SOUND, passed=1)
+
+
+def test_a_weak_program_fails_explanation_first_and_replay_command_last(pytester: pytest.Pytester) -> None:
+    printed = run(pytester, WEAK, failed=1)
+    _, _, told = printed.partition("test_weak ___")
+    lines = [line for line in told.partition("short test summary")[0].splitlines()[1:] if line.strip()][:-1]
+    assert lines[0].startswith("test_it.py:8 overwrite: recovery raises JSONDecodeError")
+    assert lines[-1].startswith("replay: pytest test_it.py::test_weak --chaos-replay ")
+    assert "<- killed here" in told
+    assert "Traceback" not in printed
+
+
+def test_the_replay_command_shows_the_finding_again_and_is_content_once_it_is_mended(pytester: pytest.Pytester) -> None:
+    finding = replay_id(run(pytester, WEAK, failed=1))
+    assert f"finding {finding} still shows" in run(pytester, WEAK, "--chaos-replay", finding, failed=1)
+    tolerant = WEAK.replace("json.loads(path.read_text())", "json.loads(path.read_text() or '{\"n\": 0}')")
+    run(pytester, tolerant, "--chaos-replay", finding, passed=1)
+
+
+def test_a_replay_in_another_test_says_that_it_replayed_nothing(pytester: pytest.Pytester) -> None:
+    finding = replay_id(run(pytester, WEAK, failed=1))
+    other = (
+        SOUND.replace("test_sound", "test_other").replace("assert crash", "crash").replace(".statistics.states > 5", "")
+    )
+    pytester.makepyfile(test_it=other)
+    done = pytester.runpytest_subprocess("--chaos-replay", finding)
+    assert f"finding {finding} is of another test; nothing was replayed here" in done.stdout.str()
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_an_unknown_finding_is_told_with_the_folder_that_was_looked_through(pytester: pytest.Pytester) -> None:
+    printed = run(pytester, WEAK, "--chaos-replay", "0123456789ab", failed=1)
+    assert "0123456789ab" in printed
+    assert ".chaos" in printed
+
+
+WRONG = [
+    ("crash(workload=replace, recover=load, modell='kill')", "no argument 'modell'.*did you mean model"),
+    ("crash(workload=replace, recover=load, model='ext5')", "ext5"),
+    ("crash(workload=replace, recover=load, budget='soon')", r"crash\(budget=...\): expected .*got 'soon'"),
+    ("crash(workload=replace, recover=load, deadline=-1)", r"crash\(deadline=...\): expected"),
+    ("crash(workload=replace, recover=load, isolation='thread')", "expected fork, batch or command"),
+    ("crash(workload=replace, recover=load, oracles=['atomik'])", "atomik"),
+    ("crash(workload=replace, recover=None)", "recover is None"),
+    ("crash(workload=3, recover=load)", "expected a callable, 'module:object', or a list of commands, got 3"),
+    ("crash(workload='no.such:thing', recover=load)", "no.such:thing"),
+    ("crash(workload=[['no-such-program-here']], recover=load)", "no-such-program-here"),
+    ("crash(workload=lambda disk, ack: None, recover=load)", "wrote nothing in the watched folder"),
+    ("crash(workload=lambda disk, ack: 1 / 0, recover=load)", "ZeroDivisionError"),
+]
+
+
+def test_a_call_that_makes_no_sense_fails_with_one_message(pytester: pytest.Pytester) -> None:
+    tests = (f"def test_{number}(crash):\n    {call}\n" for number, (call, _) in enumerate(WRONG))
+    printed = run(pytester, PROGRAM + "\n\n".join(tests), failed=len(WRONG))
+    told = re.split(r"_{3,} test_\d+ _{3,}", printed)[1:]
+    for (call, words), message in zip(WRONG, told, strict=True):
+        assert re.search(words, message, re.DOTALL), (call, message)
+        assert "During handling" not in message
+
+
+def test_the_marker_gives_arguments_and_the_call_overrules_them(pytester: pytest.Pytester) -> None:
+    marked = (
+        "@pytest.mark.crash(oracles=['clean'])\ndef test_{}(crash):\n    crash(workload=overwrite, recover=load{})\n"
+    )
+    body = marked.format("marked", "") + "\n\n" + marked.format("overruled", ", oracles=['recovers']")
+    assert "FAILED test_it.py::test_overruled" in run(pytester, PROGRAM + body, passed=1, failed=1)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--chaos-seed=x", "--chaos-seed: expected a whole number"),
+        ("--chaos-profile=slow", "--chaos-profile: expected one of quick, ci, deep"),
+        ("--chaos-budget=never", "--chaos-budget: expected"),
+    ],
+)
+def test_a_wrong_setting_is_named(pytester: pytest.Pytester, option: str, words: str) -> None:
+    assert words in run(pytester, WEAK, option, failed=1)
+
+
+def test_settings_come_from_the_ini_file_too(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nchaos_report = kept\nchaos_budget = 500\n")
+    run(pytester, WEAK, failed=1)
+    (report,) = (pytester.path / "kept" / "runs").glob("*/report.json")
+    (outcome,) = json.loads(report.read_text())["outcomes"]
+    assert (outcome["scenario"], outcome["status"]) == ("test_it.py::test_weak", "violated")
+
+
+def test_functions_classes_and_asyncio_tests_beside_each_other(pytester: pytest.Pytester) -> None:
+    body = """\
+class TestGroup:
+    def test_method(self, crash):
+        crash(workload=replace, recover=load)
+
+
+@pytest.mark.asyncio
+async def test_coroutine(crash):
+    crash(workload=replace, recover=load)
+
+
+def test_twice(crash):
+    crash(workload=replace, recover=load)
+    crash(workload=overwrite, recover=load)
+"""
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    printed = run(pytester, PROGRAM + body, passed=2, failed=1)
+    assert "test_it.py::test_twice" in printed
+
+
+def test_every_worker_of_xdist_explores_and_reports(pytester: pytest.Pytester) -> None:
+    body = "".join(
+        f"def test_{n}(crash):\n    crash(workload={w}, recover=load)\n"
+        for n, w in enumerate(("replace", "overwrite") * 2)
+    )
+    printed = run(pytester, PROGRAM + body, "-n", "2", passed=2, failed=2)
+    assert len(set(re.findall(r"--chaos-replay (\w+)", printed))) == 2
+
+
+def test_targets_may_be_named_or_be_commands(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(program=PROGRAM)
+    commands = [[sys.executable, "-c", "open('a', 'w').write('one')"], ["sh", "-c", "echo two > b"]]
+    run(
+        pytester,
+        f"""
+def test_named(crash):
+    crash(workload="program:replace", recover="program:load")
+
+
+def test_commands(crash):
+    result = crash(workload={commands!r}, recover=[["ls"]], oracles=["recovers"])
+    assert result.statistics.crash_points > 2
+""",
+        passed=2,
+    )
+
+
+def test_the_state_of_a_finding_is_kept_to_be_looked_at(pytester: pytest.Pytester) -> None:
+    run(pytester, WEAK, failed=1)
+    (state,) = (pytester.path / ".chaos" / "runs").glob("*/findings/*/state")
+    assert (state / "state.json").read_bytes() == b""
+
+
+def test_nothing_is_imported_or_written_where_the_fixture_is_not_used(pytester: pytest.Pytester) -> None:
+    body = "import sys\n\ndef test_lean():\n    assert not any(name.split('.')[0] == 'chaos' for name in sys.modules)\n"
+    run(pytester, body, passed=1)
+    assert not Path(pytester.path, ".chaos").exists()
+
+
+def test_the_plugin_tells_its_options_and_its_marker(pytester: pytest.Pytester) -> None:
+    assert "--chaos-replay=ID" in pytester.runpytest_subprocess("--help").stdout.str()
+    assert "@pytest.mark.crash(model=" in pytester.runpytest_subprocess("--markers").stdout.str()

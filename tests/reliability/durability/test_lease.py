@@ -1,0 +1,190 @@
+"""`Lease` and `Fence`: one holder, growing tokens, and verdicts that no clock step changes."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pytest_guardrails.errors import ConfigurationError, CorruptionError, NewerFormatError
+from pytest_guardrails.reliability.durability import (
+    Fence,
+    FencedError,
+    Lease,
+    LeaseHeldError,
+    LeaseLostError,
+    identity_of,
+    is_alive,
+    own_identity,
+)
+from tests.reliability.clocks import MovedClock
+from tests.reliability.processes import Child
+
+
+@pytest.fixture
+def clock() -> MovedClock:
+    return MovedClock()
+
+
+@pytest.fixture
+def lease(tmp_path: Path, clock: MovedClock) -> Callable[..., Lease]:
+    def make(**options: object) -> Lease:
+        settings: dict[str, object] = {"ttl_s": 10.0, "clock": clock, **options}
+        return Lease(tmp_path / "lease", **settings)  # type: ignore[arg-type]
+
+    return make
+
+
+def test_only_one_holder(lease: Callable[..., Lease]) -> None:
+    lease(owner="first").acquire()
+    with pytest.raises(LeaseHeldError, match="first"):
+        lease().acquire()
+
+
+def test_tokens_grow_with_each_grant(lease: Callable[..., Lease], clock: MovedClock) -> None:
+    tokens = []
+    for _ in range(3):
+        with lease() as held:
+            tokens.append(held.token)
+    tokens.append(lease().acquire())
+    clock.monotonic_s += 11
+    tokens.append(lease().acquire())
+    assert tokens == [1, 2, 3, 4, 5]
+
+
+def test_a_grant_ends_with_its_time_and_not_before(lease: Callable[..., Lease], clock: MovedClock) -> None:
+    lease().acquire()
+    clock.monotonic_s += 9.9
+    with pytest.raises(LeaseHeldError):
+        lease().acquire()
+    clock.monotonic_s += 0.2
+    assert lease().acquire() == 2
+
+
+def test_renewal_counts_from_now(lease: Callable[..., Lease], clock: MovedClock) -> None:
+    held = lease()
+    held.acquire()
+    clock.monotonic_s += 9
+    held.renew()
+    clock.monotonic_s += 9
+    held.check()
+    assert held.status().left_s == pytest.approx(1.0)
+
+
+def test_a_late_holder_learns_that_it_lost(lease: Callable[..., Lease], clock: MovedClock) -> None:
+    late = lease()
+    late.acquire()
+    clock.monotonic_s += 11
+    for step in (late.renew, late.check):
+        with pytest.raises(LeaseLostError):
+            step()
+
+
+def test_a_late_release_ends_nobody_elses_grant(lease: Callable[..., Lease], clock: MovedClock) -> None:
+    late, other = lease(), lease()
+    late.acquire()
+    clock.monotonic_s += 11
+    other.acquire()
+    late.release()
+    other.check()
+
+
+@pytest.mark.parametrize("step_s", [-3600.0, 3600.0])
+def test_a_step_of_the_wall_clock_changes_nothing(
+    lease: Callable[..., Lease], clock: MovedClock, step_s: float
+) -> None:
+    held = lease()
+    held.acquire()
+    clock.wall_s += step_s
+    held.check()
+    with pytest.raises(LeaseHeldError):
+        lease().acquire()
+
+
+def test_waiting_for_a_lease_ends_when_its_time_is_up(lease: Callable[..., Lease]) -> None:
+    lease().acquire()
+    with pytest.raises(LeaseHeldError):
+        lease().acquire(deadline_s=5.0)
+    assert lease().acquire(deadline_s=8.0) == 2
+
+
+def hold_and_die(path: Path) -> None:
+    def hold(say: Callable[[str], None]) -> None:
+        Lease(path, ttl_s=3600).acquire()
+        say("held")
+        os.read(os.pipe()[0], 1)
+
+    child = Child(hold)
+    child.line()
+    child.kill()
+
+
+def test_a_killed_holder_is_succeeded_at_once(tmp_path: Path) -> None:
+    hold_and_die(tmp_path / "lease")
+    assert Lease(tmp_path / "lease", ttl_s=3600).acquire() == 2
+
+
+def test_work_that_outlives_its_process_keeps_its_lease(tmp_path: Path) -> None:
+    hold_and_die(tmp_path / "lease")
+    with pytest.raises(LeaseHeldError):
+        Lease(tmp_path / "lease", ttl_s=3600, when_dead="expire").acquire()
+
+
+def test_a_reboot_ends_a_lease(lease: Callable[..., Lease], tmp_path: Path) -> None:
+    lease(when_dead="expire").acquire()
+    record = json.loads((tmp_path / "lease").read_text())
+    record["holder"]["boot"] = "another"
+    (tmp_path / "lease").write_text(json.dumps(record))
+    assert lease(when_dead="expire").acquire() == 2
+
+
+def test_a_reused_process_number_is_somebody_else() -> None:
+    own = own_identity()
+    assert is_alive(own) is True
+    stranger = identity_of(own.pid)
+    assert stranger == own
+    other = type(own)(pid=own.pid, started="1", boot=own.boot, host=own.host)
+    assert is_alive(other) is False
+    assert is_alive(type(own)(pid=own.pid, started=own.started, boot=own.boot, host="elsewhere")) is None
+
+
+def test_unknown_fields_survive(lease: Callable[..., Lease], tmp_path: Path) -> None:
+    with lease():
+        record = json.loads((tmp_path / "lease").read_text())
+        (tmp_path / "lease").write_text(json.dumps({**record, "future": [1]}))
+    lease().acquire()
+    assert json.loads((tmp_path / "lease").read_text())["future"] == [1]
+
+
+def test_a_newer_format_is_refused_and_left_alone(lease: Callable[..., Lease], tmp_path: Path) -> None:
+    text = '{"format": 99, "token": 7}'
+    (tmp_path / "lease").write_text(text)
+    with pytest.raises(NewerFormatError, match="99"):
+        lease().acquire()
+    assert (tmp_path / "lease").read_text() == text
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', '{"format": 1, "token": "x"}', "\0\0\0"])
+def test_a_damaged_record_is_never_taken_for_a_free_lease(
+    lease: Callable[..., Lease], tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "lease").write_text(text)
+    with pytest.raises(CorruptionError, match="no lease record"):
+        lease().acquire()
+    assert (tmp_path / "lease").read_text() == text
+
+
+@pytest.mark.parametrize("ttl_s", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_time_to_live_that_is_none_is_refused(tmp_path: Path, ttl_s: float) -> None:
+    with pytest.raises(ConfigurationError):
+        Lease(tmp_path / "lease", ttl_s=ttl_s)
+
+
+def test_the_fence_keeps_a_late_writer_out(tmp_path: Path) -> None:
+    with Fence(tmp_path / "fence").guard(1):
+        pass
+    with Fence(tmp_path / "fence").guard(2), pytest.raises(FencedError), Fence(tmp_path / "fence").guard(1):
+        raise AssertionError("a late writer was let in")
+    with Fence(tmp_path / "fence").guard(2):
+        pass
