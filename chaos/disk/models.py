@@ -104,7 +104,8 @@ RULES: Mapping[str, str] = MappingProxyType(
         "removals_whole": "What takes names away does so as a whole, and for good. Off on btrfs, whose log holds names "
         "of single files; measured: a file of two names that is synced after a rename took one of them is without it, "
         "and the rename not there; a file renamed and unlinked is gone, and what the rename replaced is back; a name "
-        "that is removed leads again to what it led to before the last full commit, though it led elsewhere since.",
+        "that is removed leads again to what it led to before the last full commit, though it led elsewhere since; "
+        "a file moved to another folder that is synced has both names.",
         "replace_flushes": "rename over an existing file first flushes the new file's newly allocated blocks "
         "(ext4's auto_da_alloc, kernel documentation ext4.rst; measured: the target is new and whole, but for a "
         "journal commit within the milliseconds that the flush takes, which leaves zeroes and is left out). Measured "

@@ -58,7 +58,9 @@ def entry_groups(op: Op, views: Views, model: PersistenceModel) -> list[tuple[Pa
     if model.removals_whole:
         return [(away, there)]
     elsewhere = target is not None and bool(views.after.nodes[target].names)
-    return [*(gone if elsewhere else []), *_back(op, views), (away, there)]
+    file = views.before.nodes[op.node].type is not NodeType.DIRECTORY
+    both_names = [(there,)] if file and op.parent != op.to_parent else []
+    return [*(gone if elsewhere else []), *_back(op, views), *both_names, (away, there)]
 
 
 def _back(op: Op, views: Views) -> list[tuple[Part, ...]]:

@@ -161,11 +161,17 @@ class Pending:
         if self.issued.nodes[node].type is NodeType.DIRECTORY:
             # A directory's entries are its data, so fdatasync has to keep them too; SQLite relies on it.
             if self.model.directory_fsync_keeps_entries:
-                kept.extend(step.id for step in self.live.values() if any(part[0] == node for part in step.parts))
+                kept.extend(step.id for step in self.live.values() if self._is_entry_of(step, node))
             return kept + self._kept_with(node, False)
         if self.model.fsync_keeps_data and node in self._files:
             kept.extend(step for step in self._files[node].free if step not in self._abandoned)
         return kept + self._kept_with(node, data_only)
+
+    def _is_entry_of(self, step: Step, directory: int) -> bool:
+        """Whether a sync of a directory keeps a step; of a move out of another one, where removals are whole."""
+        inside = [part[2] for part in step.parts if part[0] == directory]
+        outside = [part[2] for part in step.parts if part[0] != directory]
+        return bool(inside) and (self.model.removals_whole or None not in outside or None in inside)
 
     def _kept_with(self, node: int, data_only: bool) -> list[StepId]:
         """What goes along with a file's data: its mode, its names, and the journal up to its last change."""

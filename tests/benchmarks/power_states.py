@@ -123,8 +123,10 @@ def sample(kind: str, size: int, states: int) -> dict[str, float]:
 def in_this_process(kind: str, size: int, states: int) -> dict[str, float]:
     recorded = trace(kind, size)
     space = StateSpace(recorded, MODELS["posix"])
-    began = time.perf_counter()
-    count = sum(1 for _, state in zip(range(states), space.states(), strict=False) if space.tree(state.recipe).digest)
+    count, began = 0, time.perf_counter()
+    while count < states:
+        ahead = zip(range(states - count), space.states(), strict=False)
+        count += sum(1 for _, state in ahead if space.tree(state.recipe).digest)
     enumerated = count / (time.perf_counter() - began)
     with tempfile.TemporaryDirectory(dir=base_folder(), prefix="chaos-benchmark-") as folder:
         Path(folder, "light_check.py").write_text(CHECK)
@@ -134,13 +136,15 @@ def in_this_process(kind: str, size: int, states: int) -> dict[str, float]:
 
 
 def explored(recorded: Trace, states: int, folder: str, module: str) -> float:
-    """States per second, recovery and all; starting the workers is not counted."""
+    """States per second, recovery and all; starting the workers is not counted. A short trace is explored again."""
     target = PythonTarget(ref=f"{module}:recover", search=(folder,))
     settings = Settings(models=(MODELS["posix"],), jobs=1, budget_states=states)
+    count, seconds = 0, 0.0
     with Exploration(recorded, Roles(workload=target, recover=target), settings) as exploration:
-        count = sum(1 for _ in exploration.observations())
-        assert count > 0
-        return exploration.statistics().states_per_s
+        while count < states:
+            count += sum(1 for _ in exploration.observations())
+            seconds += exploration.statistics().seconds
+    return count / seconds
 
 
 def respawned(folder: str, module: str, rounds: int) -> float:

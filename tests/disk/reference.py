@@ -170,7 +170,9 @@ class Reference:
             if self.model.removals_whole:
                 return [whole]
             gone = [Micro(op.seq, "entry", op.node, ((*target, None),), ((*target, old),))] if linked else []  # type: ignore[arg-type]
-            return [*gone, *self._back(op), whole]
+            across = op.parent != op.to_parent and self.cache.types[op.node] is not NodeType.DIRECTORY
+            both = [Micro(op.seq, "entry", op.node, (there,))] if across else []
+            return [*gone, *self._back(op), *both, whole]
         groups = [Micro(op.seq, "entry", op.node, ((*target, None),), ((*target, old),))] if old is not None else []
         groups += [] if self.model.removals_whole else self._back(op)
         groups.append(Micro(op.seq, "entry", op.node, (there,)))
@@ -358,7 +360,7 @@ class Reference:
         elif op.kind in (Kind.FSYNC, Kind.FDATASYNC):
             if self.cache.types[op.node] is NodeType.DIRECTORY:
                 if self.model.directory_fsync_keeps_entries:
-                    roots = {n for n in number if any(part[0] == op.node for part in self.micros[n].parts)}
+                    roots = {n for n in number if self._in_directory(self.micros[n], op.node)}
                 roots |= self._with(op.node, data_only=False)
             else:
                 if self.model.fsync_keeps_data:
@@ -376,6 +378,13 @@ class Reference:
             self.forced |= roots
             roots = {need for n in self.forced for need in self.needs[n]}
         self.abandoned -= self.forced
+
+    def _in_directory(self, micro: Micro, directory: int) -> bool:
+        inside = {part[2] for part in micro.parts if part[0] == directory}
+        outside = {part[2] for part in micro.parts if part[0] != directory}
+        if not inside:
+            return False
+        return self.model.removals_whole or None in inside or None not in outside
 
     def _fail(self, op: Op) -> None:
         if not self.model.failed_sync_drops_pages:

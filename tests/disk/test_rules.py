@@ -152,6 +152,15 @@ def name_synced_with_a_new_file_and_removed() -> Script:
     return script
 
 
+def file_moved_to_another_folder_that_is_synced() -> Script:
+    script = durable(s=OLD)
+    script.mkdir("d")
+    script.start()
+    script.rename("s", "d/s")
+    script.fsync("d")
+    return script
+
+
 def replace_with_unsynced_data() -> Script:
     script = durable(s=OLD)
     script.create("t")
@@ -341,6 +350,15 @@ def test_a_length_may_come_before_the_data_inside_a_block_on_ext4_alone() -> Non
     assert shown == {"ext4": True, "xfs": False, "btrfs": False, "posix": True}
 
 
+@pytest.mark.parametrize("name", ["ext4", "xfs", "btrfs", "posix", "alice"])
+def test_a_move_between_folders_is_durable_once_both_are_synced(name: str) -> None:
+    script = file_moved_to_another_folder_that_is_synced()
+    script.fsync("")
+    space = StateSpace(script.trace(), MODELS[name], bound=16)
+    trees = [space.tree(state.recipe) for state in space.states_at(len(script.ops))]
+    assert all(data(tree, "d/s") == OLD and data(tree, "s") is None for tree in trees)
+
+
 @pytest.mark.parametrize("name", ["ext4", "xfs", "btrfs", "posix"])
 def test_names_that_a_log_takes_away_or_brings_back(name: str) -> None:
     weak = name in ("btrfs", "posix")
@@ -348,6 +366,11 @@ def test_names_that_a_log_takes_away_or_brings_back(name: str) -> None:
     space = StateSpace(trace, MODELS[name], bound=16)
     trees = [space.tree(state.recipe) for state in space.states_at(len(trace.ops))]
     assert any(data(tree, "u") is None for tree in trees) == weak
+    trace = file_moved_to_another_folder_that_is_synced().trace()
+    space = StateSpace(trace, MODELS[name], bound=16)
+    trees = [space.tree(state.recipe) for state in space.states_at(len(trace.ops))]
+    assert all(data(tree, "d/s") == OLD for tree in trees)
+    assert any(data(tree, "s") == OLD for tree in trees) == weak
     trace = name_synced_with_a_new_file_and_removed().trace()
     space = StateSpace(trace, MODELS[name], bound=16)
     trees = [space.tree(state.recipe) for state in space.states_at(len(trace.ops))]
