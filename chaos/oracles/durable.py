@@ -7,20 +7,23 @@ Two independent signs, neither of which needs code of the user:
    itself, each following the one before. So an acknowledgement made too early (before a flush, say) is seen as well;
 2. the recovered value is that of an older acknowledged step, and not that of a legal one.
 
-Only the first is used where whole steps can't be compared (see `atomic.incomparable`). Read `check.py` next.
+Only the first is used where whole steps can't be compared (see `atomic.incomparable`). A run that follows a crash may
+prove nothing of its own, because what it acknowledges is lost without any further crash; there the run without a crash
+is the proof, and the undamaged trees of the later one are held against it. Read `check.py` next.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 from chaos.child import values
 from chaos.observations import Damage, Ending, Observation, Reference
-from chaos.oracles.answer import Answer, holds, is_legal, unknown, violated
+from chaos.oracles.answer import Answer, Objection, holds, is_legal, unknown, violated
 from chaos.oracles.atomic import VALUE_LIMIT, incomparable
 
-__all__ = ["durable"]
+__all__ = ["durable", "undamaged_losses"]
 
 
 def durable(observation: Observation, reference: Reference) -> Answer:
@@ -39,6 +42,26 @@ def durable(observation: Observation, reference: Reference) -> Answer:
     if missing:
         return violated(Damage.LOST, _missing_words(missing))
     return unknown(reason) if reason and missing is None else holds()
+
+
+def undamaged_losses(reference: Reference) -> tuple[Objection, ...]:
+    """The end of a run that follows a crash, when what it acknowledged is not there, though nothing damaged it.
+
+    What is there in the end was acknowledged too early at worst, which the crash states tell. Acknowledgements from
+    before the crash are left to these, too: a program may well start afresh.
+    """
+    if reference.first is None or (inside := _proven_rule(reference.first)) is None:
+        return ()
+    own = replace(reference, steps=reference.steps[reference.before :], acks=reference.acks[reference.before :])
+    if inside is _followed and not _is_distinct(own):
+        return ()
+    if own.steps[-1].ending is not Ending.RETURNED:
+        return ()
+    there = inside(own.steps[-1].value, own)
+    missing = [ack.value for number, ack in enumerate(own.acks) if number not in there]
+    if not missing:
+        return ()
+    return (Objection(step=len(reference.steps) - 1, damage=Damage.LOST, message=_missing_words(missing)),)
 
 
 def _missing(value: str, reference: Reference, acked: int) -> list[str] | None:
@@ -83,11 +106,15 @@ def _followed(value: str, reference: Reference) -> frozenset[int]:
 
     What was never acknowledged nor there at the start (a torn value) says nothing.
     """
+    if not _is_distinct(reference):
+        return frozenset()
     order = {reference.steps[0].value: -1}
     order.update((ack.value, number) for number, ack in enumerate(reference.acks))
-    if len(order) < len(reference.acks) + 1:
-        return frozenset()
     return frozenset(range(order.get(value, len(reference.acks)) + 1))
+
+
+def _is_distinct(reference: Reference) -> bool:
+    return len({reference.steps[0].value, *(ack.value for ack in reference.acks)}) == len(reference.acks) + 1
 
 
 def _members(value: Any) -> Iterator[str]:

@@ -12,6 +12,7 @@ import os
 import select
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from errno import EMFILE, ENFILE, ENOENT
 from types import GeneratorType
@@ -175,12 +176,17 @@ class Supervisor:
         poll, listener, events = both.poll, self._listener.descriptor, self._poll.poll
         both.register(listener, select.POLLIN)
         both.register(self._poll, select.POLLIN)
+        only_a_call = [(listener, select.POLLIN)]
+        monotonic = time.monotonic
         while not self._ended:
-            remaining = self._deadline - time.monotonic()
+            remaining = self._deadline - monotonic()
             if remaining <= 0:
                 self._expire()
                 return
             ready = poll(min(remaining, _LONGEST_WAIT_S) * 1000)
+            if ready == only_a_call:  # by far the most frequent
+                self._notification()
+                continue
             if len(ready) > 1 or (ready and ready[0][0] != listener):
                 for descriptor, _ in events(0):  # first the ends of processes: their numbers may be in use again
                     self._event(descriptor, timing)
@@ -353,10 +359,13 @@ class Supervisor:
             return decision.size_bytes, decision
         if isinstance(decision, KillAfter):
             return None, decision
-        steps.close()
         if isinstance(decision, KillBefore):
+            steps.close()
             self._kill(trap, decision.reach)
         else:
+            with suppress(OSError):  # the handler is told, for a sync that failed is recorded
+                steps.throw(OSError(decision.errno, os.strerror(decision.errno)))
+            steps.close()
             self._listener.answer(trap.id, -decision.errno)
         raise _AnsweredError
 

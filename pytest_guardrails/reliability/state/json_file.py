@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple, final
 
 from pytest_guardrails.errors import CorruptionError, NewerFormatError, StorageError
-from pytest_guardrails.reliability.durability import DurabilityUnknownError, FileLock, write_atomic
+from pytest_guardrails.reliability.durability import DurabilityUnknownError, FileLock, sync_directory, write_atomic
 from pytest_guardrails.reliability.state import json_document as documents
 from pytest_guardrails.reliability.state.backend import BackendSettings, PastCell, Session
 from pytest_guardrails.reliability.state.json_document import Document
@@ -216,7 +216,10 @@ class JsonBackend:
                     return loaded.document
                 return self._load().document
         except FileNotFoundError:
-            raise Damage("the file is missing") from None
+            if not self._put_back():
+                raise Damage("the file is missing") from None
+            with self._mutex:
+                return self._load().document
         except NewerFormatError as error:
             raise NewerFormatError(f"{self.path}: {error}") from None
         except (CorruptionError, Damage) as error:
@@ -251,6 +254,9 @@ class JsonBackend:
                 os.unlink(fresh)
             os.link(self.path, fresh)
             os.replace(fresh, self._previous)
+            # The next step takes the file's name from this generation, and not every disk does that in one go: its
+            # other name must be there before, and the witness that it was the last (see `_put_back`).
+            self._sync_witness_and_directory()
         except OSError as error:
             raise StorageError(f"{self.path} was not written and is as before: {error}") from error
         try:
@@ -264,6 +270,30 @@ class JsonBackend:
             except OSError:
                 raise error from None
             raise StorageError(f"{self.path} is as before: {error}") from error
+
+    def _put_back(self) -> bool:
+        """Give the name back to the last generation, if the previous one is that; whether it was.
+
+        A power cut in a rename may leave the old name gone and the new one not there yet (btrfs, POSIX): the disk is
+        not damaged by that, and nothing was lost.
+        """
+        found, fresh = self._witness.read(), self._previous + ".new"
+        try:
+            with open(self._previous, "rb") as file:
+                document = documents.load(file.read())
+            if found is None or document["version"] < found.version:
+                return False
+            os.link(self._previous, fresh)
+            os.replace(fresh, self.path)
+            self._sync_witness_and_directory()
+        except (OSError, CorruptionError, NewerFormatError, Damage):
+            return False
+        return True
+
+    def _sync_witness_and_directory(self) -> None:
+        if self._settings.durability == "power":
+            self._witness.sync()
+            sync_directory(os.path.dirname(self.path))
 
     def _write_file(self, document: Document) -> None:
         write_atomic(self.path, documents.serialise(document), durability=self._settings.durability)

@@ -21,6 +21,7 @@ from contextlib import suppress
 from typing import NamedTuple, final
 
 from pytest_guardrails.errors import StorageError
+from pytest_guardrails.reliability.durability import sync_file
 
 __all__ = ["Testimony", "Witness", "note_for", "transaction_under_way"]
 
@@ -70,6 +71,15 @@ class Witness:
         with suppress(OSError):
             os.pwrite(self._open(os.O_RDWR | os.O_CREAT), line, 0)
         self._known = (line, Testimony(version, transaction))
+
+    def sync(self) -> None:
+        """Bring what it remembers to the disk, where a store needs that to be so before its next step.
+
+        Raises:
+            OSError: it may not be there.
+        """
+        with suppress(FileNotFoundError):
+            sync_file(self._open(os.O_RDWR))
 
     def _open(self, flags: int) -> int:
         if self._descriptor < 0:
