@@ -99,3 +99,50 @@ def create_json(disk: Path, ack: Ack) -> None:
 
 def recover_new_json(disk: Path) -> dict[str, object]:
     return _recover_new(disk, "json")
+
+
+# A damaged store: quarantine and restore are cut off anywhere, and the next start must finish them.
+
+
+def _setup_damaged(disk: Path, kind: BackendKind) -> None:
+    with _open(disk, kind) as store:
+        store.put("key", 1)
+        store.put("key", 2)
+    content = (disk / "state").read_bytes()
+    (disk / "state").write_bytes(b"foreign " + content[8:])
+
+
+def _mend(disk: Path, ack: Ack, kind: BackendKind) -> None:
+    with _open(disk, kind) as store:
+        ack(store.get("key"))
+
+
+def _recover_mended(disk: Path, kind: BackendKind) -> object:
+    with _open(disk, kind) as store:
+        if not store.incidents():
+            raise ValueError("the damage was mended without a word")
+        return store.get("key")
+
+
+def setup_damaged_sqlite(disk: Path) -> None:
+    _setup_damaged(disk, "sqlite")
+
+
+def mend_sqlite(disk: Path, ack: Ack) -> None:
+    _mend(disk, ack, "sqlite")
+
+
+def recover_mended_sqlite(disk: Path) -> object:
+    return _recover_mended(disk, "sqlite")
+
+
+def setup_damaged_json(disk: Path) -> None:
+    _setup_damaged(disk, "json")
+
+
+def mend_json(disk: Path, ack: Ack) -> None:
+    _mend(disk, ack, "json")
+
+
+def recover_mended_json(disk: Path) -> object:
+    return _recover_mended(disk, "json")

@@ -336,3 +336,30 @@ def test_a_gap_in_later_changes_ends_what_is_salvaged(folder: Path) -> None:
     with StateStore(SqliteBackend(path)) as again:
         assert {key: again.get(key) for key in again.keys("")} == {"first": 0, "count": 3}
         assert [incident.lost_commits for incident in again.incidents()] == [2]
+
+
+def test_a_row_that_is_gone_without_a_trace_is_missed(folder: Path) -> None:
+    path = folder / "state"
+    with StateStore(SqliteBackend(path)) as store:
+        store.put("kept", 1)
+        store.put("gone", 2)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DELETE FROM entry WHERE key = 'gone'")
+        connection.commit()
+    with StateStore(SqliteBackend(path)) as again:
+        assert again.get("gone") == 2
+        assert len(again.incidents()) == 1
+
+
+def test_a_value_that_changes_while_the_store_is_open_is_never_given_out(folder: Path) -> None:
+    path = folder / "state"
+    with StateStore(SqliteBackend(path)) as store:
+        store.put("disabled", True)
+        store.close()
+        assert store.get("disabled") is True
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("UPDATE change SET text = 'false'")
+            connection.commit()
+        with pytest.raises(StoreCorruptedError, match="does not fit its checksum"):
+            store.get("disabled")
+        assert store.get("disabled") is True
