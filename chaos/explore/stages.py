@@ -28,6 +28,7 @@ from chaos.explore.watching import GRACE_S, Ended, Limits, Watch, confine, data_
 __all__ = ["ForkerLost", "LocalStage", "RemoteStage", "RunStage", "python_program"]
 
 _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_LIST_BYTES = 64  # enough to see that there is more than one
 _REFRESH = 200  # runs between two looks at how much memory this process itself holds
 
 
@@ -156,7 +157,7 @@ class RemoteStage:
             raise TargetError(answer.decode())
         self._watch.held_bytes = data_bytes(self._forker)
         confine(self._forker, limits, self._watch.held_bytes)
-        self._children = os.open(f"/proc/{self._forker}/task/{self._forker}/children", os.O_RDONLY | os.O_CLOEXEC)
+        self._children = _children_of(self._forker)
 
     def recover(self, acked: int, since: Sequence[str] = ()) -> Ended:
         """See `RunStage`."""
@@ -175,12 +176,19 @@ class RemoteStage:
         cut, output = watch.wait(self._forker)
         code = int(self._answer())
         strays: tuple[str, ...] = ()
-        if os.pread(self._children, 100, 0).count(b" ") > 1:  # more than the child itself, which is not yet reaped
+        if self._may_have_strays():
             self._send(b"s%g" % (GRACE_S if leftovers else 0.0))
             strays = tuple(json.loads(self._answer()))
             output = watch.drained(output)
         board = watch.board
         return Ended(board.reports(), code, cut, board.phase, output, strays, monotonic() - began)
+
+    def _may_have_strays(self) -> bool:
+        """Whether the forker has other children than the one that ended and is not yet reaped; True if unknown."""
+        try:
+            return self._children < 0 or os.pread(self._children, _LIST_BYTES, 0).count(b" ") > 1
+        except OSError:
+            raise ForkerLost from None
 
     def _send(self, message: bytes) -> None:
         try:
@@ -201,6 +209,14 @@ def _shared_memory() -> int:
     os.ftruncate(shared, BOARD_BYTES)
     fcntl.fcntl(shared, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     return shared
+
+
+def _children_of(pid: int) -> int:
+    """The kernel's list of a process's children, opened, as reading it again is quick; -1 where there is none."""
+    try:
+        return os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
 
 
 def _start_forker(link: int, shared: int, printing: int) -> int:

@@ -91,13 +91,34 @@ def _proven_rule(reference: Reference) -> _Rule | None:
     for rule in (_contained, _followed):
         there = [rule(step.value, reference) for step in reference.steps[1:]]
         if there[-1] == everything and all(earlier <= later for earlier, later in pairwise(there)):
-            return rule
+            return rule if rule is not _contained or _keep_their_places(reference) else None
     return None
+
+
+def _keep_their_places(reference: Reference) -> bool:
+    """Whether each acknowledged value, once there, stays in one place: what only turns up again proves nothing.
+
+    A balance of 10 in one account, and later in another, is not the same 10. In lists and sets any place is the same.
+    """
+    decoded = [values.decode(step.value) for step in reference.steps[1:]]
+    places = [_places(value) for value in decoded]
+    for number, ack in enumerate(reference.acks):
+        held = [found[ack.value] for found in places[number:] if ack.value in found]
+        if not frozenset[str]().union(*held[:1]).intersection(*held):
+            return False
+    return True
+
+
+def _places(value: Any) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for place, text in _members(value):
+        found.setdefault(text, set()).add(place)
+    return {text: frozenset(where) for text, where in found.items()}
 
 
 def _contained(value: str, reference: Reference) -> frozenset[int]:
     """Acknowledged values that are members of a container."""
-    members = set(_members(values.decode(value)))
+    members = {text for _, text in _members(values.decode(value))}
     return frozenset(number for number, ack in enumerate(reference.acks) if ack.value in members)
 
 
@@ -117,19 +138,23 @@ def _is_distinct(reference: Reference) -> bool:
     return len({reference.steps[0].value, *(ack.value for ack in reference.acks)}) == len(reference.acks) + 1
 
 
-def _members(value: Any) -> Iterator[str]:
-    """Everything inside a container, at any depth, as text; strings as themselves too: JSON makes "1" of the key 1."""
+def _members(value: Any, above: str = "") -> Iterator[tuple[str, str]]:
+    """Everything inside a container, at any depth: its place, and itself as text.
+
+    Strings come as themselves too: JSON makes "1" of the key 1.
+    """
     if isinstance(value, dict):
-        inside = [*value.keys(), *value.values()]
+        inside = [(f"{above}/keys", key) for key in value]
+        inside += [(f"{above}/{values.encode(key)}", content) for key, content in value.items()]
     elif isinstance(value, (list, tuple, set, frozenset)):
-        inside = list(value)
+        inside = [(f"{above}/any", one) for one in value]
     else:
         return
-    for one in inside:
-        yield values.encode(one)
+    for place, one in inside:
+        yield place, values.encode(one)
         if isinstance(one, str):
-            yield one
-        yield from _members(one)
+            yield place, one
+        yield from _members(one, place)
 
 
 def _at(step: int) -> str:

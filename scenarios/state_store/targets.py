@@ -31,7 +31,7 @@ def _move(store: StateStore, ack: Ack) -> None:
 
 def _workload(disk: Path, ack: Ack, kind: BackendKind) -> None:
     with _open(disk, kind) as store:
-        if store.get("to") < 20:
+        if store.get("to") < 10:
             _move(store, ack)
         try:
             with store.transaction() as transaction:
@@ -40,7 +40,7 @@ def _workload(disk: Path, ack: Ack, kind: BackendKind) -> None:
         except ZeroDivisionError:
             pass
     with _open(disk, kind) as store:
-        if store.get("to") < 30:
+        if store.get("to") < 20:
             _move(store, ack)
 
 

@@ -203,9 +203,7 @@ class JsonBackend:
             return
         found = self._witness.read()
         if found is not None and document["version"] < found.version:
-            restored: int = document["version"]
-            self._write_file(documents.lifted(document, found.version))
-            self._recovery.report("an older generation stood in its place", restored, found.version)
+            self._mend_older(document, found.version)
         version: int = self._checked()["version"]
         if found is None or found.version != version:
             self._witness.write(version, "")
@@ -240,7 +238,7 @@ class JsonBackend:
         document = self._current()
         found = self._witness.read()
         if found is not None and found.version > document["version"]:
-            raise self._recover("an older generation stood in its place")
+            raise StoreCorruptedError(self.path, self._mend_older(document, found.version))
         began = transaction_under_way(self._lock.last_note(), found)
         if began and all(line.id != began for line in documents.log_lines(document, 1)):
             wall, failed = self._settings.clock.wall(), TransactionStatus.FAILED
@@ -310,6 +308,16 @@ class JsonBackend:
         found = self._witness.read()
         incident = self._recovery.run(reason, found.version if found else 0, self._adopt)
         return StoreCorruptedError(self.path, incident)
+
+    def _mend_older(self, document: Document, witnessed: int) -> Incident:
+        """A whole file, but not the newest there was: the previous generation may be newer."""
+        reason, version = "an older generation stood in its place", int(document["version"])
+        with suppress(OSError, Damage, CorruptionError, NewerFormatError), open(self._previous, "rb") as file:
+            if documents.load(file.read())["version"] > version:
+                return self._recover(reason).incident
+        self._write_file(documents.lifted(document, witnessed))
+        self._witness.write(self._checked()["version"], "")
+        return self._recovery.report(reason, version, witnessed)
 
     def _adopt(self, folder: str, witnessed: int) -> int:  # noqa: ARG002 - a damaged JSON file proves nothing of its parts
         try:

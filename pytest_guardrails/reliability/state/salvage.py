@@ -1,8 +1,9 @@
 """What can still be had from a damaged sqlite store: changes later than the last good generation, if they prove whole.
 
 Each row of `change` carries its own digest and the total of all current values after it. So later rows are read one by
-one from the damaged file and applied to the restored one, as long as each fits its digest *and* the total agrees: then
-that version is exactly what had been committed. The first one that does not ends it. Read `sqlite_rows.py` next.
+one from the damaged file and applied to the restored one, if each fits its digest *and* the total agrees at the end:
+then that version is exactly what had been committed. Where it does not agree, they are applied commit by commit, up to
+the first that can't be proven. Read `sqlite_rows.py` next.
 """
 
 import sqlite3
@@ -14,7 +15,7 @@ from typing import NamedTuple, final
 from pytest_guardrails.reliability.state import sqlite_rows as rows
 from pytest_guardrails.reliability.state.model import Cell, Draft
 
-__all__ = ["lift", "replay_later_changes"]
+__all__ = ["lift", "replay_later_changes", "version_of"]
 
 _FLOOR_KEY = "@floor"
 _FLOOR_GAP = 1000  # commits that no witness had seen may have been read by someone: their numbers are skipped too
@@ -47,12 +48,24 @@ def replay_later_changes(connection: sqlite3.Connection, damaged: str) -> int:
         The version that was reached.
     """
     reached = rows.last(connection).version
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{damaged}?mode=ro", uri=True)) as source:
-        for version, changes in groupby(_later(source, reached), key=lambda change: change.version):
-            if not _apply(connection, list(changes)):
-                break
-            reached = version
+    changes: list[_Change] = []
+    with suppress(sqlite3.Error, TypeError), closing(sqlite3.connect(f"file:{damaged}?mode=ro", uri=True)) as source:
+        for change in _later(source, reached):
+            changes.append(change)  # noqa: PERF402 - what was read before the damage stays, should the next row fail
+    if changes and _apply(connection, changes):
+        return changes[-1].version
+    for version, group in groupby(changes, key=lambda change: change.version):
+        if not _apply(connection, list(group)):
+            break
+        reached = version
     return reached
+
+
+def version_of(database: str) -> int:
+    """The version of the store in a closed database file; 0 when there is none to be read."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        return rows.last(connection).version
+    return 0
 
 
 def _later(source: sqlite3.Connection, version: int) -> Iterator[_Change]:

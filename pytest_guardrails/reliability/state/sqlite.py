@@ -40,7 +40,7 @@ from pytest_guardrails.reliability.state.model import (
 )
 from pytest_guardrails.reliability.state.quarantine import incidents_of
 from pytest_guardrails.reliability.state.recovery import Recovery
-from pytest_guardrails.reliability.state.salvage import lift, replay_later_changes
+from pytest_guardrails.reliability.state.salvage import lift, replay_later_changes, version_of
 from pytest_guardrails.reliability.state.sqlite_connections import Connections
 from pytest_guardrails.reliability.state.witness import Witness, note_for, transaction_under_way
 
@@ -294,6 +294,8 @@ class SqliteBackend:
                 raise Damage("the database is missing or empty")
             self._connections = self._connect(is_ours=found is not None or os.path.lexists(self._good))
             version = self._check(self._connections.writer)
+            if version < witnessed and version_of(self._good) > version:
+                raise Damage("an older copy stood in its place")
         except Damage as damage:
             error = self._recover(str(damage))
             if error.incident.restored_version is None or self._connections is None:

@@ -280,3 +280,59 @@ def test_other_processes_go_on_with_the_restored_store(folder: Path, kind: Any) 
     store.close()
     with StateStore(kind(path)) as again:
         assert again.get("key") == 4
+
+
+@pytest.mark.parametrize(("kind", "newest_left"), [(SqliteBackend, 70), (JsonBackend, 69)])
+def test_an_older_copy_in_the_stores_place_is_noticed_and_the_newest_generation_stands(
+    folder: Path, kind: Any, newest_left: int
+) -> None:
+    path = folder / "state"
+    store = StateStore(kind(path, BackendSettings(durability="process")))
+    store.put("count", 0)
+    store.close()
+    old = path.read_bytes()
+    for number in range(1, 71):
+        store.put("count", number)
+    store.close()
+    path.write_bytes(old)
+    with StateStore(kind(path)) as again:
+        assert again.get("count") == newest_left
+        assert [incident.reason for incident in again.incidents()] == [
+            "an older copy stood in its place" if kind is SqliteBackend else "an older generation stood in its place"
+        ]
+        assert again.put("count", 0) > 71
+
+
+def test_changes_after_the_last_good_generation_are_salvaged(folder: Path) -> None:
+    path = folder / "state"
+    store = StateStore(SqliteBackend(path, BackendSettings(durability="process")))
+    store.put("first", 0)
+    store.close()
+    for number in range(30):  # more than are remembered of a key, but too few for a new copy
+        store.put("count", number)
+        store.put("other", number)
+    store.delete("first")
+    store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE entry SET change = 1 WHERE key = 'count'")
+        connection.commit()
+    with StateStore(SqliteBackend(path)) as again:
+        assert {key: again.get(key) for key in again.keys("")} == {"count": 29, "other": 29}
+        assert [incident.lost_commits for incident in again.incidents()] == [0]
+
+
+def test_a_gap_in_later_changes_ends_what_is_salvaged(folder: Path) -> None:
+    path = folder / "state"
+    store = StateStore(SqliteBackend(path, BackendSettings(durability="process")))
+    store.put("first", 0)
+    store.close()
+    for number in range(6):
+        store.put("count", number)
+    store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE entry SET change = 1 WHERE key = 'count'")
+        connection.execute("UPDATE change SET text = '77' WHERE text = '4'")
+        connection.commit()
+    with StateStore(SqliteBackend(path)) as again:
+        assert {key: again.get(key) for key in again.keys("")} == {"first": 0, "count": 3}
+        assert [incident.lost_commits for incident in again.incidents()] == [2]
