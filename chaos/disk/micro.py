@@ -159,7 +159,9 @@ class Decomposer:
         if op.kind is Kind.WRITE:
             return self._write(op, before, after, live) if op.data else []
         if op.kind is Kind.TRUNCATE:
-            return self._truncate(op, before, live)
+            # To the length that it has: only the file's times change.
+            same = before.nodes[op.node].content.size == op.size
+            return [] if same else self._truncate(op, before, live)
         if op.kind is Kind.CHMOD:
             return [self._chained(Step((op.seq, 0), StepKind.MODE, op.node, mode=op.mode), live)]
         groups = entry_groups(op, views, self.model)

@@ -116,7 +116,7 @@ class Pending:
             for node in (op.node, op.parent, op.to_parent, op.victim):
                 if node is not None:
                     self._touched[node] = op.seq
-        elif op.kind is Kind.CHMOD:
+        elif op.kind in (Kind.CHMOD, Kind.TRUNCATE):
             self._touched[op.node] = op.seq
 
     # What becomes durable.

@@ -135,6 +135,8 @@ class Reference:
         if op.kind is Kind.WRITE:
             return self._decompose_write(op)
         if op.kind is Kind.TRUNCATE:
+            if op.size == len(self.cache.content(op.node)):
+                return []
             uncovered = self._uncovered(op, op.size)
             self._remember(op)
             return [
@@ -422,7 +424,7 @@ class Reference:
             if op.node == node and op.kind in (Kind.CREATE, Kind.MKDIR, Kind.SYMLINK):
                 last = op.seq
             named = node in (op.node, op.parent, op.to_parent, op.victim) and op.parent is not None
-            if not data_only and (named or (op.kind is Kind.CHMOD and op.node == node)):
+            if not data_only and (named or (op.kind in (Kind.CHMOD, Kind.TRUNCATE) and op.node == node)):
                 last = op.seq
         for micro in self.micros:
             if micro.node == node and (micro.kind in ("cut", "grow", "trim") or (micro.kind == "data" and micro.fresh)):

@@ -350,6 +350,17 @@ def test_a_length_may_come_before_the_data_inside_a_block_on_ext4_alone() -> Non
     assert shown == {"ext4": True, "xfs": False, "btrfs": False, "posix": True}
 
 
+@pytest.mark.parametrize("name", ["ext4", "xfs"])
+def test_a_truncate_that_changes_no_length_gives_fdatasync_nothing_to_commit(name: str) -> None:
+    script = durable(s=b"", t=OLD)
+    script.rename("t", "u")
+    script.truncate("s")
+    script.fdatasync("s")
+    space = StateSpace(script.trace(), MODELS[name], bound=16)
+    trees = [space.tree(state.recipe) for state in space.states_at(len(script.ops))]
+    assert any(data(tree, "t") == OLD for tree in trees)
+
+
 @pytest.mark.parametrize("name", ["ext4", "xfs", "btrfs", "posix", "alice"])
 def test_a_move_between_folders_is_durable_once_both_are_synced(name: str) -> None:
     script = file_moved_to_another_folder_that_is_synced()
