@@ -30,6 +30,7 @@ __all__ = ["FILESYSTEMS", "Filesystem", "Image", "in_own_namespace", "probe", "r
 _CLONE_NEWNS: Final = 0x00020000
 _MS_REC_PRIVATE: Final = 0x4000 | 0x40000
 _PIECE_BYTES: Final = 1 << 16
+_PREFIX: Final = "chaos-real-"
 _Result = TypeVar("_Result")
 
 
@@ -100,10 +101,9 @@ def in_own_namespace(work: Callable[[str], _Result]) -> _Result:
         NotMeasured: this machine gives no mount namespace, or `work` says so.
         HarnessFault: `work` failed.
     """
-    shared_memory = "/dev/shm"  # noqa: S108 - memory, made private by mkdtemp below
-    folder = tempfile.mkdtemp(
-        prefix=f"chaos-real-{os.getpid()}-", dir=shared_memory if os.path.isdir(shared_memory) else None
-    )
+    base = "/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir()  # noqa: S108 - memory, made private here
+    _sweep(base)
+    folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=base)
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -127,6 +127,14 @@ def in_own_namespace(work: Callable[[str], _Result]) -> _Result:
     if isinstance(result, Exception):
         raise result
     return result  # type: ignore[no-any-return]
+
+
+def _sweep(base: str) -> None:
+    """Remove what processes left that were killed outright; their mounts went with them."""
+    for name in os.listdir(base):
+        owner = name.removeprefix(_PREFIX).split("-")[0]
+        if name.startswith(_PREFIX) and owner.isdecimal() and not os.path.exists(f"/proc/{owner}"):
+            shutil.rmtree(os.path.join(base, name), ignore_errors=True)
 
 
 def _child(work: Callable[[str], object], folder: str, writer: int) -> None:

@@ -212,6 +212,23 @@ def test_interrupting_a_validation_leaves_no_mount_no_loop_device_and_no_folder(
     assert not leavings(process.pid)
 
 
+def test_what_a_process_left_that_was_killed_outright_is_swept_by_the_next(tmp_path: Path) -> None:
+    if refusal := probe("ext4"):
+        pytest.skip(refusal)
+    process = start(tmp_path, "doctor", "--validate-models", "--file-system", "ext4")
+    give_up = monotonic() + 30
+    while not any("/loop" in line for line in leavings(process.pid)):
+        assert monotonic() < give_up
+        sleep(0.01)
+    process.kill()
+    process.communicate(timeout=30)
+    assert probe("ext4") == ""
+    give_up = monotonic() + 10
+    while leavings(process.pid) and monotonic() < give_up:
+        sleep(0.02)
+    assert not leavings(process.pid)
+
+
 def test_the_command_tells_counts_and_shown_rules(tmp_path: Path) -> None:
     if refusal := probe("ext4"):
         pytest.skip(refusal)
