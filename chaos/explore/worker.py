@@ -20,9 +20,9 @@ from typing import Any, Protocol
 from chaos.child.actors import TargetError
 from chaos.child.adoption import adopt_descendants
 from chaos.child.link import read_message, send_message
+from chaos.child.processor import own_processor
 from chaos.child.reaping import end_strays
 from chaos.child.target import CommandTarget
-from chaos.explore.pinning import own_processor
 from chaos.explore.places import remove
 from chaos.explore.server import Job, Server
 from chaos.explore.settings import needs_this_process

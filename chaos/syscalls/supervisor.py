@@ -19,6 +19,7 @@ from types import GeneratorType
 from typing import Protocol, cast, final
 
 from chaos.errors import HarnessFault
+from chaos.syscalls.beside import Beside
 from chaos.syscalls.calls import (
     CONTINUE,
     Call,
@@ -43,6 +44,7 @@ from chaos.syscalls.processes import Process, ProcessGone, ProcessTable, Unreada
 
 __all__ = ["Ending", "Observer", "Supervisor", "Timing"]
 
+_LOOK_EVERY = 255  # calls between two looks at whether the target has more threads; one less than a power of two
 _LONGEST_WAIT_S = 3600.0  # poll takes no more than 24 days in one go
 _KILLED_WAIT_S = 5.0  # a process in an uninterruptible call needs a while to die
 
@@ -118,6 +120,7 @@ class Supervisor:
         observer: see `Observer`.
         policy: decides about calls; None lets all proceed.
         extra: further descriptors to listen to, with what to call when one is readable.
+        processor: that of the calling thread, which keeps to it; None when it does not.
     """
 
     def __init__(
@@ -128,6 +131,7 @@ class Supervisor:
         *,
         policy: Policy | None = None,
         extra: Mapping[int, Callable[[], object]] | None = None,
+        processor: int | None = None,
     ) -> None:
         known = architecture()
         self._guarded = guarded
@@ -145,6 +149,7 @@ class Supervisor:
         self._main_ended_first = False
         self._deadline = 0.0
         self._identity = own_identity()
+        self._beside = Beside(processor)
         self.ending = Ending()
 
     def run(self, timing: Timing) -> Ending:
@@ -253,6 +258,8 @@ class Supervisor:
         if notification is None:
             return
         self.ending.calls += 1
+        if not self.ending.calls & _LOOK_EVERY:
+            self._beside.look()
         id_, thread, _, number, audit, _, *arguments = notification
         found = self._handlers.get(number) if audit == self._audit else None
         name, handler = found if found is not None else ("", None)
@@ -263,6 +270,7 @@ class Supervisor:
                 if not self._listener.is_valid(id_):  # that number may be another thread's by now
                     self.processes.thread_ended(thread)
                     return
+                self._beside.seen(owner[0].id)
         except ProcessGone:
             return
         if found is None:
