@@ -42,7 +42,7 @@ from pytest_guardrails.reliability.state.quarantine import incidents_of
 from pytest_guardrails.reliability.state.recovery import Recovery
 from pytest_guardrails.reliability.state.salvage import lift, replay_later_changes, version_of
 from pytest_guardrails.reliability.state.sqlite_connections import Connections
-from pytest_guardrails.reliability.state.witness import Witness, note_for, transaction_under_way
+from pytest_guardrails.reliability.state.witness import Witness, note_for, transaction_under_way, with_what_is_under_way
 
 __all__ = ["SqliteBackend"]
 
@@ -208,11 +208,8 @@ class SqliteBackend:
         """See `Backend.transactions`."""
         lines = self._read(lambda connection: log.log_lines(connection, limit))
         holder = self._lock.holder()
-        began = transaction_under_way(holder.note if holder else "", self._witness.read())
-        if began and all(line.id != began for line in lines):
-            wall, pending = self._settings.clock.wall(), TransactionStatus.PENDING
-            lines.insert(0, TransactionRecord(id=began, status=pending, version=None, at=wall))
-        return lines[:limit]
+        note, wall = holder.note if holder else "", self._settings.clock.wall()
+        return with_what_is_under_way(lines, note, self._witness.read(), wall)[:limit]
 
     def note(self, transaction: str, status: TransactionStatus, reason: str) -> None:
         """See `Backend.note`."""

@@ -22,8 +22,9 @@ from typing import NamedTuple, final
 
 from pytest_guardrails.errors import StorageError
 from pytest_guardrails.reliability.durability import sync_file
+from pytest_guardrails.reliability.state.model import TransactionRecord, TransactionStatus
 
-__all__ = ["Testimony", "Witness", "note_for", "transaction_under_way"]
+__all__ = ["Testimony", "Witness", "note_for", "transaction_under_way", "with_what_is_under_way"]
 
 _HEAD = b"guardrails-witness 1 "
 _BYTES = 84
@@ -119,3 +120,20 @@ def transaction_under_way(note: str, ended: Testimony | None) -> str | None:
         return None
     began = note[len(_NOTE) :]
     return None if ended is not None and ended.transaction == began else began
+
+
+def with_what_is_under_way(
+    lines: list[TransactionRecord], note: str, ended: Testimony | None, wall: float
+) -> list[TransactionRecord]:
+    """The log, newest first, with the transaction that is under way in front, if there is one.
+
+    Args:
+        lines: of the log.
+        note: what stands in the lock file.
+        ended: what the witness remembers.
+        wall: now, in seconds since 1970-01-01 UTC.
+    """
+    began = transaction_under_way(note, ended)
+    if began is None or any(line.id == began for line in lines):
+        return lines
+    return [TransactionRecord(id=began, status=TransactionStatus.PENDING, version=None, at=wall), *lines]
