@@ -42,7 +42,9 @@ READY = b"ready"
 ORPHANED = signal.SIGRTMAX - 1
 # Set for a forker, so that no child resolves the symbols of libraries anew; the target must not see it.
 BIND_NOW = "LD_BIND_NOW"
-RECOVER, WORK, WELL = b"r\n", b"w\n", b"0\n"
+RECOVER = b"r\n"
+WORK = b"w\n"
+WELL = b"0\n"  # the child ended as it should
 _NEWLINE, _STRAYS = b"\ns"
 _SHORT_BYTES = 64  # a short line; bytes of more than 512 come from another allocator, thus from other pages
 _CODE, _STATUS = 4, 3  # where `waitid_result` has them: looking them up by name takes more pages
