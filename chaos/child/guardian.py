@@ -18,7 +18,6 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import NoReturn, final
 
@@ -45,12 +44,16 @@ def guard(launch: Launch, control: socket.socket, supervisor: int) -> NoReturn:
 
 def descendants(root: int) -> list[int]:
     """All living processes below `root`, parents first."""
-    below: dict[int, list[int]] = {}
-    for process, parent in _parents():
-        below.setdefault(parent, []).append(process)
-    found = list(below.get(root, ()))
+    return _below(root, _processes())
+
+
+def _below(root: int, table: dict[int, tuple[int, int]]) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for process, (parent, _) in table.items():
+        children.setdefault(parent, []).append(process)
+    found = list(children.get(root, ()))
     for process in found:
-        found.extend(below.get(process, ()))
+        found.extend(children.get(process, ()))
     return found
 
 
@@ -129,35 +132,52 @@ class _Guardian:
                 self.tell(f"X{status} {process}")
 
     def kill_all(self) -> None:
-        found = descendants(os.getpid())
-        family = {os.getpid(), *found}
-        for process in found:
-            try:
-                pidfd = os.pidfd_open(process)
-            except OSError:
-                continue
-            try:
-                fields = _stat(process)
-                if fields is not None and int(fields[1]) in family:  # the number was not given away meanwhile
-                    self.killed.setdefault(process, _name(process))
-                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            except OSError:
-                pass  # it ended by itself
-            finally:
-                os.close(pidfd)
+        table = _processes()
+        family = {os.getpid(), *_below(os.getpid(), table)}
+        strangers = {group for process, (_, group) in table.items() if process not in family or process == os.getpid()}
+        # What was adopted first: that list is fresh, and a chain of forks grows faster than all processes are read.
+        for process in (*_children(), *family - {os.getpid()}):
+            with suppress(OSError):  # it ended by itself
+                self.kill(process, family, strangers)
+
+    def kill(self, process: int, family: set[int], strangers: set[int]) -> None:
+        """Kill a descendant, and its process group at once where that is all ours: no fork escapes from it."""
+        pidfd = os.pidfd_open(process)
+        try:
+            fields = _stat(process)
+            if fields is None or int(fields[1]) not in family:
+                return  # the number was given away meanwhile
+            self.killed.setdefault(process, _name(process))
+            if int(fields[2]) not in strangers:
+                os.killpg(int(fields[2]), signal.SIGKILL)
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        finally:
+            os.close(pidfd)
 
     def tell(self, text: str) -> None:
         with suppress(OSError):  # nobody listens any more
             self.control.send(text.encode(errors="replace"))
 
 
-def _parents() -> Iterator[tuple[int, int]]:
+def _children() -> list[int]:
+    """This process's own children, where the kernel has a list of them."""
+    found: list[int] = []
+    for task in os.listdir("/proc/self/task"):
+        with suppress(OSError), open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
+            found += [int(child) for child in file.read().split()]
+    return found
+
+
+def _processes() -> dict[int, tuple[int, int]]:
+    """Parent and process group of every living process."""
+    found = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             fields = _stat(int(entry))
             # A zombie is dead, unless only its first thread is (it is then still counted with other threads).
             if fields is not None and (fields[0] != "Z" or int(fields[17]) > 1):
-                yield int(entry), int(fields[1])
+                found[int(entry)] = int(fields[1]), int(fields[2])
+    return found
 
 
 def _stat(process: int) -> list[str] | None:

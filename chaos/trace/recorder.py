@@ -15,7 +15,8 @@ from typing import final
 from chaos.child import frames
 from chaos.child.ack import ACK_DESCRIPTOR
 from chaos.syscalls.calls import Handler, Policy, Trap
-from chaos.syscalls.launch import launch
+from chaos.syscalls.interrupts import HeldSignals, held_signals
+from chaos.syscalls.launch import Guarded, launch
 from chaos.syscalls.processes import Process, ProcessTable
 from chaos.syscalls.supervisor import Ending, Supervisor, Timing
 from chaos.trace.copy_calls import CopyCalls
@@ -95,14 +96,8 @@ class _Recorder:
                 output=self._options.output,
                 prepare=frames.start if callable(program) and self._sources is not None else None,
             )
-            supervisor = Supervisor(
-                guarded,
-                self._handlers(lambda: supervisor.processes),
-                self,
-                policy=policy,
-                extra={} if self._sources is None else {self._sources.fileno(): self._sources.accept},
-            )
-            ending = supervisor.run(Timing(deadline_s=self._options.deadline_s, grace_s=self._options.grace_s))
+            with held_signals() as held:
+                ending = self._supervise(guarded, policy, held)
             self._mapped.compare()  # after the last process has ended: stores that no call followed
         finally:
             if self._sources is not None:
@@ -111,6 +106,14 @@ class _Recorder:
             self._recording.places.forget()
         self._note(ending)
         return self._trace(command, initial, ending)
+
+    def _supervise(self, guarded: Guarded, policy: Policy | None, held: HeldSignals) -> Ending:
+        extra: dict[int, Callable[[], object]] = {held.fileno(): held.deliver}
+        if self._sources is not None:
+            extra[self._sources.fileno()] = self._sources.accept
+        handlers = self._handlers(lambda: supervisor.processes)
+        supervisor = Supervisor(guarded, handlers, self, policy=policy, extra=extra)
+        return supervisor.run(Timing(deadline_s=self._options.deadline_s, grace_s=self._options.grace_s))
 
     def _environment(self) -> Mapping[str, str]:
         given = self._options.env
