@@ -4,11 +4,14 @@ Pure data, shared by whoever runs processes side by side and by the oracles that
 numbers that grow with time and are common to all processes; only their order counts.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
-__all__ = ["Answer", "Operation"]
+from chaos.child.values import decode
+
+__all__ = ["Answer", "Operation", "Said", "operations_of"]
 
 
 @final
@@ -44,3 +47,45 @@ class Operation:
     called: float
     returned: float | None = None
     key: Any = None
+
+
+@final
+class Said(NamedTuple):
+    """One statement of a worker, as `chaos.child.witness` makes it: a letter for its kind, then canonical text.
+
+    Attributes:
+        position: where in the order of everything that happened.
+        process: whose.
+        text: `a` an acknowledgement, `+` and `-` in and out of a section, `(` and `)` a call and its answer.
+    """
+
+    position: int
+    process: int
+    text: str
+
+    @property
+    def value(self) -> Any:
+        """What follows the letter, as a plain value."""
+        return decode(self.text[1:])
+
+
+def operations_of(said: Iterable[Said]) -> list[Operation]:
+    """The history that statements tell; a call without an answer has an unknown outcome."""
+    found: list[Operation] = []
+    open_calls: dict[tuple[int, int], tuple[int, str, Any, Any]] = {}
+    for one in said:
+        if one.text[:1] == "(":
+            number, name, argument, key = one.value
+            open_calls[one.process, number] = (one.position, name, argument, key)
+        elif one.text[:1] == ")":
+            number, result = one.value
+            called, name, argument, key = open_calls.pop((one.process, number))
+            found.append(
+                Operation(
+                    process=one.process, name=name, argument=argument, key=key, result=result,
+                    called=called, returned=one.position,
+                )
+            )  # fmt: skip
+    for (process, _), (called, name, argument, key) in open_calls.items():
+        found.append(Operation(process=process, name=name, argument=argument, key=key, answer=Answer.UNKNOWN, called=called))
+    return found

@@ -93,6 +93,7 @@ class Cast:
         self._table = ProcessTable(watch=self._watch)
         self._numbers_of = {pid: number for number, pid in enumerate(pids)}
         self._participants: dict[int, int] = {}  # thread -> participant
+        self._at_start: list[int] = []  # calls of racers that wait until all are there
         self._count = len(pids)
         self._running: dict[int, float] = {}  # participant -> since when
         self._held: dict[int, _Held] = {}
@@ -231,6 +232,8 @@ class Cast:
     def _all_wait(self) -> bool:
         """Whether those who run sleep in the kernel; whoever computes for seconds is taken for asleep as well."""
         now = monotonic()
+        if self._at_start and len(self._at_start) < len(self._numbers_of):
+            return False  # the others are still being forked
         return all(self._sleeps(number) or now - since > _SILENT_S for number, since in self._running.items())
 
     def _sleeps(self, number: int) -> bool:
@@ -264,12 +267,22 @@ class Cast:
         if move is None:
             self._listener.let_through(id_)
             return
+        if move.text.startswith("!"):
+            self._start(id_)
+            return
         participant = self._participants.get(thread)
         if participant is None:
             participant = self._participants[thread] = self._count
             self._count += 1
         self._running.pop(participant, None)
         self._held[participant] = _Held(id_, thread, move, arguments, asleep=move.form is Form.SLEEP)
+
+    def _start(self, id_: int) -> None:
+        """A racer is there; when all are, they begin."""
+        self._at_start.append(id_)
+        if len(self._at_start) == len(self._numbers_of):
+            for waiting in self._at_start:
+                self._listener.answer(waiting, 1)
 
     def _is_ours(self, thread: int) -> bool:
         """Whether an unknown thread descends from a racer: the warm process itself is served, never held."""
