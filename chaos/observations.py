@@ -129,6 +129,8 @@ class Reference:
         names: every path that an undamaged tree holds after recovery.
         checked: the user gave a check of their own, which then decides what is legal between the steps.
         unstable: two recoveries of one undamaged tree returned different values, so values can't be compared.
+        before: of a run that follows a crash: how many of the acknowledgements were made before it.
+        first: of such a run: the reference of the run without any crash, which shows how values hold acknowledgements.
     """
 
     steps: tuple[Outcome, ...]
@@ -137,6 +139,8 @@ class Reference:
     names: frozenset[str] = frozenset()
     checked: bool = False
     unstable: bool = False
+    before: int = 0
+    first: "Reference | None" = field(default=None, compare=False)
 
 
 @final

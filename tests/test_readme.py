@@ -1,6 +1,8 @@
-"""The README's example does what the README says that it does."""
+"""The README's examples do what the README says that they do."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,3 +25,12 @@ def test_the_example_fails_with_the_output_shown(pytester: pytest.Pytester) -> N
     printed = {VARIES.sub("", line) for line in done.outlines}
     shown = [VARIES.sub("", line) for line in block("output: test_counter.py").splitlines()]
     assert [line for line in shown if line not in printed] == []
+
+
+def test_the_example_of_the_stack_runs_as_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "counting.py").write_text(block("example: counting.py"))
+    done = subprocess.run([sys.executable, "counting.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == "9 [10, 9]"
+    assert done.stdout.splitlines()[1].startswith("receipt effect/run/")
+    assert (tmp_path / "report.txt").read_text() == "whole or not at all, also in a power cut\n"

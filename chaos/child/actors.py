@@ -10,10 +10,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, final
 
 from chaos.child import values
-from chaos.child.commands import run_commands
+from chaos.child.lean import TYPE_CHECKING, Any, final
 
 if TYPE_CHECKING:
     from chaos.child.target import Target
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["AckFile", "Spec", "TargetError", "check_actor", "recover_actor", "spec_of", "work_actor"]
 
 Spec = Sequence[Any]
+_Runner = Callable[..., str]
+_Commands = Sequence[Sequence[str]]
 _CHANNEL_VARIABLE = "CHAOS_ACK_FD"  # read by `chaos.child.ack` where no supervisor listens
 
 
@@ -107,28 +108,31 @@ def check_actor(target: "Target | Spec", folder: str) -> Callable[..., Any]:
     return partial(_check_by_commands, folder, *_command(spec)) if spec[0] == "command" else _python(spec)
 
 
-def _recover_by_commands(commands: list[list[str]], env: dict[str, str], disk: Any) -> str:
-    return run_commands(commands, str(disk), env)
+def _recover_by_commands(run: _Runner, commands: _Commands, env: dict[str, str], disk: Any) -> str:
+    return run(commands, str(disk), env)
 
 
-def _work_by_commands(commands: list[list[str]], env: dict[str, str], disk: Any, ack: Callable[[int], None]) -> None:
-    run_commands(commands, str(disk), env, ack)
+def _work_by_commands(
+    run: _Runner, commands: _Commands, env: dict[str, str], disk: Any, ack: Callable[[int], None]
+) -> None:
+    run(commands, str(disk), env, ack)
 
 
 def _check_by_commands(
-    folder: str, commands: list[list[str]], env: dict[str, str], value: Any, acked: list[Any]
+    folder: str, run: _Runner, commands: _Commands, env: dict[str, str], value: Any, acked: list[Any]
 ) -> None:
     seen = {"CHAOS_VALUE": values.encode(value), "CHAOS_ACKED": values.encode(acked)}
-    run_commands(commands, folder, {**env, **seen})
+    run(commands, folder, {**env, **seen})
 
 
-def _command(spec: Spec) -> tuple[list[list[str]], dict[str, str]]:
+def _command(spec: Spec) -> tuple[_Runner, _Commands, dict[str, str]]:
+    """What runs commands, loaded only where there are any: its modules would make every other fork dearer."""
     _, commands, env = spec
     for command in commands:
         program = command[0].replace("{python}", sys.executable)
         if "{disk}" not in program and not _is_program(program):
             raise TargetError(f"the command {program!r} is not on the PATH")
-    return commands, dict(env)
+    return importlib.import_module("chaos.child.commands").run_commands, commands, dict(env)
 
 
 def _is_program(name: str) -> bool:

@@ -1,6 +1,6 @@
 """Runs command lines one after the other in the watched folder, without a shell.
 
-Standard library only, and few modules of it: this is loaded where forks must stay cheap. The first command that
+Standard library only; loaded where a target is a command, and nowhere else. The first command that
 fails ends the run. Read `actors.py` next.
 """
 
@@ -9,33 +9,16 @@ import select
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import final
 
+from chaos.child.isolated import CommandError
 from chaos.child.values import LIMIT_BYTES
 
-__all__ = ["CommandError", "expand", "run_commands"]
+__all__ = ["expand", "run_commands"]
 
 _CHUNK_BYTES = 1 << 16
 _TAIL_BYTES = 2000
 # Python ignores these; a program started from it expects them as the kernel delivers them.
 _RESTORED_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
-
-
-@final
-class CommandError(Exception):
-    """A command that failed.
-
-    Attributes:
-        code: its exit code; negative = killed by that signal.
-    """
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message, code)
-        self.message = message
-        self.code = code
-
-    def __str__(self) -> str:
-        return self.message
 
 
 def expand(command: Sequence[str], folder: str) -> tuple[str, ...]:

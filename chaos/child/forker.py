@@ -1,38 +1,46 @@
 """The lean process that a crash state's recovery is forked from: the target, a few modules, nothing else.
 
-A fork costs what its parent's memory costs, so neither the trace nor the models are here; the worker that lays out
-the states (`chaos/explore/worker.py`) holds those, starts one forker, and tells it what to run. Standard library
-only. Messages over the link, each behind its length (8 bytes, little endian):
+A fork costs what its parent's memory costs, and every page that the parent writes between two forks is copied once
+more. So this process holds neither the trace nor the models, and does as little as it can: it forks, waits, and says
+how the child ended. All else is done by the worker that started it (`chaos/explore/stages.py`), which never forks:
+limits, deadline, output, reading the board. Standard library only.
 
-- first, to the forker: its job in JSON (`Stage` says what is in it); back: `ready`, or what is wrong with the target;
-- then, to the forker: `r` or `w` (recover, work), the number of acknowledgements made before the crash, and those
-  made since, in JSON; back: an `Ended`.
+It is started as the subreaper of its descendants, with the board's descriptor and a link to the worker, over which go
+(`link.py`):
+
+- first, to the forker: its job in JSON (`Stage` says what is in it); back: `READY`, or what is wrong with the target;
+- `r` or `w` (recover, work), the number of acknowledgements made before the crash, and those made since, in JSON;
+  back: the child's exit code, negative = signal. The child is reaped only at the next message, so that until then
+  nobody else can have its id;
+- `s` and seconds of grace: kill what the child left running; back: its command lines in JSON.
 """
 
 import faulthandler
+import gc
 import json
 import os
 import signal
-import struct
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, final
 
 from chaos.child import values
 from chaos.child.actors import AckFile, TargetError, check_actor, recover_actor, work_actor
-from chaos.child.cell import Abandoned, Cell, Ended, Limits
-from chaos.child.isolated import Errand
-from chaos.child.reaping import adopt_descendants, end_strays
+from chaos.child.board import Board
+from chaos.child.isolated import Errand, Streams, be_child, carry_out
+from chaos.child.lean import Any, NoReturn, final
+from chaos.child.link import read_message, send_message
+from chaos.child.reaping import end_strays
 
-__all__ = ["READY", "Stage", "main", "pack_ended", "read_message", "send_message", "unpack_ended"]
+__all__ = ["BIND_NOW", "ORPHANED", "READY", "Stage", "main"]
 
 READY = b"ready"
-_LENGTH = struct.Struct("<Q")
-_ENDED = struct.Struct("<iBBdIIII")  # code, cut, phase, seconds; then the lengths of output, strays, reports, report
-_CHUNK_BYTES = 1 << 18
-_WARM_UP_ROUNDS = 20  # the interpreter adapts code as it runs, which writes to memory: let it do so before forking
+# The signal that tells a forker of its worker's death: in a child it means nothing, programs rarely know it.
+ORPHANED = signal.SIGRTMAX - 1
+# Set for a forker, so that no child resolves the symbols of libraries anew; the target must not see it.
+BIND_NOW = "LD_BIND_NOW"
+_WARM_UP_ROUNDS = 20  # the interpreter looks more closely at code that ran often
 
 
 @final
@@ -51,24 +59,24 @@ class Stage:
         """
         self.folder = os.path.join(job["folder"], "disk")
         self.acks = AckFile(os.path.join(job["folder"], "acks"))
-        self._disk = Path(self.folder)
-        self._recover = recover_actor(job["recover"])
+        self.disk = Path(self.folder)
         self._check = None if job["check"] is None else check_actor(job["check"], self.folder)
         self._work = None if job["work"] is None else work_actor(job["work"])
         self._acked = [values.decode(text) for text in job["acks"]]
-        self._leftovers = bool(job["leftovers"])
+        recover = recover_actor(job["recover"])
+        self._recovery = Errand(recover, (self.disk,), self.folder, leftovers=bool(job["leftovers"]))
 
     def recovery(self, acked: int, since: Sequence[str] = ()) -> Errand:
         """Recovery and the check after a crash with so many acknowledgements, and some made since."""
-        known: list[Any] = []
-        if self._check is not None:
-            known = [*self._acked[:acked], *map(values.decode, since)]
-        return Errand(self._recover, (self._disk,), self.folder, self._check, known, self._leftovers)
+        if self._check is None:
+            return self._recovery
+        known = [*self._acked[:acked], *map(values.decode, since)]
+        return self._recovery.checked(self._check, known)
 
     def work(self) -> Errand:
         """The workload run on."""
         assert self._work is not None
-        return Errand(_run_on, (self._work, self._disk, self.acks), self.folder)
+        return Errand(_run_on, (self._work, self.disk, self.acks), self.folder, leftovers=False)
 
 
 def _run_on(work: Callable[..., Any], disk: Path, acks: AckFile) -> Any:
@@ -77,32 +85,63 @@ def _run_on(work: Callable[..., Any], disk: Path, acks: AckFile) -> Any:
 
 
 def main(arguments: list[str]) -> None:
-    """Serve the worker at the other end of the inherited socket whose number is given."""
-    link = int(arguments[0])
+    """Serve the worker at the other end of an inherited socket, given its number and that of the board."""
+    link, shared = map(int, arguments)
+    signal.signal(ORPHANED, _leave)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
-    adopt_descendants()
     content = read_message(link)
     if content is None:
         return
     job = json.loads(content)
+    for name in job["unset"]:
+        os.environ.pop(name, None)
     try:
         stage = Stage(job)
     except TargetError as error:
         send_message(link, str(error).encode())
         return
-    cell = Cell(link, Limits(*job["limits"]), lasting=True)
+    board = Board(shared)
+    os.close(shared)
     faulthandler.enable(2)
-    _warm_up(stage)
-    cell.warm()
+    _warm_up(stage, board)
     send_message(link, READY)
     try:
-        while (message := read_message(link)) is not None:
-            send_message(link, pack_ended(cell.run(_errand(stage, message))))
-    except (Abandoned, BrokenPipeError, ConnectionResetError):
+        _serve(link, stage, board)
+    except (BrokenPipeError, ConnectionResetError):
         pass
     finally:
         end_strays()
+
+
+def _leave(*_: object) -> None:
+    if os.getpid() == _OWN_PID:
+        raise SystemExit(0)
+
+
+def _serve(link: int, stage: Stage, board: Board) -> None:
+    streams = (sys.stdout, sys.stderr)
+    child = 0
+    while (message := read_message(link)) is not None:
+        if message[:1] == b"s":
+            send_message(link, json.dumps(end_strays(float(message[1:]))).encode())
+            child = 0
+            continue
+        if child:
+            os.waitpid(child, 0)
+        child = os.fork()
+        if child == 0:
+            _run(link, stage, board, streams, message)
+        ended = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        assert ended is not None
+        code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+        send_message(link, b"%d" % code)
+
+
+def _run(link: int, stage: Stage, board: Board, streams: Streams, message: bytes) -> NoReturn:
+    os.close(link)
+    gc.enable()
+    be_child(_errand(stage, message), board, streams)
 
 
 def _errand(stage: Stage, message: bytes) -> Errand:
@@ -112,63 +151,35 @@ def _errand(stage: Stage, message: bytes) -> Errand:
     return stage.recovery(int(acked), json.loads(since) if since else ())
 
 
-def _warm_up(stage: Stage) -> None:
-    for _ in range(_WARM_UP_ROUNDS):
-        values.decode(values.encode({"warm": ["up", 1, 2.5, None, True]}))
-        _errand(stage, b"r0")
+def _warm_up(stage: Stage, board: Board) -> None:
+    """Do what children will do, so far as it leaves no trace, and keep the collector away from memory shared with them.
 
-
-def send_message(link: int, content: bytes) -> None:
-    """Send a message, waiting as long as it takes.
-
-    Raises:
-        OSError: the other end is gone.
+    The interpreter adapts code as it runs and remembers what it looked up, which writes to memory: every page that is
+    written here need not be copied in a child.
     """
-    rest = memoryview(_LENGTH.pack(len(content)) + content)
-    while rest:
-        rest = rest[os.write(link, rest) :]
+    for _ in range(_WARM_UP_ROUNDS):
+        _errand(stage, b"r0")
+        errand = Errand(_rehearse, (stage.disk,), stage.folder, leftovers=False)
+        board.add(carry_out(errand, board))
+        board.clear()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
 
 
-def read_message(link: int) -> bytes | None:
-    """The next message, waited for; None when the other end is gone."""
-    head = _exactly(link, _LENGTH.size)
-    return None if head is None else _exactly(link, _LENGTH.unpack(head)[0])
+def _rehearse(disk: Path) -> Any:
+    """What most recoveries do in some way: look at paths, read files, make values of them."""
+    here = Path(__file__).with_name("__init__.py")  # a short one
+    os.fspath(disk / here.name)
+    with open(here.parent / here.name, "rb") as file:
+        file.read(1)
+    with open(here, encoding="utf-8") as text:
+        text.readline()
+    seen = [here.exists(), here.read_bytes()[:1], here.read_text(encoding="utf-8")[:1], os.listdir(here.parent)[:1]]
+    return values.decode(values.encode({"seen": seen, "plain": ["text", 1, 2.5, None, True]}))
 
 
-def _exactly(link: int, size: int) -> bytes | None:
-    try:
-        first = os.read(link, size)
-        if len(first) == size:
-            return first
-        buffer = bytearray(first)
-        while first and len(buffer) < size:
-            first = os.read(link, min(_CHUNK_BYTES, size - len(buffer)))
-            buffer += first
-    except ConnectionResetError:
-        return None
-    return bytes(buffer) if len(buffer) == size else None
-
-
-def pack_ended(ended: Ended) -> bytes:
-    """How a run ended, as a message."""
-    strays = "\n".join(ended.strays).encode("utf-8", "replace")
-    report = ended.reports[0] if ended.reports else b""
-    head = _ENDED.pack(
-        ended.code, ended.cut, ended.phase, ended.duration_s, len(ended.output), len(strays), len(ended.reports),
-        len(report),
-    )  # fmt: skip
-    return b"".join((head, ended.output, strays, report))
-
-
-def unpack_ended(message: bytes) -> Ended:
-    """A message as how a run ended."""
-    code, cut, phase, seconds, output, strays, reports, _ = _ENDED.unpack_from(message)
-    start = _ENDED.size
-    printed = message[start : start + output]
-    left = message[start + output : start + output + strays].decode("utf-8", "replace")
-    report = message[start + output + strays :]
-    return Ended([report] if reports else [], code, cut, phase, printed, tuple(left.splitlines()), seconds)
-
+_OWN_PID = os.getpid()
 
 if __name__ == "__main__":
     main(sys.argv[1:])

@@ -24,6 +24,7 @@ Messages, little-endian, one datagram each over a SOCK_SEQPACKET connection:
 import _signal  # type: ignore[import-not-found]  # `signal` adds 4 ms to the start of every traced interpreter
 import _socket
 import _thread
+import gc
 import os
 import sys
 from types import CodeType, FrameType
@@ -83,7 +84,7 @@ class _Helper:
             self.sock.send(question[:4] + self.answer(tid, book))
 
     def answer(self, tid: int, book: "_Book") -> bytes:
-        frames = sys._current_frames()
+        frames = _frames_of_threads()
         frame = frames.get(self.threads.get(tid, 0))
         if frame is not None:
             return book.describe(frame)
@@ -94,6 +95,18 @@ class _Helper:
         taken = {*known.values(), _thread.get_ident()}
         candidates = [ident for ident in frames if ident not in taken]
         return UNKNOWN_THREAD.to_bytes(4, "little") + b"".join(i.to_bytes(8, "little") for i in candidates)
+
+
+def _frames_of_threads() -> "dict[int, FrameType]":
+    # The collector must not run meanwhile: before Python 3.13 the interpreter holds the lock on its list of threads
+    # while it makes the frames, and the removal of a `threading.local` waits for the same lock.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames()
+    finally:
+        if collecting:
+            gc.enable()
 
 
 class _Book:

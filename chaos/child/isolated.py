@@ -3,12 +3,11 @@
 Runs inside the target's process, a fork made for it, so it is standard library only and holds no state. It turns
 everything that a target can do short of dying into a report: a value, an exception with its place, an exit, a lack
 of memory, the objection of the user's check. What happens to the process itself (signals, deadline, os._exit) is
-seen by whoever forked it (`cell.py`, to be read next).
+seen by whoever watches it (`chaos/explore/watching.py`). Read `forker.py` next.
 
 A report is JSON, the fields of `Outcome` that are not empty, then a zero byte and the value's canonical text.
 """
 
-import contextlib
 import gc
 import json
 import os
@@ -16,42 +15,96 @@ import sys
 from collections.abc import Callable, Sequence
 from os import getpid as _getpid  # kept: a target may patch it
 from types import TracebackType
-from typing import Any, NamedTuple
 
 from chaos.child import leftovers, values
 from chaos.child.board import Board, Phase
-from chaos.child.commands import CommandError
+from chaos.child.lean import Any, NoReturn, final
 
-__all__ = ["Errand", "carry_out", "finish", "report_of_error", "unpack"]
+__all__ = ["CRASHED", "CommandError", "Errand", "Streams", "be_child", "carry_out", "report_of_error", "unpack"]
+
+CRASHED = 70  # exit code of a child whose harness code failed; nothing else leaves with it and no report
+Streams = tuple[Any, Any]
 
 _MESSAGE_LIMIT = 2000
 _FRAMES_LIMIT = 40
 _OWN_FOLDER = os.path.dirname(__file__) + os.sep
 
 
-class Errand(NamedTuple):
-    """What is to be run; a named tuple, because importing `dataclasses` would make every fork dearer.
+@final
+class CommandError(Exception):
+    """A command of a target that failed.
+
+    Attributes:
+        code: its exit code; negative = killed by that signal.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message, code)
+        self.message = message
+        self.code = code
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@final
+class Errand:
+    """What is to be run.
 
     Attributes:
         run: the target's role.
         arguments: what it is called with.
         folder: the watched folder.
+        leftovers: whether to look for what the run left open or running.
         check: the user's predicate over the value and the acknowledged values; None without one.
         acked: the values acknowledged before the crash.
-        leftovers: whether to look for what the run left open or running.
     """
 
-    run: Callable[..., Any]
-    arguments: tuple[Any, ...]
-    folder: str
-    check: Callable[..., Any] | None = None
-    acked: Sequence[Any] = ()
-    leftovers: bool = False
+    __slots__ = ("acked", "arguments", "check", "folder", "leftovers", "run")
+
+    def __init__(self, run: Callable[..., Any], arguments: tuple[Any, ...], folder: str, *, leftovers: bool) -> None:
+        self.run = run
+        self.arguments = arguments
+        self.folder = folder
+        self.leftovers = leftovers
+        self.check: Callable[..., Any] | None = None
+        self.acked: Sequence[Any] = ()
+
+    def checked(self, check: Callable[..., Any], acked: Sequence[Any]) -> "Errand":
+        """This errand, its value given to `check`."""
+        made = Errand(self.run, self.arguments, self.folder, leftovers=self.leftovers)
+        made.check, made.acked = check, acked
+        return made
+
+
+def be_child(errand: Errand, board: Board, streams: Streams) -> NoReturn:
+    """Be a forked child that carries out one errand, hands in its report and leaves, running nobody's exit handlers.
+
+    `streams` are standard output and error as this process was given them, unbuffered; others are flushed.
+    """
+    try:
+        os.setsid()  # a group of its own: what it starts can be killed at once with it
+        me = _getpid()
+        report = carry_out(errand, board)
+        if _getpid() == me:  # else a fork of the target came back, too: it hands in nothing
+            if (sys.stdout, sys.stderr) != streams:
+                _flush(sys.stdout)
+                _flush(sys.stderr)
+            board.add(report)
+        os._exit(0)
+    finally:
+        os._exit(CRASHED)
+
+
+def _flush(stream: Any) -> None:
+    try:
+        stream.flush()
+    except Exception:  # noqa: BLE001 - foreign code: closed, or no stream at all, so nothing to flush
+        return
 
 
 def carry_out(errand: Errand, board: Board) -> bytes:
     """Run the errand and return its report; never raises."""
-    board.mark(Phase.TARGET)
     try:
         value = errand.run(*errand.arguments)
         board.mark(Phase.ENCODE)
@@ -70,22 +123,6 @@ def carry_out(errand: Errand, board: Board) -> bytes:
         return _pack(report, text)
     except BaseException as error:  # noqa: BLE001 - the process edge: whatever the target raises is the result
         return _pack(report_of_error(error), b"")
-
-
-def finish(owner: int, board: Board, report: bytes, streams: tuple[Any, Any]) -> None:
-    """Hand in the report and leave the process, running nobody's exit handlers; forks of the target hand in nothing.
-
-    `streams` are standard output and error as this process was given them, unbuffered; others are flushed.
-    """
-    try:
-        if _getpid() == owner:
-            for stream, own in ((sys.stdout, streams[0]), (sys.stderr, streams[1])):
-                if stream is not own:
-                    with contextlib.suppress(Exception):  # closed, or no stream at all: nothing to flush
-                        stream.flush()
-            board.add(report)
-    finally:
-        os._exit(0)
 
 
 def unpack(report: bytes) -> dict[str, Any]:

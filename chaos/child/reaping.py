@@ -2,58 +2,25 @@
 
 A worker is made the subreaper of its descendants, so whatever a target forks away, daemonised or not, becomes the
 worker's own child when its parent dies, and can be found, named and killed by an id that is not yet free for
-others. Standard library, Linux. Read `cell.py` next.
+others. Standard library, Linux, and few modules, as forks must stay cheap where this is loaded: so it looks again
+after a moment where it could wait for a descriptor. Read `forker.py` next.
 """
 
-import contextlib
-import ctypes
 import os
-import select
 import signal
-from time import monotonic
+from time import monotonic as _monotonic  # kept, both: a target may patch the clock
+from time import sleep as _sleep
 
 from chaos.child.leftovers import process_name
 
-__all__ = [
-    "ReapingError",
-    "adopt_descendants",
-    "die_with_parent",
-    "end_strays",
-    "give_back_memory",
-    "memory_below_bytes",
-]
+__all__ = ["ReapingError", "children_of", "end_strays"]
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _PATIENCE_S = 5.0  # SIGKILL works at once but for a process stuck in the kernel
-_libc = ctypes.CDLL(None, use_errno=True)
+_MOMENT_S = 0.001
 
 
 class ReapingError(Exception):
     """A process can't be adopted or ended; the machine, not the target, is in the way."""
-
-
-def adopt_descendants() -> None:
-    """Become the parent of every descendant whose own parent dies.
-
-    Raises:
-        ReapingError: the kernel refuses.
-    """
-    if _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-        raise ReapingError(f"the kernel does not let this process adopt its descendants: {_reason()}")
-
-
-def die_with_parent(parent: int) -> None:
-    """Be killed when the parent dies; leave at once if it is dead already."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def give_back_memory() -> None:
-    """Return freed memory to the system, where the C library can: what importing took need not be forked."""
-    trim = getattr(_libc, "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def end_strays(grace_s: float = 0.0) -> tuple[str, ...]:
@@ -68,22 +35,17 @@ def end_strays(grace_s: float = 0.0) -> tuple[str, ...]:
     except ChildProcessError:
         return ()
     names: set[str] = set()
-    give_up = monotonic() + _PATIENCE_S
+    give_up = _monotonic() + _PATIENCE_S
     while _reap_ended():
-        running = _children_of(os.getpid())
+        running = children_of(os.getpid())
         names.update(process_name(pid) for pid in running)
         for pid in running:
             os.kill(pid, signal.SIGKILL)
         if running:
-            _wait_for_one(running[0], 0.1)
-        if monotonic() > give_up:
+            _sleep(_MOMENT_S)
+        if _monotonic() > give_up:
             raise ReapingError(f"processes that the target started can't be killed: {sorted(names)}")
     return tuple(sorted(names - {"unknown"}))
-
-
-def memory_below_bytes() -> int:
-    """Memory held by all descendants: private and shared pages, each counted once; 0 where it can't be told."""
-    return sum(_memory_of(pid) for pid in _descendants_of(os.getpid()))
 
 
 def _reap_ended() -> bool:
@@ -97,45 +59,18 @@ def _reap_ended() -> bool:
 
 
 def _let_end(grace_s: float) -> None:
-    give_up = monotonic() + grace_s
-    while _reap_ended() and (left := give_up - monotonic()) > 0:
-        for pid in _children_of(os.getpid())[:1]:
-            _wait_for_one(pid, left)
+    give_up = _monotonic() + grace_s
+    while _reap_ended() and _monotonic() < give_up:
+        _sleep(_MOMENT_S)
 
 
-def _wait_for_one(pid: int, timeout_s: float) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        handle = os.pidfd_open(pid)
-        try:
-            select.select([handle], [], [], timeout_s)
-        finally:
-            os.close(handle)
-
-
-def _children_of(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
+    """The children of all threads of a process, the ended ones that are not yet reaped among them."""
     found: list[int] = []
-    with contextlib.suppress(OSError):
+    try:
         for task in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
                 found += [int(child) for child in file.read().split()]
+    except OSError:
+        pass  # it is gone
     return found
-
-
-def _descendants_of(pid: int) -> list[int]:
-    found = _children_of(pid)
-    for child in found:
-        found += _children_of(child)  # grows while it is walked: a breadth-first walk
-    return found
-
-
-def _memory_of(pid: int) -> int:
-    total_kib = 0
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-        for line in file:
-            if line.startswith(("Pss_Anon:", "Pss_Shmem:")):
-                total_kib += int(line.split()[1])
-    return total_kib * 1024
-
-
-def _reason() -> str:
-    return os.strerror(ctypes.get_errno())

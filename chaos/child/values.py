@@ -35,8 +35,8 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
 from json.encoder import encode_basestring_ascii as _quote
-from math import isfinite
-from typing import Any, final
+
+from chaos.child.lean import Any, final
 
 __all__ = ["LIMIT_BYTES", "Described", "Unencodable", "decode", "encode", "non_finite", "render", "type_name"]
 
@@ -93,8 +93,9 @@ def encode(value: object, limit_bytes: int = LIMIT_BYTES) -> str:
     Raises:
         Unencodable: nested too deeply, longer than the limit, or its own code failed while being read.
     """
+    leaf = _LEAVES.get(type(value))
     try:
-        text = _text(value, [])
+        text = leaf(value) if leaf is not None else _text(value, [])
     except RecursionError:
         raise Unencodable("the value is nested too deeply to be compared") from None
     if len(text) > limit_bytes:
@@ -150,7 +151,7 @@ def _text(value: Any, trail: list[int]) -> str:
 
 
 def _float(value: float) -> str:
-    return repr(value) if isfinite(value) else f'{{"$float":"{value!r}"}}'
+    return repr(value) if value - value == 0.0 else f'{{"$float":"{value!r}"}}'  # NaN for NaN and the infinities
 
 
 def _int(value: int) -> str:

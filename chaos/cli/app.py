@@ -90,8 +90,12 @@ def _report(arguments: ReportArguments) -> int:
     return show_report(arguments)
 
 
-def _doctor(_: DoctorArguments) -> int:
+def _doctor(arguments: DoctorArguments) -> int:
     """Say what works on this machine, and why not."""
+    if arguments.validate:
+        from chaos.cli.validating import validate_models
+
+        return validate_models(arguments)
     from chaos.cli.doctor import examine
 
     return examine()
@@ -106,7 +110,7 @@ def _schema(_: SchemaArguments) -> int:
 
 def _validate(arguments: ValidateArguments) -> int:
     """Really kill the scenarios' workloads, and hold what they leave against the model."""
-    from chaos.cli.validating import validate
+    from chaos.cli.killing import validate
 
     return validate(arguments)
 

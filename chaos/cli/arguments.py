@@ -57,6 +57,9 @@ class RunArguments:
     profile: _ProfileName = "ci"
     models: _Models = None
     engine: _EngineName = ""
+    depth: Annotated[
+        int | None, typer.Option(help="2: crash again what follows each crash.", envvar="CHAOS_DEPTH", min=1, max=2)
+    ] = None
     report: _ReportFolder = Path(".chaos")
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the JSON report there.")] = None
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write JUnit XML there.")] = None
@@ -140,6 +143,25 @@ class ReportArguments:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorArguments:
     """`chaos doctor`."""
+
+    validate: Annotated[
+        bool,
+        typer.Option(
+            "--validate-models",
+            help="Hold the persistence models against real file systems: random workloads on images, which need root "
+            "and a loop device.",
+        ),
+    ] = False
+    workloads: Annotated[int, typer.Option(min=1, help="For --validate-models: on each file system.")] = 300
+    filesystems: Annotated[
+        list[str] | None,
+        typer.Option("--file-system", metavar="NAME", help="For --validate-models: ext4, xfs or btrfs. Default: all."),
+    ] = None
+    background: Annotated[
+        bool,
+        typer.Option(help="For --validate-models: look again when the kernel has written back by itself, 36 s later."),
+    ] = True
+    seed: _Seed = 0
 
 
 @final

@@ -4,8 +4,11 @@ import os
 import platform
 import sys
 
+from chaos.disk.real import FILESYSTEMS
+from chaos.disk.real import probe as probe_filesystem
 from chaos.explore.places import base_folder
-from chaos.syscalls.probe import probe
+from chaos.syscalls.report import EngineReport
+from chaos.trace.engines import engine_reports
 from pytest_guardrails import __version__
 
 __all__ = ["examine"]
@@ -15,21 +18,30 @@ _NOT_MEASURED = 3
 
 def examine() -> int:
     """Print what works; exit code 3 when no engine does."""
-    report = probe()
+    reports = engine_reports()
     folder = base_folder()
     space = os.statvfs(folder)
     lines = [
         f"pytest-guardrails {__version__}, Python {platform.python_version()} ({sys.executable})",
-        f"engine syscalls: {'works' if report.works else f'does not work: {report.why}'}",
-        *(f"  {detail}" for detail in report.details),
+        *(line for name, report in reports for line in _engine_lines(name, report)),
         f"crash states are laid out in {folder} ({_kind(folder)}, {space.f_bavail * space.f_frsize >> 20} MiB free)",
         f"processors: {len(os.sched_getaffinity(0))}",
+        *(f"real {name} images: {_or_works(probe_filesystem(name))}" for name in FILESYSTEMS),
     ]
     sys.stdout.write("\n".join(lines) + "\n")
-    if report.works:
+    if any(report.works for _, report in reports):
         return 0
     sys.stderr.write("no engine works here: nothing could be measured\n")
     return _NOT_MEASURED
+
+
+def _or_works(refusal: str) -> str:
+    return f"do not work: {refusal}" if refusal else "work"
+
+
+def _engine_lines(name: str, report: EngineReport) -> list[str]:
+    came = "works" if report.works else f"does not work: {report.why}"
+    return [f"engine {name}: {came}", *(f"  {detail}" for detail in report.details)]
 
 
 def _kind(folder: str) -> str:

@@ -26,7 +26,7 @@ def replay_finding(arguments: ReplayArguments) -> int:
     if arguments.shell:
         return _shell(path, replay)
     replayed = replay_state(path, replay, replay_roles(path))
-    say(f"{replay.scenario}: state {replay.recipe or 'undamaged'} of model {replay.model}, point {replay.point}")
+    say(f"{replay.scenario}: {replay.crashes}")
     _print(f"recovery {_words(replayed.outcome)}")
     for violation in replayed.violations:
         _print(f"{violation.oracle}: {violation.message} ({violation.damage.value})")

@@ -3,6 +3,7 @@
 Read `arguments.py` for the words.
 """
 
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,12 +11,10 @@ from typing import Protocol, cast
 
 from chaos.errors import UsageError
 from chaos.scenario import Budget, Engine, Profile, RunOptions
-from chaos.scenario.model import MODELS
+from chaos.scenario.model import ENGINES, MODEL_PATTERN, MODELS
 from chaos.scenario.quantities import budget, duration_s
 
 __all__ = ["chosen", "deadline_s", "run_options"]
-
-_ENGINES = ("auto", "syscalls", "portable")
 
 
 class _Words(Protocol):
@@ -45,8 +44,9 @@ def run_options(words: _Words) -> RunOptions:
         budget=_budget(words.budget),
         jobs=words.jobs,
         profile=Profile(chosen("--profile", getattr(words, "profile", "ci"), [one.value for one in Profile])),
-        models=tuple(dict.fromkeys(chosen("--model", name, MODELS) for name in words.models or ())),
-        engine=cast("Engine", chosen("--engine", engine, _ENGINES)) if engine else None,
+        models=tuple(dict.fromkeys(_model(name) for name in words.models or ())),
+        depth=getattr(words, "depth", None),
+        engine=cast("Engine", chosen("--engine", engine, ENGINES)) if engine else None,
         report_dir=words.report,
     )
 
@@ -62,6 +62,10 @@ def chosen(option: str, word: str, known: Sequence[str]) -> str:
     close = get_close_matches(word, known, n=1)
     hint = f'did you mean "{close[0]}"?' if close else ""
     raise UsageError(f'{option}: expected one of {", ".join(known)}, got "{word}"', hint)
+
+
+def _model(word: str) -> str:
+    return word if re.match(MODEL_PATTERN, word) else chosen("--model", word, MODELS)
 
 
 def deadline_s(option: str, word: str) -> float:

@@ -31,7 +31,8 @@ def print_scenarios(scenarios: Sequence[Scenario]) -> None:
         if scenario.description:
             sys.stdout.write(f"    {scenario.description}\n")
         oracles = f"; oracles: {', '.join(drive.oracles)}" if drive.oracles else ""
-        sys.stdout.write(f"    models: {', '.join(drive.models)}{oracles}\n")
+        twice = "; and again after each crash" if drive.depth == 2 else ""
+        sys.stdout.write(f"    models: {', '.join(drive.models)}{twice}{oracles}\n")
         for expected in compare(scenario.expect, ()).expected:
             sys.stdout.write(f"    expects: {expected}\n")
         sys.stdout.write(f"    {scenario.origin}\n")

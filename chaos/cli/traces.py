@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 from pathlib import Path
+from typing import cast
 
 from chaos.child.target import CommandTarget, PythonTarget, Roles, Target
 from chaos.cli.arguments import ExploreArguments, RecordArguments
@@ -12,11 +13,11 @@ from chaos.cli.running import run_and_report
 from chaos.cli.settings import chosen, deadline_s, run_options
 from chaos.errors import NotMeasured, UsageError
 from chaos.report.text import counted
-from chaos.scenario import Explore, Scenario
-from chaos.scenario.model import ORACLES
+from chaos.scenario import Engine, Explore, Scenario
+from chaos.scenario.model import ENGINES, ORACLES
 from chaos.scenario.runner import record_command
 from chaos.trace.file import load, save
-from chaos.trace.recorder import RecordOptions
+from chaos.trace.options import RecordOptions
 
 __all__ = ["explore_trace", "record_trace"]
 
@@ -26,18 +27,17 @@ _REF = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 def record_trace(arguments: RecordArguments) -> int:
     """Record a command line into a trace file."""
     folder = arguments.folder or Path.cwd()
-    if chosen("--engine", arguments.engine, ("auto", "syscalls", "portable")) == "portable":
-        raise NotMeasured("this version has no portable engine", "use --engine auto")
+    engine = cast("Engine", chosen("--engine", arguments.engine, ENGINES))
     options = RecordOptions(
         exclude=tuple(arguments.exclude or ()),
         deadline_s=deadline_s("--deadline", arguments.deadline),
         cwd=os.fspath(folder),
     )
     _check_outside(arguments.output, folder)
-    trace = record_command(arguments.command, folder, options)
+    trace = record_command(arguments.command, folder, options, engine)
     save(trace, arguments.output)
     operations, acks = counted(len(trace.ops), "operation"), counted(len(trace.acks), "acknowledgement")
-    say(f"{arguments.output}: {operations}, {acks}, {counted(trace.calls, 'trapped call')}")
+    say(f"{arguments.output}: {operations}, {acks}, {counted(trace.calls, 'trapped call')}, engine {trace.engine}")
     for note in trace.notes:
         say(f"note: {note}")
     if trace.exit_code:

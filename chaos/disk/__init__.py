@@ -7,7 +7,7 @@
 
 from chaos.disk.content import Content
 from chaos.disk.folder import Slot, first_difference, is_excluded, materialise, prove, read_tree
-from chaos.disk.models import MODELS, RULES, PersistenceModel, from_mapping, model_named, weakest_first
+from chaos.disk.models import MODELS, RULES, PersistenceModel, model_named, weakest_first
 from chaos.disk.replay import apply, initial_tree
 from chaos.disk.space import DEFAULT_BOUND, StateSpace
 from chaos.disk.states import CrashState, Description, Fate, OperationFate, Statistics
@@ -30,7 +30,6 @@ __all__ = [  # noqa: RUF022 - in plain order, as everywhere in this house
     "Tree",
     "apply",
     "first_difference",
-    "from_mapping",
     "initial_tree",
     "is_excluded",
     "materialise",

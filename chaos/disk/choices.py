@@ -55,15 +55,18 @@ class Units:
 
     def __init__(self, pending: Pending, steps: Iterable[Step]) -> None:
         live = pending.live
-        self.units = _merged(pending, steps)
+        listed = list(steps)
+        self.units = _merged(pending, listed)
         index = {step.id: number for number, unit in enumerate(self.units) for step in unit}
         self.full = (1 << len(self.units)) - 1
         self.down: list[int] = []
         self.up: list[int] = []
         self.open = 0
         edges: list[set[int]] = []
+        shown = _shown_elsewhere(listed)
         for number, unit in enumerate(self.units):
-            wanted = {need for step in unit for need in (*step.needs, *step.sees, *_seen_by(pending, step))}
+            wanted = {need for step in unit for need in (*step.needs, *step.sees)}
+            wanted.update(need for step in unit if step.id not in shown for need in _seen_by(pending, step))
             inner = {index[need] for need in wanted if need in index} - {number}
             edges.append(inner)
             down = 1 << number
@@ -127,6 +130,15 @@ def _union(table: list[int], mask: int) -> int:
     return found
 
 
+def _shown_elsewhere(steps: list[Step]) -> set[StepId]:
+    """Steps that show in another folder, by one that needs them: a file may be moved out of a folder that is lost."""
+    shown: set[StepId] = set()
+    for step in reversed(steps):
+        if step.id in shown or step.kind is not StepKind.ENTRY or len({part[0] for part in step.parts}) > 1:
+            shown.update(step.needs)
+    return shown
+
+
 def _seen_by(pending: Pending, step: Step) -> tuple[StepId, ...]:
     """The only step that shows what this one does, where there is one and it stands before it."""
     if step.kind is StepKind.ENTRY:
@@ -169,7 +181,7 @@ def _unordered_files(steps: list[Step]) -> set[int]:
     loose: set[int] = set()
     latest: dict[int, StepId] = {}
     for step in steps:
-        if step.kind is StepKind.CUT:
+        if step.kind in (StepKind.CUT, StepKind.TRIM):
             loose.add(step.node)
         elif step.kind is StepKind.GROW:
             if step.node in latest and latest[step.node] not in step.needs:

@@ -15,6 +15,8 @@ from chaos.disk.recipes import StepId
 
 __all__ = ["FileSteps"]
 
+_SHORTENS = frozenset({StepKind.CUT, StepKind.TRIM})
+
 
 @final
 class FileSteps:
@@ -43,7 +45,7 @@ class FileSteps:
     def add(self, step: Step) -> None:
         """One more step, later than all before."""
         self.free[step.id] = step
-        if step.kind is StepKind.CUT:
+        if step.kind in _SHORTENS:
             self._plain = False
         elif step.kind is StepKind.DATA:
             same = self._newest.setdefault(step.offset, [])
@@ -61,7 +63,7 @@ class FileSteps:
             durable = self._held.get(known)
             if durable is None:
                 passed.append(self.free[known])
-                if passed[-1].kind is StepKind.CUT:
+                if passed[-1].kind in _SHORTENS:
                     break
                 continue
             self._content, self._size = lay(self._content, self._size, durable)
@@ -73,12 +75,12 @@ class FileSteps:
     def _still_seen(self, passed: list[Step], durable: Step, gone: list[StepId]) -> list[Step]:
         kept = []
         for step in passed:
-            if durable.kind is StepKind.CUT and step.kind is StepKind.DATA and step.offset < durable.size:
+            if durable.kind in _SHORTENS and step.kind is StepKind.DATA and step.offset < durable.size:
                 # Laid over bytes that are already cut, it must not bring back what lay beyond.
                 room = durable.size - step.offset
                 self.free[step.id] = replace(step, data=step.data[:room], extent=min(step.extent, room))
                 kept.append(self.free[step.id])
-            elif durable.kind is StepKind.CUT or _covered(step, durable):
+            elif durable.kind in _SHORTENS or _covered(step, durable):
                 del self.free[step.id]
                 gone.append(step.id)
             else:

@@ -19,6 +19,7 @@ from chaos.trace.model import NodeType
 __all__ = ["holds"]
 
 _CONTENT = frozenset({StepKind.DATA, StepKind.GROW})
+_SHORTENS = frozenset({StepKind.CUT, StepKind.TRIM})
 _Ids = frozenset[StepId]
 
 
@@ -85,10 +86,10 @@ class _Search:
         return True
 
     def _file_fits(self, node: int, real: Content, kept: _Ids, needed: _Ids) -> bool:
-        own = [step for step in self.steps.values() if step.node == node and step.kind in (*_CONTENT, StepKind.CUT)]
+        own = [step for step in self.steps.values() if step.node == node and step.kind in (*_CONTENT, *_SHORTENS)]
         if not own:
             return real == self.pending.durable.nodes[node].content
-        cuts = frozenset(step.id for step in own if step.kind is StepKind.CUT) & kept
+        cuts = frozenset(step.id for step in own if step.kind in _SHORTENS) & kept
         # Content may be there when the journalled steps that it needs are.
         journalled = frozenset(self.journalled)
         able = {step.id for step in own if step.kind in _CONTENT and self.needs[step.id] & journalled <= kept}

@@ -2,7 +2,8 @@
 
     ENTRY  names that change together: one for create, link, unlink; a rename's two; an exchange's two
     MODE   permission bits of an inode
-    CUT    a length set by truncate, smaller or larger
+    CUT    a length set by truncate, smaller or larger; the page that it cuts is a DATA as well, zeroed behind it
+    TRIM   a length that the disk may take over alone, when a rewritten file is shorter than it was
     GROW   a length reached by writing, at each page border
     DATA   one unit of a file (a page, or a sector), with all that the page cache held of it then
 
@@ -19,14 +20,13 @@ from typing import final
 
 from chaos.disk.content import BLOCK_BYTES, Content
 from chaos.disk.models import PersistenceModel
+from chaos.disk.naming import Part, Views, entry_groups
 from chaos.disk.recipes import StepId
 from chaos.disk.tree import Tree
 from chaos.trace.model import Kind, NodeType, Op, Sync
 
-__all__ = ["GARBAGE", "WHOLE_UNITS", "Decomposer", "EntryKey", "Part", "Step", "StepKind", "lay"]
+__all__ = ["GARBAGE", "WHOLE_UNITS", "Decomposer", "EntryKey", "Step", "StepKind", "lay"]
 
-# A directory's entry and the node that it is set to; None takes it away.
-Part = tuple[int, str, int | None]
 EntryKey = tuple[int, str]
 
 # A write of more units falls into fewer, larger pieces: the ends, the middle and powers of two stand for all borders.
@@ -42,6 +42,7 @@ class StepKind(Enum):
     ENTRY = "entry"
     MODE = "mode"
     CUT = "cut"
+    TRIM = "trim"
     GROW = "grow"
     DATA = "data"
 
@@ -61,7 +62,7 @@ class Step:
         offset: DATA: where, in bytes.
         data: DATA: the bytes, up to the file's end then.
         extent: DATA: how many bytes of the file the piece stands for; what `data` lacks of it is zero.
-        size: CUT, GROW: the length.
+        size: CUT, TRIM, GROW: the length.
         mode: MODE: the bits.
         fresh: DATA: whether its block was not yet on the disk.
     """
@@ -89,14 +90,28 @@ def lay(content: Content, size: int, step: Step) -> tuple[Content, int]:
         return (content.write(end, bytes(rest)) if rest > 0 else content), size
     if step.kind is StepKind.GROW:
         return content, max(size, step.size)
-    return content.resized(min(content.size, step.size)), step.size
+    size = min(size, step.size) if step.kind is StepKind.TRIM else step.size
+    return content.resized(min(content.size, step.size)), size
 
 
 @final
 class Decomposer:
     """Turns operations into steps, one after the other; knows what they need of earlier, still pending ones."""
 
-    __slots__ = ("_chain", "_cuts", "_data", "_fresh", "_grows", "_moves", "_unflushed", "_versions", "model", "puts")
+    __slots__ = (
+        "_before",
+        "_chain",
+        "_cuts",
+        "_data",
+        "_fresh",
+        "_grows",
+        "_moves",
+        "_stale",
+        "_unflushed",
+        "_versions",
+        "model",
+        "puts",
+    )
 
     def __init__(self, model: PersistenceModel) -> None:
         self.model = model
@@ -105,9 +120,11 @@ class Decomposer:
         self._data: StepId | None = None  # the latest DATA of all
         self._moves: StepId | None = None  # the latest rename of a directory
         self._cuts: dict[int, StepId] = {}
+        self._before: dict[int, int] = {}  # node -> its greatest length before a pending truncate
         self._grows: dict[int, StepId] = {}
         self._versions: dict[int, dict[int, StepId]] = {}  # node -> unit -> its latest DATA
         self._fresh: dict[int, dict[int, StepId]] = {}  # node -> block not on the disk yet -> its latest DATA
+        self._stale: dict[int, tuple[int, bytes]] = {}  # node -> where it was cut inside a block, and what was there
         self._unflushed: dict[int, list[StepId]] = {}  # node -> what a replacing rename would flush
 
     def copy(self) -> "Decomposer":
@@ -115,7 +132,8 @@ class Decomposer:
         made = Decomposer(self.model)
         made.puts = self.puts.copy()
         made._chain, made._data, made._moves = self._chain, self._data, self._moves
-        made._cuts, made._grows = self._cuts.copy(), self._grows.copy()
+        made._cuts, made._before, made._grows = self._cuts.copy(), self._before.copy(), self._grows.copy()
+        made._stale = self._stale.copy()
         made._versions = {node: units.copy() for node, units in self._versions.items()}
         made._fresh = {node: blocks.copy() for node, blocks in self._fresh.items()}
         made._unflushed = {node: steps.copy() for node, steps in self._unflushed.items()}
@@ -123,7 +141,7 @@ class Decomposer:
 
     def forget(self, node: int) -> None:
         """Nothing of a file's content is pending any more."""
-        for table in (self._cuts, self._grows, self._versions, self._fresh, self._unflushed):
+        for table in (self._cuts, self._before, self._grows, self._versions, self._fresh, self._unflushed):
             table.pop(node, None)
 
     def abandon(self, node: int) -> None:
@@ -135,15 +153,18 @@ class Decomposer:
         if self.puts.get(key) == step:
             del self.puts[key]
 
-    def steps(self, op: Op, before: Tree, after: Tree, live: Mapping[StepId, Step]) -> list[Step]:
-        """The steps of one operation, `before` and `after` being the page cache's view; `live` what is pending."""
+    def steps(self, op: Op, views: Views, live: Mapping[StepId, Step]) -> list[Step]:
+        """The steps of one operation; `live` is what is pending."""
+        before, after = views.before, views.after
         if op.kind is Kind.WRITE:
             return self._write(op, before, after, live) if op.data else []
         if op.kind is Kind.TRUNCATE:
-            return [self._truncate(op, live)]
+            # To the length that it has: only the file's times change.
+            same = before.nodes[op.node].content.size == op.size
+            return [] if same else self._truncate(op, before, live)
         if op.kind is Kind.CHMOD:
             return [self._chained(Step((op.seq, 0), StepKind.MODE, op.node, mode=op.mode), live)]
-        groups = _entry_groups(op, before, self.model.rename_atomic)
+        groups = entry_groups(op, views, self.model)
         return [self._entry(op, index, parts, before, live) for index, parts in enumerate(groups)]
 
     def _chained(self, step: Step, live: Container[StepId]) -> Step:
@@ -160,7 +181,7 @@ class Decomposer:
         for parent, name, node in parts:
             # Taking a node from a name needs the step that put it there; overwriting a name needs nothing.
             taken = before.child(parent, name)
-            if taken is not None and (node is None or op.kind is Kind.EXCHANGE):
+            if taken is not None and (node is None or op.kind is Kind.EXCHANGE) and self._removes(op, parent, name):
                 wanted.append(self._put_of(parent, name, taken, live))
             if node is not None and op.kind in (Kind.RENAME, Kind.LINK, Kind.EXCHANGE):
                 sees.extend(self.puts.get(place) for place in before.nodes[parent].names)
@@ -175,14 +196,28 @@ class Decomposer:
             self.puts[parent, name] = own
         return self._chained(step, live)
 
+    @staticmethod
+    def _removes(op: Op, parent: int, name: str) -> bool:
+        """Whether an operation speaks of this entry, not only of an older name of the same file."""
+        return (parent, name) in ((op.parent, op.name), (op.to_parent, op.to_name))
+
     def _put_of(self, parent: int, name: str, node: int, live: Mapping[StepId, Step]) -> StepId | None:
         put = self.puts.get((parent, name))
         step = live.get(put) if put is not None else None
         return put if step is not None and (parent, name, node) in step.parts else None
 
-    def _truncate(self, op: Op, live: Mapping[StepId, Step]) -> Step:
-        own, node = (op.seq, 0), op.node
-        step = _needing(Step(own, StepKind.CUT, node, size=op.size), _pending((self._cuts.get(node),), live))
+    def _truncate(self, op: Op, before: Tree, live: Mapping[StepId, Step]) -> list[Step]:
+        node, old = op.node, before.nodes[op.node].content
+        tail = self._zeroed(op, old, live) if op.size < old.size else self._uncovered(op, op.size, old, live)
+        self._remember(op, old)
+        own = (op.seq, len(tail))
+        # With the length the zeroes can't be seen: where they bring nothing else, a cut with them is as one without.
+        unseen = [step.id for step in tail if not step.needs]
+        wanted = _pending((self._cuts.get(node), *unseen), live, op.seq)
+        trims = self._trim(op, len(tail) + 1, op.size, live)
+        known = self._before.get(node, 0) if self._cuts.get(node) in live else 0
+        self._before[node] = max(known, old.size)
+        step = _needing(Step(own, StepKind.CUT, node, size=op.size), wanted)
         self._cuts[node] = own
         self._grows.pop(node, None)
         kept_blocks = -(-op.size // BLOCK_BYTES)
@@ -190,12 +225,59 @@ class Decomposer:
         unit = self.model.overwrite_unit_bytes
         versions = self._versions.get(node, {})
         self._versions[node] = {at: step for at, step in versions.items() if at * unit < op.size}
-        return self._chained(step, live)
+        return [*tail, self._chained(step, live), *trims]
+
+    def _trim(self, op: Op, index: int, size: int, live: Mapping[StepId, Step]) -> list[Step]:
+        """What lets a new length be on the disk without the truncate before it; it only ever shortens."""
+        if self.model.length_needs_cut or size >= self._before.get(op.node, 0):
+            return []
+        if not any(cut < size for cut in self._cut_sizes(op.node, live)):
+            return []
+        return [Step((op.seq, index), StepKind.TRIM, op.node, size=size)]
+
+    def _remember(self, op: Op, old: Content) -> None:
+        """What a truncate cuts off inside a block, where that may come to light again."""
+        block_end = -(-op.size // BLOCK_BYTES) * BLOCK_BYTES
+        known = self._stale.get(op.node)
+        if known is not None and known[0] > op.size:
+            del self._stale[op.node]
+        if not self.model.cut_zeroes and op.size < min(old.size, block_end):
+            self._stale[op.node] = op.size, old.read(op.size, min(old.size, block_end) - op.size)
+
+    def _uncovered(self, op: Op, size: int, old: Content, live: Mapping[StepId, Step]) -> list[Step]:
+        """Old bytes behind a cut that a new length `size` shows, until the block is written with zeroes there."""
+        low, held = self._stale.get(op.node, (0, b""))
+        first = low // BLOCK_BYTES * BLOCK_BYTES
+        if not held or size <= old.size or (op.kind is Kind.WRITE and op.offset < first + BLOCK_BYTES):
+            return []
+        now = old.read(first, min(old.size, first + BLOCK_BYTES) - first).ljust(BLOCK_BYTES, b"\0")
+        then = now[: low - first] + held
+        unit = self.model.overwrite_unit_bytes
+        steps: list[Step] = []
+        for image in (then.ljust(BLOCK_BYTES, b"\0"), now):
+            for at in range(low // unit, (first + BLOCK_BYTES) // unit):
+                data = image[at * unit - first :][:unit]
+                steps.append(self._data_step(op, old.size, (len(steps), at, at + 1), data, live))
+        return steps
+
+    def _zeroed(self, op: Op, old: Content, live: Mapping[StepId, Step]) -> list[Step]:
+        """The rest of the page in which a file is cut: zeroed in the cache, and written back before the length is.
+
+        Measured on xfs, which does so at once: the old length, and zeroes behind the place of the cut.
+        """
+        if op.size >= old.size or not op.size % BLOCK_BYTES:
+            return []
+        unit = self.model.overwrite_unit_bytes
+        steps: list[Step] = []
+        for at in range(op.size // unit, (op.size // BLOCK_BYTES + 1) * BLOCK_BYTES // unit):
+            kept = old.read(at * unit, max(0, op.size - at * unit))
+            steps.append(self._data_step(op, old.size, (len(steps), at, at + 1), kept, live))
+        return steps
 
     def _write(self, op: Op, before: Tree, after: Tree, live: Mapping[StepId, Step]) -> list[Step]:
         node, old = op.node, before.nodes[op.node].content
         content, end, unit = after.nodes[node].content, op.offset + len(op.data), self.model.overwrite_unit_bytes
-        made: list[Step] = []
+        made = self._uncovered(op, end, old, live)
         ungrown: list[StepId] = []
         for first, last in _pieces(op.offset // unit, -(-end // unit), BLOCK_BYTES // unit):
             low, high = first * unit, min(last * unit, content.size)
@@ -207,10 +289,24 @@ class Decomposer:
             if reached > old.size and (reached == end or reached % BLOCK_BYTES == 0):
                 made.append(self._grow(op, len(made), reached, old.size, ungrown, live))
                 ungrown = []
+        if node in self._stale and op.offset // BLOCK_BYTES <= self._stale[node][0] // BLOCK_BYTES < -(
+            -end // BLOCK_BYTES
+        ):
+            del self._stale[node]
+        if content.size > old.size:
+            made += self._trim(op, len(made), content.size, live)
         self._unflushed.setdefault(node, []).extend(
             step.id for step in made if step.fresh or step.kind is StepKind.GROW
         )
         return made
+
+    def _cut_sizes(self, node: int, live: Mapping[StepId, Step]) -> Iterator[int]:
+        """The lengths of a file's pending truncates, the latest first."""
+        cut = live.get(self._cuts[node]) if node in self._cuts else None
+        while cut is not None:
+            yield cut.size
+            earlier = (live.get(need) for need in cut.needs)
+            cut = next((step for step in earlier if step and step.kind is StepKind.CUT and step.node == node), None)
 
     def _data_step(
         self, op: Op, old_size: int, span: tuple[int, int, int], data: bytes, live: Mapping[StepId, Step]
@@ -222,7 +318,8 @@ class Decomposer:
         blocks = self._fresh.setdefault(op.node, {})
         block = first * unit // BLOCK_BYTES
         fresh = block * BLOCK_BYTES >= old_size or blocks.get(block) in live
-        if fresh:
+        if fresh or any(size <= block * BLOCK_BYTES for size in self._cut_sizes(op.node, live)):
+            fresh = True
             blocks.update(dict.fromkeys(range(block, -(-last * unit // BLOCK_BYTES)), own))
             if self.model.rewrite_after_truncate:
                 wanted.append(self._cuts.get(op.node))
@@ -285,24 +382,3 @@ def _pieces(first: int, end: int, units_a_block: int) -> Iterator[tuple[int, int
     wanted.update(1 << power for power in range(count.bit_length()))
     borders = [first, *((low + index) * units_a_block for index in sorted(wanted) if 0 <= index < count), end]
     yield from pairwise(borders)
-
-
-def _entry_groups(op: Op, before: Tree, rename_atomic: bool) -> list[tuple[Part, ...]]:
-    """The entry changes of an operation, grouped by what is atomic."""
-    if op.parent is None:
-        return []
-    if op.kind in (Kind.CREATE, Kind.MKDIR, Kind.SYMLINK, Kind.LINK):
-        return [((op.parent, op.name, op.node),)]
-    if op.kind in (Kind.UNLINK, Kind.RMDIR):
-        return [((op.parent, op.name, None),)]
-    assert op.to_parent is not None
-    if op.kind is Kind.EXCHANGE:
-        return [((op.parent, op.name, op.victim), (op.to_parent, op.to_name, op.node))]
-    target = before.child(op.to_parent, op.to_name)
-    if target == op.node:
-        return []
-    away, there = (op.parent, op.name, None), (op.to_parent, op.to_name, op.node)
-    if rename_atomic or before.nodes[op.node].type is NodeType.DIRECTORY:
-        return [(away, there)]
-    gone = [((op.to_parent, op.to_name, None),)] if target is not None else []
-    return [*gone, (there,), (away,)]

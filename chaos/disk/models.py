@@ -5,7 +5,9 @@ A model is data. The enumerator asks for its rules and never for its name, so a 
 a bug. Presets, from the strongest promises to the weakest: `kill`, `ext4`, `xfs`, `btrfs`, `posix`, `alice`.
 Sources named below: *ALICE* is Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014, tables 2 and 3;
 *Rebello* is Rebello et al., "Can Applications Recover from fsync Failures?", ATC 2020; *measured* means images of
-real ext4, xfs and btrfs (Linux 6.18), copied after each call and mounted with their journals replayed.
+real ext4, xfs and btrfs (Linux 6.18), copied after each call and mounted with their journals replayed, which
+`validate.py` does again on any machine; two rules can't be shown that way: `failed_sync_drops_pages` needs a device
+that fails, and no copy between two calls finds a page half written (`overwrite_unit_bytes`).
 Read `micro.py` for how an operation falls into the pieces that the rules speak about.
 """
 
@@ -16,7 +18,18 @@ from typing import Literal, final, get_args, get_type_hints
 
 from chaos.errors import UsageError
 
-__all__ = ["MODELS", "RULES", "EarlySize", "PersistenceModel", "from_mapping", "model_named", "weakest_first"]
+__all__ = [
+    "MODELS",
+    "REAL_PREFIX",
+    "RULES",
+    "EarlySize",
+    "PersistenceModel",
+    "model_named",
+    "weakest_first",
+]
+
+REAL_PREFIX = "real:"
+"""Before a preset's name: the states that images of that file system really hold, see `realmode.py`."""
 
 EarlySize = Literal["no", "in_block", "zeroes", "garbage"]
 
@@ -44,8 +57,11 @@ class PersistenceModel:
     failed_sync_drops_pages: bool
     directory_order: bool
     rename_atomic: bool
+    removals_whole: bool
     replace_flushes: bool
     rewrite_after_truncate: bool
+    length_needs_cut: bool
+    cut_zeroes: bool
     early_size: EarlySize
     overwrite_order: bool
     overwrite_unit_bytes: int
@@ -85,12 +101,25 @@ RULES: Mapping[str, str] = MappingProxyType(
         "rename_atomic": "A rename happens as a whole: never both names, never none. POSIX rename(); ALICE, table 2, "
         "atomicity of directory operations. Off: the old target vanishes, the new name comes, the old name goes, "
         "each on its own; a folder's rename stays whole, for half of one is no tree.",
+        "removals_whole": "What takes names away does so as a whole, and for good. Off on btrfs, whose log holds names "
+        "of single files; measured: a file of two names that is synced after a rename took one of them is without it, "
+        "and the rename not there; a file renamed and unlinked is gone, and what the rename replaced is back; a name "
+        "that is removed leads again to what it led to before the last full commit, though it led elsewhere since; "
+        "a file moved to another folder that is synced has both names.",
         "replace_flushes": "rename over an existing file first flushes the new file's newly allocated blocks "
-        "(ext4's auto_da_alloc, kernel documentation ext4.rst; measured: the target is new and whole). Measured on xfs "
-        "and btrfs: the target is empty. Blocks overwritten in place are not waited for.",
+        "(ext4's auto_da_alloc, kernel documentation ext4.rst; measured: the target is new and whole, but for a "
+        "journal commit within the milliseconds that the flush takes, which leaves zeroes and is left out). Measured "
+        "on xfs and btrfs: the target is empty (btrfs begins to flush unless the file replaced is empty, and waits "
+        "for nothing). Blocks overwritten in place are not waited for.",
         "rewrite_after_truncate": "New blocks written after a truncate can't be there without it, as both are "
         "metadata of one inode (ext4, xfs, btrfs; measured: as before, empty or new). POSIX: either without the other. "
         "That truncate and rewrite is flushed at close is promised nowhere; ext4's heuristic only shortens a window.",
+        "length_needs_cut": "After a crash a file is shorter than it was only with the truncate that made it so. Off "
+        "on btrfs: where it logs a name, it logs the file's length of that moment, and the old contents. A file "
+        "truncated, written to 100 bytes and renamed, its folder synced: measured, its first 100 old bytes.",
+        "cut_zeroes": "What a truncate cut off inside a block is gone. Off on btrfs: made longer again, before the "
+        "block is written the file shows the old bytes there. Truncated to 4,500 bytes, synced, truncated to 9,500, "
+        "then a commit: measured, the old bytes from 4,500 to 8,192.",
         "early_size": "Can an append's size become durable before its data? no: xfs sets it after the data, btrfs "
         "with its extent. in_block: only within a block that already is on the disk, which then reads zeroes; ext4 "
         "in ordered mode, whose ordering covers newly allocated blocks alone. zeroes: always, the posix reading. "
@@ -99,7 +128,8 @@ RULES: Mapping[str, str] = MappingProxyType(
         "system promises it; on for models of synchronous mounts and of data journalling.",
         "overwrite_unit_bytes": "How much of one overwrite is atomic. 512: a disk's sector, all that POSIX systems "
         "had (ALICE, table 2, 'one sector overwrite'). 4096: one page is written as one request of a 4 KiB block "
-        "(ext4, xfs), or is copied on write (btrfs).",
+        "(ext4, xfs), or is copied on write (btrfs). Smaller blocks, which mke2fs chooses below 512 MB, are "
+        "smaller units: measured with 1 KiB, a page is then found half new.",
     }
 )
 
@@ -138,8 +168,11 @@ _KILL = PersistenceModel(
     failed_sync_drops_pages=False,  # the page cache still has them
     directory_order=True,
     rename_atomic=True,
+    removals_whole=True,
     replace_flushes=True,
     rewrite_after_truncate=True,
+    length_needs_cut=True,
+    cut_zeroes=True,
     early_size="no",
     overwrite_order=True,
     overwrite_unit_bytes=4096,
@@ -154,7 +187,16 @@ _EXT4 = replace(
     early_size="in_block",
 )
 _XFS = replace(_EXT4, name="xfs", base="xfs", replace_flushes=False, early_size="no")
-_BTRFS = replace(_XFS, name="btrfs", base="btrfs", fsync_keeps_earlier=False, directory_order=False)
+_BTRFS = replace(
+    _XFS,
+    name="btrfs",
+    base="btrfs",
+    fsync_keeps_earlier=False,
+    directory_order=False,
+    removals_whole=False,
+    length_needs_cut=False,
+    cut_zeroes=False,
+)
 _POSIX = replace(
     _BTRFS,
     name="posix",
@@ -174,40 +216,39 @@ MODELS: Mapping[str, PersistenceModel] = MappingProxyType(
 
 
 def model_named(name: str) -> PersistenceModel:
-    """A preset.
+    """A preset, one with other rules, or real images.
+
+    Args:
+        name: `xfs`; a preset and the rules that differ, `xfs fsync_keeps_data=false overwrite_unit_bytes=512`;
+            or a file system's images, `real:xfs`.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is none of that name, or a rule or its value is wrong.
     """
+    if " " in name:
+        return _adapted(name)
+    if name.startswith(REAL_PREFIX) and name.removeprefix(REAL_PREFIX) in ("ext4", "xfs", "btrfs"):
+        return replace(MODELS[name.removeprefix(REAL_PREFIX)], name=name)
     if name not in MODELS:
         raise UsageError(f"no persistence model {name!r}", f"use one of: {', '.join(MODELS)}")
     return MODELS[name]
 
 
 def weakest_first(model: PersistenceModel) -> int:
-    """Sort key: a finding is named after the first model that shows it, and `kill` comes first."""
-    return list(MODELS).index(model.base)
+    """Sort key: a finding is named after the first model that shows it: `kill` first, images before their model."""
+    return 2 * list(MODELS).index(model.base) - model.name.startswith(REAL_PREFIX)
 
 
-def from_mapping(mapping: Mapping[str, object], where: str = "persistence model") -> PersistenceModel:
-    """A user's model: a name, the preset that it starts from, and the rules that differ.
-
-    Args:
-        mapping: `{"name": "our-nas", "base": "xfs", "fsync_keeps_data": False}`.
-        where: how to call the place it came from in errors.
-
-    Raises:
-        UsageError: a key or value is wrong; the message names it.
-    """
-    given = dict(mapping)
-    name, base = given.pop("name", None), given.pop("base", None)
-    if not isinstance(name, str) or not name:
-        raise UsageError(f"{where}: a model needs a name, got {name!r}", 'write name = "..."')
-    if name in MODELS:
-        raise UsageError(f"{where}: {name!r} is the name of a preset", "choose another name")
-    if not isinstance(base, str):
-        raise UsageError(f"{where}: model {name!r} needs a base, got {base!r}", f"one of: {', '.join(MODELS)}")
-    for rule in given:
+def _adapted(text: str) -> PersistenceModel:
+    """A user's model: the preset that it starts from, and the rules that differ."""
+    base, *changes = text.split()
+    if base not in MODELS:
+        raise UsageError(f"no persistence model {base!r} to start from in {text!r}", f"use one of: {', '.join(MODELS)}")
+    given: dict[str, object] = {}
+    for change in changes:
+        rule, _, value = change.partition("=")
         if rule not in RULES:
-            raise UsageError(f"{where}: model {name!r} has no rule {rule!r}", f"the rules are: {', '.join(RULES)}")
-    return replace(model_named(base), name=name, **given)  # type: ignore[arg-type]
+            raise UsageError(f"model {text!r}: there is no rule {rule!r}", f"the rules are: {', '.join(RULES)}")
+        known = {"true": True, "false": False}
+        given[rule] = known.get(value, int(value) if value.isdecimal() else value)
+    return replace(MODELS[base], name=text, **given)  # type: ignore[arg-type]

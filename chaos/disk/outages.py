@@ -5,11 +5,12 @@ its recipe. Copies of the walk are kept at a few points, so that no crash point 
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import final
 
 from chaos.disk.choices import Menu, choosable
 from chaos.disk.content import BLOCK_BYTES
+from chaos.disk.lessening import earlier_points, smaller_losses
 from chaos.disk.membership import holds
 from chaos.disk.micro import Step, StepKind
 from chaos.disk.models import PersistenceModel
@@ -76,8 +77,7 @@ class OutageWalk:
         pending = self._looking = self._moved(self._looking, point)
         _check(pending, choice)
         free = choosable(pending)
-        chosen = set(choice.steps)
-        lost = [step for step in free if (step.id in chosen) == choice.everything]
+        lost = _lost(free, choice)
         lost_of = Counter(step.id[0] for step in lost)
         free_of = Counter(step.id[0] for step in free)
         told: list[OperationFate] = []
@@ -93,6 +93,32 @@ class OutageWalk:
                 text += ": there, before what was issued earlier" if damaged else ""
             told.append(OperationFate(seq=op.seq, fate=fate, text=text))
         return tuple(told)
+
+    def lost(self, point: int, choice: Choice) -> tuple[StepId, ...]:
+        """The micro-operations that a choice lacks."""
+        pending = self._looking = self._moved(self._looking, point)
+        _check(pending, choice)
+        return tuple(step.id for step in _lost(choosable(pending), choice))
+
+    def may_lose(self, point: int, steps: Collection[StepId]) -> bool:
+        """Whether all of these are still pending."""
+        pending = self._looking = self._moved(self._looking, point)
+        return all(step in pending.live for step in steps)
+
+    def milder(self, point: int, lost: tuple[StepId, ...]) -> Iterator[tuple[int, tuple[StepId, ...]]]:
+        """See `Walk.milder`; what comes is closed: no micro-operation is there without those that it needs."""
+        pending = self._looking = self._moved(self._looking, point)
+        free = choosable(pending)
+        yield from earlier_points(self._ops, pending, lost)
+        yield from smaller_losses(point, free, lost)
+
+    def choice_without(self, point: int, lost: tuple[StepId, ...]) -> Choice:
+        """The shorter of what is lost and what is kept."""
+        pending = self._looking = self._moved(self._looking, point)
+        gone = set(lost)
+        kept = tuple(step.id for step in choosable(pending) if step.id not in gone)
+        there = tuple(step.id for step in choosable(pending) if step.id in gone)
+        return Choice(True, there) if len(there) <= len(kept) else Choice(False, kept)
 
     def contains(self, point: int, tree: Tree) -> bool:
         """Whether a tree is legal at a crash point."""
@@ -130,6 +156,11 @@ def _tree(pending: Pending, choice: Choice) -> Tree:
     return pending.tree_with(choice.steps)
 
 
+def _lost(free: list[Step], choice: Choice) -> list[Step]:
+    chosen = set(choice.steps)
+    return [step for step in free if (step.id in chosen) == choice.everything]
+
+
 def _check(pending: Pending, choice: Choice) -> None:
     """Refuse a choice that names steps which are not free here, or that no rule allows."""
     free = {step.id: step for step in choosable(pending)}
@@ -162,6 +193,8 @@ def _named(lost: list[Step], pending: Pending) -> tuple[tuple[int, ...], tuple[i
 
 def _missing(lost: list[Step], seq: int, kind: Kind) -> str:
     """What of an operation is not there, in words."""
+    if kind is Kind.TRUNCATE:
+        return "the bytes behind the cut are zero, the file's length is as before"
     if kind is not Kind.WRITE:
         return "only a part of its names has changed"
     own = [step for step in lost if step.id[0] == seq]

@@ -14,6 +14,7 @@ from chaos.disk.content import Content
 from chaos.disk.filesteps import FileSteps
 from chaos.disk.micro import Decomposer, EntryKey, Step, StepKind
 from chaos.disk.models import PersistenceModel
+from chaos.disk.naming import Views
 from chaos.disk.recipes import StepId
 from chaos.disk.replay import apply, initial_tree, made_node
 from chaos.disk.tree import ROOT, Edit, Tree
@@ -42,6 +43,7 @@ class Pending:
         self.model = model
         self.point = 0
         self.issued = self.durable = initial_tree(trace)
+        self._committed = self.issued  # when everything was synced last
         self.live: dict[StepId, Step] = {}
         self.totals: dict[int, int] = {}  # the same for every walk of the trace, hence shared by copies
         self.putters: dict[int, list[StepId]] = {}
@@ -59,6 +61,7 @@ class Pending:
         """An independent copy."""
         made = object.__new__(Pending)
         made.model, made.point, made.issued, made.durable = self.model, self.point, self.issued, self.durable
+        made._committed = self._committed
         made.live, made.totals, made._ops, made._last_use = self.live.copy(), self.totals, self._ops, self._last_use
         made.putters = {node: steps.copy() for node, steps in self.putters.items()}
         made._decomposer = self._decomposer.copy()
@@ -80,7 +83,8 @@ class Pending:
             edit.add(op.node, made_node(op))
             self.durable = edit.tree()
             self._resized[op.node] = op.seq
-        steps = self._decomposer.steps(op, before, self.issued, self.live)
+        views = Views(before, self.issued, self.durable, self._committed)
+        steps = self._decomposer.steps(op, views, self.live)
         for step in steps:
             self._register(step)
         if steps:
@@ -112,7 +116,7 @@ class Pending:
             for node in (op.node, op.parent, op.to_parent, op.victim):
                 if node is not None:
                     self._touched[node] = op.seq
-        elif op.kind is Kind.CHMOD:
+        elif op.kind in (Kind.CHMOD, Kind.TRUNCATE):
             self._touched[op.node] = op.seq
 
     # What becomes durable.
@@ -125,9 +129,18 @@ class Pending:
                 self._force(self._kept_by(op.node, op.kind is Kind.FDATASYNC))
             elif self.model.sync_keeps_everything:
                 self._force([step for step in self.live if step not in self._abandoned])
+                self._committed = self.issued
         elif op.sync is not Sync.NONE and self.model.synchronous_writes and op.node in self._files:
+            self._unchain(op.node)
             own = [step for step in self._files[op.node].free if step[0] == op.seq]
             self._force([*own, *self._kept_with(op.node, op.sync is Sync.DATA)])
+
+    def _unchain(self, node: int) -> None:
+        """A range of a file is flushed: its length may be there, and a hole where something was appended before."""
+        grows = {known for known, step in self._files[node].free.items() if step.kind is StepKind.GROW}
+        for known in grows:
+            step = self.live[known]
+            self.live[known] = replace(step, needs=tuple(need for need in step.needs if need not in grows))
 
     def _fail(self, op: Op) -> None:
         if not self.model.failed_sync_drops_pages:
@@ -148,11 +161,17 @@ class Pending:
         if self.issued.nodes[node].type is NodeType.DIRECTORY:
             # A directory's entries are its data, so fdatasync has to keep them too; SQLite relies on it.
             if self.model.directory_fsync_keeps_entries:
-                kept.extend(step.id for step in self.live.values() if any(part[0] == node for part in step.parts))
+                kept.extend(step.id for step in self.live.values() if self._is_entry_of(step, node))
             return kept + self._kept_with(node, False)
         if self.model.fsync_keeps_data and node in self._files:
             kept.extend(step for step in self._files[node].free if step not in self._abandoned)
         return kept + self._kept_with(node, data_only)
+
+    def _is_entry_of(self, step: Step, directory: int) -> bool:
+        """Whether a sync of a directory keeps a step; of a move out of another one, where removals are whole."""
+        inside = [part[2] for part in step.parts if part[0] == directory]
+        outside = [part[2] for part in step.parts if part[0] != directory]
+        return bool(inside) and (self.model.removals_whole or None not in outside or None in inside)
 
     def _kept_with(self, node: int, data_only: bool) -> list[StepId]:
         """What goes along with a file's data: its mode, its names, and the journal up to its last change."""
@@ -176,13 +195,15 @@ class Pending:
     def _name_steps(self, node: int) -> list[StepId]:
         """The live steps that gave a node, and the folders above it, the names that they have now."""
         found: list[StepId] = []
-        while node != ROOT:
-            names = self.issued.nodes[node].names
-            for name in names:
+        waiting, seen = [node], {ROOT}
+        while waiting:
+            node = waiting.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            for name in self.issued.nodes[node].names:
                 found.extend(self._parts.get(name, ())[-1:])
-            if not names:
-                break
-            node = names[0][0]
+                waiting.append(name[0])
         return found
 
     def _force(self, roots: Iterable[StepId]) -> None:
@@ -280,11 +301,23 @@ class Pending:
             for known in (*self._modes.pop(node, ()), *(self._files[node].free if node in self._files else ())):
                 self.live.pop(known, None)
                 self._abandoned.discard(known)
+            if not self.model.removals_whole and node in self._committed.nodes and self._committed.nodes[node].names:
+                continue  # its name may come back
+            if self.issued.nodes[node].type is NodeType.DIRECTORY:
+                self._close_directory(node)
             self._files.pop(node, None)
             self._decomposer.forget(node)
             self._touched.pop(node, None)
             self._resized.pop(node, None)
             self.issued, self.durable = _without(self.issued, node), _without(self.durable, node)
+
+    def _close_directory(self, node: int) -> None:
+        """What pending steps would do to the entries of a directory that is gone for good can't be seen."""
+        for key in [key for key in self._parts if key[0] == node]:
+            for known in self._parts.pop(key):
+                self._decomposer.forget_entry(key, known)
+                if known in self.live:
+                    self._shadow(known, key)
 
     # Trees for a choice of what is live.
 

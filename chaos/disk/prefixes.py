@@ -3,11 +3,11 @@
 Linear in the trace, hence always exhaustive but for the lengths at which a very large write is cut. Read `space.py`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import final
 
 from chaos.disk.content import BLOCK_BYTES
-from chaos.disk.recipes import Choice, choice_text
+from chaos.disk.recipes import Choice, StepId, choice_text
 from chaos.disk.replay import apply, apply_part, initial_tree
 from chaos.disk.states import Fate, OperationFate
 from chaos.disk.tree import Tree
@@ -115,6 +115,23 @@ class PrefixWalk:
                 text = f"{text}: torn, the first {choice.cut} bytes got in"
             told.append(OperationFate(seq=op.seq, fate=fate, text=text))
         return tuple(told)
+
+    def lost(self, point: int, choice: Choice) -> tuple[StepId, ...]:
+        """Nothing is: the kernel lives on."""
+        self._fitting(point, choice)
+        return ()
+
+    def may_lose(self, point: int, steps: Collection[StepId]) -> bool:  # noqa: ARG002 - the same at every point
+        """Only nothing may."""
+        return not steps
+
+    def milder(self, point: int, lost: tuple[StepId, ...]) -> Iterator[tuple[int, tuple[StepId, ...]]]:  # noqa: ARG002
+        """No state has less damage than one write that was cut."""
+        yield from ()
+
+    def choice_without(self, point: int, lost: tuple[StepId, ...]) -> Choice:  # noqa: ARG002 - nothing is lost
+        """The whole prefix."""
+        return _EVERYTHING
 
     def contains(self, point: int, tree: Tree) -> bool:
         """Whether the tree is the prefix, or its last write cut at any byte."""

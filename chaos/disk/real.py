@@ -14,20 +14,23 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, TypeVar, final
 
+from chaos.disk.enact import Enactor
 from chaos.disk.folder import read_tree
 from chaos.disk.tree import Tree
+from chaos.disk.workloads import Workload
 from chaos.errors import HarnessFault, NotMeasured
-from chaos.trace.model import InitialNode, Kind, NodeType, Op, Sync, Trace
 
-__all__ = ["FILESYSTEMS", "Filesystem", "probe", "real_states"]
+__all__ = ["FILESYSTEMS", "Filesystem", "Image", "in_own_namespace", "probe", "real_states"]
 
 _CLONE_NEWNS: Final = 0x00020000
 _MS_REC_PRIVATE: Final = 0x4000 | 0x40000
-_RENAME_EXCHANGE: Final = 2
+_PIECE_BYTES: Final = 1 << 16
+_PREFIX: Final = "chaos-real-"
 _Result = TypeVar("_Result")
 
 
@@ -38,27 +41,23 @@ class Filesystem:
 
     Attributes:
         name: as mount(8) spells it.
-        make: the mkfs command without the image.
+        make: the mkfs command without the image; ext4 would give so small a one blocks of 1 KiB.
         size_bytes: of the image; each file system has a least size, and smaller is faster to copy.
         options: mount options; a copy has the same UUID as its original, which xfs refuses unless told.
-        commit_s: how long to wait until the background commit has surely run, given the options.
     """
 
     name: str
     make: tuple[str, ...]
     size_bytes: int
     options: str
-    commit_s: float
 
 
 FILESYSTEMS: Final = {
     "ext4": Filesystem(
-        name="ext4", make=("mkfs.ext4", "-q", "-F"), size_bytes=32 << 20, options="commit=1", commit_s=2.5
+        name="ext4", make=("mkfs.ext4", "-q", "-F", "-b", "4096"), size_bytes=32 << 20, options="commit=1"
     ),
-    "xfs": Filesystem(name="xfs", make=("mkfs.xfs", "-q", "-f"), size_bytes=304 << 20, options="nouuid", commit_s=2.5),
-    "btrfs": Filesystem(
-        name="btrfs", make=("mkfs.btrfs", "-q", "-f"), size_bytes=128 << 20, options="commit=1", commit_s=2.5
-    ),
+    "xfs": Filesystem(name="xfs", make=("mkfs.xfs", "-q", "-f"), size_bytes=304 << 20, options="nouuid"),
+    "btrfs": Filesystem(name="btrfs", make=("mkfs.btrfs", "-q", "-f"), size_bytes=128 << 20, options="commit=1"),
 }
 
 
@@ -73,29 +72,38 @@ def probe(filesystem: str) -> str:
         if shutil.which(tool) is None:
             return f"{tool} is not installed"
     try:
-        _in_own_namespace(lambda folder: _Image(kind, folder).close())
+        in_own_namespace(lambda folder: Image(kind, folder).close())
     except NotMeasured as error:
         return error.message
     return ""
 
 
-def real_states(traces: Sequence[Trace], filesystem: str, *, commit: bool = False) -> list[list[Tree]]:
-    """For each trace, the trees that a power cut leaves: item i is what is found after i operations.
+def real_states(workloads: Sequence[Workload], filesystem: str, *, wait_s: float = 0.0) -> list[list[Tree]]:
+    """For each workload, the trees that a power cut leaves: item i is what is found after i operations.
 
-    With `commit`, one more item follows, taken after the background commit interval.
+    All have an image of their own, mounted at the same time. With `wait_s`, one more item follows, taken so many
+    seconds after the last operation of the last of them.
 
     Raises:
         NotMeasured: this machine can't mount that file system.
         HarnessFault: an operation could not be performed as recorded.
     """
     kind = FILESYSTEMS[filesystem]
-    return _in_own_namespace(lambda folder: [_states_of(trace, kind, folder, commit=commit) for trace in traces])
+    return in_own_namespace(lambda folder: _states_of(workloads, kind, folder, wait_s))
 
 
-def _in_own_namespace(work: Callable[[str], _Result]) -> _Result:
-    """`work(folder)` in a forked child with its own mounts; its result, or its error, comes back."""
-    shared_memory = "/dev/shm"  # noqa: S108 - memory, made private by mkdtemp below
-    folder = tempfile.mkdtemp(prefix="chaos-real-", dir=shared_memory if os.path.isdir(shared_memory) else None)
+def in_own_namespace(work: Callable[[str], _Result]) -> _Result:
+    """`work(folder)` in a forked child with its own mounts; its result, or its error, comes back.
+
+    Mounts, loop devices and the folder are gone at the end, whatever ends it.
+
+    Raises:
+        NotMeasured: this machine gives no mount namespace, or `work` says so.
+        HarnessFault: `work` failed.
+    """
+    base = "/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir()  # noqa: S108 - memory, made private here
+    _sweep(base)
+    folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=base)
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -121,7 +129,16 @@ def _in_own_namespace(work: Callable[[str], _Result]) -> _Result:
     return result  # type: ignore[no-any-return]
 
 
+def _sweep(base: str) -> None:
+    """Remove what processes left that were killed outright; their mounts went with them."""
+    for name in os.listdir(base):
+        owner = name.removeprefix(_PREFIX).split("-")[0]
+        if name.startswith(_PREFIX) and owner.isdecimal() and not os.path.exists(f"/proc/{owner}"):
+            shutil.rmtree(os.path.join(base, name), ignore_errors=True)
+
+
 def _child(work: Callable[[str], object], folder: str, writer: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group: the parent ends us in order
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
@@ -145,39 +162,55 @@ def _run(*command: str) -> None:
 
 
 @final
-class _Image:
-    """One mounted image in a folder; `snapshot` reads what a power cut would leave now."""
+class Image:
+    """One mounted image; `snapshot` reads what a power cut would leave now."""
 
-    def __init__(self, kind: Filesystem, folder: str) -> None:
-        self.kind = kind
-        self.image = os.path.join(folder, "image")
-        self.copy = os.path.join(folder, "copy")
-        self.mounted = os.path.join(folder, "mounted")
-        self.looked_at = os.path.join(folder, "looked-at")
+    def __init__(self, kind: Filesystem, folder: str, number: int = 0) -> None:
+        """Make and mount it.
+
+        Args:
+            kind: which file system.
+            folder: where images and mounts are kept; one that was made there before is copied.
+            number: tells images in one folder apart.
+        """
+        self._kind = kind
+        self._image, self._copy = os.path.join(folder, f"image-{number}"), os.path.join(folder, "copy")
+        self._mounted, self._looked_at = os.path.join(folder, f"mounted-{number}"), os.path.join(folder, "looked-at")
         fresh = os.path.join(folder, "fresh")
-        for path in (self.mounted, self.looked_at):
+        for path in (self._mounted, self._looked_at):
             os.makedirs(path, exist_ok=True)
         if not os.path.exists(fresh):
-            with open(fresh, "wb") as file:
+            with open(self._copy, "wb") as file:
                 file.truncate(kind.size_bytes)
-            _run(*kind.make, fresh)
-        _copy_sparse(fresh, self.image)
-        _run("mount", "-o", f"loop,{kind.options}", self.image, self.mounted)
+            _run(*kind.make, self._copy)
+            _copy_sparse(self._copy, fresh)
+        _copy_sparse(fresh, self._image)
+        _run("mount", "-o", f"loop,{kind.options}", self._image, self._mounted)
+        self.disk = os.path.join(self._mounted, "disk")
+        os.mkdir(self.disk, 0o755)
+
+    @property
+    def bystander(self) -> str:
+        """A file beside the disk."""
+        return os.path.join(self._mounted, "bystander")
 
     def snapshot(self) -> Tree:
-        _copy_sparse(self.image, self.copy)
-        _run("mount", "-o", f"loop,{self.kind.options}", self.copy, self.looked_at)
+        """What is found when the power is cut now."""
+        _copy_sparse(self._image, self._copy)
+        _run("mount", "-o", f"loop,{self._kind.options}", self._copy, self._looked_at)
         try:
-            return read_tree(self.looked_at, exclude=("lost+found",))
+            return read_tree(os.path.join(self._looked_at, "disk"))
         finally:
-            _run("umount", self.looked_at)
+            _run("umount", self._looked_at)
 
     def close(self) -> None:
-        _run("umount", self.mounted)
+        """Unmount it, and forget it."""
+        _run("umount", self._mounted)
+        os.unlink(self._image)
 
 
 def _copy_sparse(source: str, target: str) -> None:
-    """Copy only what is not a hole: an image of 300 MB holds a few."""
+    """Copy only what is not a hole or zero: an image of 300 MB holds a few."""
     with open(source, "rb") as reader, open(target, "wb") as writer:
         size = os.fstat(reader.fileno()).st_size
         writer.truncate(size)
@@ -189,147 +222,36 @@ def _copy_sparse(source: str, target: str) -> None:
                 return
             position = os.lseek(reader.fileno(), start, os.SEEK_HOLE)
             while start < position:
-                data = os.pread(reader.fileno(), min(position - start, 1 << 20), start)
-                start += os.pwrite(writer.fileno(), data, start)
+                data = os.pread(reader.fileno(), min(position - start, _PIECE_BYTES), start)
+                if data.count(0) != len(data):
+                    os.pwrite(writer.fileno(), data, start)
+                start += len(data)
 
 
-def _states_of(trace: Trace, kind: Filesystem, folder: str, *, commit: bool) -> list[Tree]:
-    image = _Image(kind, folder)
-    try:
-        with _Enactor(image.mounted, trace.initial) as enactor:
-            states = [image.snapshot()]
-            for op in trace.ops:
-                enactor.perform(op)
+def _states_of(workloads: Sequence[Workload], kind: Filesystem, folder: str, wait_s: float) -> list[list[Tree]]:
+    found: list[list[Tree]] = []
+    with ExitStack() as stack:
+        images: list[Image] = []
+        for number, workload in enumerate(workloads):
+            # Where nothing is waited for, one image at a time is mounted.
+            with ExitStack() as own:
+                image = Image(kind, folder, number)
+                (stack if wait_s else own).callback(image.close)
+                enactor = Enactor(image.disk, workload.trace.initial, image.bystander)
+                (stack if wait_s else own).callback(enactor.close)
+                found.append(list(_course(image, enactor, workload)))
+                images.append(image)
+        if wait_s:
+            time.sleep(wait_s)
+            for image, states in zip(images, found, strict=True):
                 states.append(image.snapshot())
-            if commit:
-                time.sleep(kind.commit_s)
-                states.append(image.snapshot())
-        return states
-    finally:
-        image.close()
+    return found
 
 
-@final
-class _Enactor:
-    """Performs a trace's operations on a real folder, by descriptors, so that nodes without a name work too."""
-
-    def __init__(self, folder: str, initial: Sequence[InitialNode]) -> None:
-        self._open = {0: os.open(folder, os.O_RDONLY | os.O_DIRECTORY)}
-        pending = [node for node in initial if node.node]
-        while pending:
-            ready = [node for node in pending if all(parent in self._open for parent, _ in node.names)]
-            if not ready:
-                raise HarnessFault("the initial tree has a node without a folder")
-            for node in ready:
-                self._make(node)
-            pending = [node for node in pending if node not in ready]
-        self.sync(Op(seq=0, kind=Kind.SYNC, call=""))
-
-    def __enter__(self) -> "_Enactor":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for descriptor in self._open.values():
-            os.close(descriptor)
-        self._open.clear()
-
-    def _make(self, node: InitialNode) -> None:
-        (parent, name), *more = node.names
-        kinds = {NodeType.FILE: Kind.CREATE, NodeType.DIRECTORY: Kind.MKDIR, NodeType.SYMLINK: Kind.SYMLINK}
-        self.perform(
-            Op(
-                seq=0,
-                kind=kinds[node.type],
-                call="",
-                node=node.node,
-                parent=parent,
-                name=name,
-                mode=node.mode,
-                target=node.target,
-            )
-        )
-        if node.data:
-            self.perform(Op(seq=0, kind=Kind.WRITE, call="", node=node.node, data=node.data))
-        for other_parent, other_name in more:
-            self.perform(Op(seq=0, kind=Kind.LINK, call="", node=node.node, parent=other_parent, name=other_name))
-
-    def perform(self, op: Op) -> None:
-        try:
-            _PERFORM[op.kind](self, op)
-        except OSError as error:
-            raise HarnessFault(f"operation {op.seq} ({op.kind.value} {op.name or op.path}) failed: {error}") from None
-
-    def descriptor(self, node: int | None) -> int:
-        if node is None or node not in self._open:
-            raise HarnessFault(f"node {node} is not open")
-        return self._open[node]
-
-    def create(self, op: Op) -> None:
-        folder = self.descriptor(op.parent)
-        if op.kind is Kind.MKDIR:
-            os.mkdir(op.name, op.mode, dir_fd=folder)
-            self._open[op.node] = os.open(op.name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
-            os.fchmod(self._open[op.node], op.mode)
-        else:
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-            self._open[op.node] = os.open(op.name, flags, op.mode, dir_fd=folder)
-            os.fchmod(self._open[op.node], op.mode)
-
-    def symlink(self, op: Op) -> None:
-        os.symlink(op.target, op.name, dir_fd=self.descriptor(op.parent))
-
-    def link(self, op: Op) -> None:
-        source = f"/proc/self/fd/{self.descriptor(op.node)}"
-        os.link(source, op.name, dst_dir_fd=self.descriptor(op.parent), follow_symlinks=True)
-
-    def remove(self, op: Op) -> None:
-        folder = self.descriptor(op.parent)
-        (os.rmdir if op.kind is Kind.RMDIR else os.unlink)(op.name, dir_fd=folder)
-
-    def rename(self, op: Op) -> None:
-        old, new = self.descriptor(op.parent), self.descriptor(op.to_parent)
-        if op.kind is Kind.EXCHANGE:
-            libc = ctypes.CDLL(None, use_errno=True)
-            if libc.renameat2(old, os.fsencode(op.name), new, os.fsencode(op.to_name), _RENAME_EXCHANGE):
-                raise OSError(ctypes.get_errno(), "renameat2")
-        else:
-            os.rename(op.name, op.to_name, src_dir_fd=old, dst_dir_fd=new)
-
-    def write(self, op: Op) -> None:
-        flags = {Sync.NONE: 0, Sync.DATA: os.RWF_DSYNC, Sync.ALL: os.RWF_SYNC}[op.sync]
-        done = 0
-        while done < len(op.data):
-            done += os.pwritev(self.descriptor(op.node), [op.data[done:]], op.offset + done, flags)
-
-    def truncate(self, op: Op) -> None:
-        os.ftruncate(self.descriptor(op.node), op.size)
-
-    def chmod(self, op: Op) -> None:
-        os.fchmod(self.descriptor(op.node), op.mode)
-
-    def fsync(self, op: Op) -> None:
-        if op.errno == 0:
-            (os.fsync if op.kind is Kind.FSYNC else os.fdatasync)(self.descriptor(op.node))
-
-    def sync(self, _: Op) -> None:
-        # Not os.sync(): that would also flush every other disk of the machine.
-        if ctypes.CDLL(None, use_errno=True).syncfs(self.descriptor(0)):
-            raise OSError(ctypes.get_errno(), "syncfs")
-
-
-_PERFORM: Final[dict[Kind, Callable[[_Enactor, Op], None]]] = {
-    Kind.CREATE: _Enactor.create,
-    Kind.MKDIR: _Enactor.create,
-    Kind.SYMLINK: _Enactor.symlink,
-    Kind.LINK: _Enactor.link,
-    Kind.UNLINK: _Enactor.remove,
-    Kind.RMDIR: _Enactor.remove,
-    Kind.RENAME: _Enactor.rename,
-    Kind.EXCHANGE: _Enactor.rename,
-    Kind.WRITE: _Enactor.write,
-    Kind.TRUNCATE: _Enactor.truncate,
-    Kind.CHMOD: _Enactor.chmod,
-    Kind.FSYNC: _Enactor.fsync,
-    Kind.FDATASYNC: _Enactor.fsync,
-    Kind.SYNC: _Enactor.sync,
-}
+def _course(image: Image, enactor: Enactor, workload: Workload) -> Iterator[Tree]:
+    yield image.snapshot()
+    for op, nudge in zip(workload.trace.ops, workload.nudges, strict=True):
+        enactor.perform(op)
+        if nudge is not None:
+            enactor.nudge(nudge)
+        yield image.snapshot()

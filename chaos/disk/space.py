@@ -8,14 +8,14 @@ tree out with `folder.Slot`. Read `states.py` for the words.
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import final
 
 from chaos.disk.interest import passes
 from chaos.disk.models import PersistenceModel
 from chaos.disk.outages import OutageWalk
 from chaos.disk.prefixes import PrefixWalk
-from chaos.disk.recipes import choice_text, parse_recipe
+from chaos.disk.recipes import StepId, choice_text, parse_recipe
 from chaos.disk.states import CrashState, Description, Statistics
 from chaos.disk.tree import Tree
 from chaos.disk.walk import Candidate, Walk
@@ -106,6 +106,39 @@ class StateSpace:
         """
         self._check_point(point)
         return self._walk.contains(point, tree)
+
+    def losses(self, recipe: str) -> tuple[int, int, tuple[StepId, ...]]:
+        """(crash point, acknowledgements, micro-operations that are not there); a write that was cut has none.
+
+        Raises:
+            UsageError: the text is no recipe, or does not fit this trace and model.
+        """
+        parsed = parse_recipe(recipe)
+        self._check_point(parsed.point)
+        return parsed.point, parsed.acked, self._walk.lost(parsed.point, parsed.choice)
+
+    def pending(self, point: int) -> int:
+        """How many micro-operations a crash there may keep or lose."""
+        self._check_point(point)
+        return self._walk.survey(point).pending
+
+    def may_lose(self, point: int, steps: Collection[StepId]) -> bool:
+        """Whether all of these micro-operations may be missing at a crash point."""
+        self._check_point(point)
+        return self._walk.may_lose(point, steps)
+
+    def milder(self, recipe: str) -> Iterator[str]:
+        """States that differ from one by less damage, in a fixed order, those with the least damage first.
+
+        The first of them, if any, are the same tree at an earlier crash point, where what came later was not issued.
+
+        Raises:
+            UsageError: the text is no recipe, or does not fit this trace and model.
+        """
+        point, acked, lost = self.losses(recipe)
+        for earlier, fewer in self._walk.milder(point, lost):
+            if bisect_left(self._acks, earlier) <= acked <= bisect_right(self._acks, earlier):
+                yield f"{earlier}/{acked}:{choice_text(self._walk.choice_without(earlier, fewer))}"
 
     def statistics(self) -> Statistics:
         """What the latest call of `states` has handed out so far."""

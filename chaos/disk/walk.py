@@ -3,11 +3,11 @@
 Read `prefixes.py` (the kernel lives on) or `outages.py` (it does not).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, final
 
-from chaos.disk.recipes import Choice
+from chaos.disk.recipes import Choice, StepId
 from chaos.disk.states import OperationFate
 from chaos.disk.tree import Tree
 
@@ -62,6 +62,18 @@ class Walk(Protocol):
 
     def fates(self, point: int, choice: Choice) -> tuple[OperationFate, ...]:
         """What became of each issued operation."""
+
+    def lost(self, point: int, choice: Choice) -> tuple[StepId, ...]:
+        """The micro-operations that a choice lacks; raises `UsageError` as `tree` does."""
+
+    def may_lose(self, point: int, steps: Collection[StepId]) -> bool:
+        """Whether all of these micro-operations may be missing."""
+
+    def milder(self, point: int, lost: tuple[StepId, ...]) -> Iterator[tuple[int, tuple[StepId, ...]]]:
+        """(crash point, lost micro-operations) with less damage than these, the least first."""
+
+    def choice_without(self, point: int, lost: tuple[StepId, ...]) -> Choice:
+        """The canonical choice that lacks these."""
 
     def contains(self, point: int, tree: Tree) -> bool:
         """Whether a tree is legal at a crash point, whatever the candidates leave out."""

@@ -1,24 +1,65 @@
 """Random short workloads as operations, without running a program: what the models are held against reality with.
 
-A workload is a valid sequence of operations over a handful of names, as a recorder would have produced it. The same
-generator feeds real file systems (`real.py`) and the models; a seed and a length give one workload, always the same.
-It must stay pure: nothing here touches a disk. Read `real.py` next.
+A workload is a valid sequence of operations over a handful of names, as a recorder would have produced it, and nudges
+between them: a file system writes back when it likes, mostly seconds later, so it is asked to do so early here and
+there. A seed and a length give one workload, always the same. It must stay pure: nothing here touches a disk. Read
+`enact.py` next.
 """
 
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import final
 
 from chaos.trace.model import InitialNode, Kind, NodeType, Op, Sync, Trace
 
-__all__ = ["minimise", "random_workload"]
+__all__ = ["Nudge", "NudgeKind", "Workload", "minimise", "random_workload"]
 
 _NAMES = ("s", "t", "u")
 _SUBFOLDER = "d"
 _ROOT = 0
 # Around one and several blocks of 4 KiB, and small enough to be kept inside an inode or a log record.
 _SIZES = (10, 100, 4096, 5000, 9000, 20000)
+
+
+# One operation in four is followed by a nudge: enough to see each rule broken, and most stretches stay untouched.
+_NUDGED = 0.25
+
+
+@final
+class NudgeKind(str, Enum):
+    """What a file system is made to do early."""
+
+    WRITE_BACK = "write back"  # one file's dirty pages, as the flusher threads do
+    COMMIT = "commit"  # the journal or the transaction, as its thread does every few seconds
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nudge:
+    """One nudge, given after an operation; `node` is the file to write back."""
+
+    kind: NudgeKind
+    node: int = 0
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """Operations, and after some of them a nudge.
+
+    Attributes:
+        trace: the operations, and the tree before them.
+        nudges: one for each operation, or None.
+    """
+
+    trace: Trace
+    nudges: tuple[Nudge | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.nudges:
+            object.__setattr__(self, "nudges", (None,) * len(self.trace.ops))
 
 
 @final
@@ -29,6 +70,7 @@ class _World:
     random: random.Random
     entries: dict[tuple[int, str], int] = field(default_factory=dict)
     sizes: dict[int, int] = field(default_factory=dict)
+    paths: dict[int, str] = field(default_factory=dict)
     folders: list[int] = field(default_factory=lambda: [_ROOT])
     next_node: int = 1
     ops: list[Op] = field(default_factory=list)
@@ -38,7 +80,14 @@ class _World:
         return self.next_node - 1
 
     def add(self, kind: Kind, call: str, **fields: object) -> None:
-        self.ops.append(Op(seq=len(self.ops), kind=kind, call=call, **fields))  # type: ignore[arg-type]
+        op = Op(seq=len(self.ops), kind=kind, call=call, **fields)  # type: ignore[arg-type]
+        path = self.path(op.parent, op.name) if op.parent is not None else self.paths.get(op.node, "")
+        to_path = "" if op.to_parent is None else self.path(op.to_parent, op.to_name)
+        self.paths[op.node] = to_path or path
+        self.ops.append(replace(op, path=path, to_path=to_path))
+
+    def path(self, parent: int, name: str) -> str:
+        return name if parent == _ROOT else f"{_SUBFOLDER}/{name}"
 
     def content(self, size: int) -> bytes:
         # Every write has its own byte, never 0: a stale, missing or mixed block is told apart from a hole.
@@ -51,8 +100,8 @@ class _World:
         return [(parent, name) for parent in self.folders for name in _NAMES if (parent, name) not in self.entries]
 
 
-def random_workload(seed: int, length: int = 10) -> Trace:
-    """A trace of at most `length` operations over three names in the root and in one subfolder.
+def random_workload(seed: int, length: int = 10) -> Workload:
+    """At most `length` operations over three names in the root and in one subfolder.
 
     The tree before it holds file `s` with 9,000 bytes. No acknowledgements: only the trees matter here.
     """
@@ -61,29 +110,41 @@ def random_workload(seed: int, length: int = 10) -> Trace:
     node = world.new_node()
     world.entries[(_ROOT, "s")] = node
     world.sizes[node] = 9000
+    world.paths[node] = "s"
     initial = (
         InitialNode(node=_ROOT, type=NodeType.DIRECTORY, mode=0o755),
         InitialNode(node=node, type=NodeType.FILE, mode=0o644, data=b"\x01" * 9000, names=((_ROOT, "s"),)),
     )
     while len(world.ops) < length:
         chance.choices([step for step, _ in _STEPS], [weight for _, weight in _STEPS])[0](world)
-    return Trace(engine="generated", command=f"workload {seed}", initial=initial, ops=tuple(world.ops[:length]))
+    trace = Trace(engine="generated", command=f"workload {seed}", initial=initial, ops=tuple(world.ops[:length]))
+    return Workload(trace=trace, nudges=tuple(_nudge(chance, op) for op in trace.ops))
 
 
-def minimise(trace: Trace, fails: Callable[[Trace], bool]) -> Trace:
-    """The shortest trace found by cutting the tail and dropping single operations that still makes `fails` true.
+def _nudge(chance: random.Random, op: Op) -> Nudge | None:
+    if chance.random() >= _NUDGED:
+        return None
+    if op.kind is Kind.WRITE and chance.random() < 0.6:
+        return Nudge(kind=NudgeKind.WRITE_BACK, node=op.node)
+    return Nudge(kind=NudgeKind.COMMIT)
 
-    `fails` is asked only of traces that are valid; deterministic; at most length squared questions.
+
+def minimise(workload: Workload, fails: Callable[[Workload], bool]) -> Workload:
+    """The shortest workload found by dropping single operations, then nudges, that still makes `fails` true.
+
+    `fails` is asked only of workloads that are valid; deterministic; at most twice the length questions.
     """
-    best = trace
-    position = len(best.ops) - 1
-    while position >= 0:
-        kept = best.ops[:position] + best.ops[position + 1 :]
-        shorter = replace(best, ops=tuple(replace(op, seq=i) for i, op in enumerate(kept)))
-        if _valid(shorter) and fails(shorter):
+    best = workload
+    for position in range(len(best.trace.ops) - 1, -1, -1):
+        kept = best.trace.ops[:position] + best.trace.ops[position + 1 :]
+        trace = replace(best.trace, ops=tuple(replace(op, seq=i) for i, op in enumerate(kept)))
+        shorter = Workload(trace=trace, nudges=best.nudges[:position] + best.nudges[position + 1 :])
+        if _valid(trace) and fails(shorter):
             best = shorter
-            position = min(position, len(best.ops))
-        position -= 1
+    for position, nudge in enumerate(best.nudges):
+        calmer = replace(best, nudges=(*best.nudges[:position], None, *best.nudges[position + 1 :]))
+        if nudge is not None and fails(calmer):
+            best = calmer
     return best
 
 

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any, final
 
 from chaos.errors import HarnessFault, UsageError
-from chaos.explore.hiring import Hired, hire
+from chaos.explore.hiring import EXPLORER, Hired, Trade, hire
 from chaos.explore.messages import Inbox, packed
 from chaos.explore.places import base_folder, make_root, remove
 from chaos.explore.server import Answer, Job
@@ -33,10 +33,14 @@ _RECEIVE_BYTES = 1 << 18
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """A handful of states of one model, or of undamaged trees (model None: numbers of operations)."""
+    """A handful of states of one model, or of undamaged trees (model None: numbers of operations).
+
+    With `second`, each is a state from which a second run starts, see `second_worker.py`.
+    """
 
     model: int | None
-    wanted: tuple[tuple[Any, int], ...]
+    wanted: tuple[tuple[Any, ...], ...]
+    second: bool = False
     seconds: float = 0.0
 
 
@@ -59,9 +63,9 @@ class Crew:
     the next exploration. Threads: one thread only.
     """
 
-    def __init__(self, job: Job) -> None:
-        """Prepare; workers start with the first work."""
-        self._job = job
+    def __init__(self, job: Job, trade: Trade = EXPLORER) -> None:
+        """Prepare; workers, of the given trade, start with the first work."""
+        self._job, self._trade = job, trade
         self._root = ""
         self._hired: dict[int, Hired] = {}
         self._inboxes: dict[int, Inbox] = {}
@@ -128,7 +132,7 @@ class Crew:
 
     def _hire(self) -> Hired:
         folder = os.path.join(self._root, f"w{self._number}")
-        hired = hire(self._job, folder, self._number, list(self._hired.values()))
+        hired = hire(self._job, folder, self._number, list(self._hired.values()), self._trade)
         self._hired[self._number] = hired
         self._inboxes[self._number] = Inbox()
         self._tasks[self._number] = deque()
@@ -288,6 +292,8 @@ _LOST_WORKER: Answer = {
 
 def _message(task: _Task) -> bytes:
     chunk = task.chunk
+    if chunk.second:
+        return packed({"second": chunk.wanted})
     if chunk.model is None:
         return packed({"steps": chunk.wanted})
     return packed({"model": chunk.model, "states": chunk.wanted})

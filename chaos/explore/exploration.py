@@ -48,6 +48,7 @@ class Exploration:
         roles: Roles,
         settings: Settings,
         listener: Callable[[Progress], None] | None = None,
+        source: Callable[[StateSpace], Iterator[CrashState]] = StateSpace.states,
     ) -> None:
         """Prepare; nothing is started yet.
 
@@ -56,6 +57,7 @@ class Exploration:
             roles: what to run on the states.
             settings: how.
             listener: called as states are done.
+            source: what gives the states of a model, in order of interest.
 
         Raises:
             UsageError: the settings can't be carried out.
@@ -64,6 +66,7 @@ class Exploration:
         self._trace, self._roles, self._settings, self._listener = trace, roles, settings, listener
         self._crew = Crew(Job(trace=trace, roles=roles, settings=settings))
         self._spaces = [StateSpace(trace, model, bound=settings.bound, seed=settings.seed) for model in settings.models]
+        self._source = source
         self._tally = Tally([model.name for model in settings.models], self._isolation())
         self._reference: Reference | None = None
 
@@ -99,7 +102,7 @@ class Exploration:
             HarnessFault: a worker failed.
         """
         self._crew.start()  # before the clock of the budget does
-        run = _Run(self._spaces, self._settings, self._tally)
+        run = _Run(self._spaces, self._settings, self._tally, self._source)
         try:
             for chunk, answers in self._crew.answered(run.chunks(), run.look_ahead):
                 run.learn(chunk)
@@ -174,7 +177,13 @@ class Exploration:
 class _Run:
     """One pass over the states: enumeration ahead of the workers, chunks cut from it, the budget."""
 
-    def __init__(self, spaces: list[StateSpace], settings: Settings, tally: Tally) -> None:
+    def __init__(
+        self,
+        spaces: list[StateSpace],
+        settings: Settings,
+        tally: Tally,
+        source: Callable[[StateSpace], Iterator[CrashState]],
+    ) -> None:
         self._settings, self._tally = settings, tally
         self._began = monotonic()
         self._ahead: deque[tuple[int, CrashState]] = deque()
@@ -182,7 +191,7 @@ class _Run:
         self._exhausted = False
         self._size = 1
         self._done = 0
-        self._source = self._enumerate(spaces)
+        self._source = self._enumerate(spaces, source)
         tally.begin()
 
     def chunks(self) -> Iterator[Chunk]:
@@ -232,10 +241,12 @@ class _Run:
             pass
         self._tally.leave_out(Counter(model for model, _ in self._ahead), exact=self._exhausted)
 
-    def _enumerate(self, spaces: list[StateSpace]) -> Iterator[tuple[int, CrashState]]:
+    def _enumerate(
+        self, spaces: list[StateSpace], source: Callable[[StateSpace], Iterator[CrashState]]
+    ) -> Iterator[tuple[int, CrashState]]:
         seen: set[tuple[bytes, int]] = set()
         for number, space in enumerate(spaces):
-            for state in space.states():
+            for state in source(space):
                 key = (state.digest, state.acked)
                 if key in seen:
                     self._tally.known(number)

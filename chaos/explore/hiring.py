@@ -14,7 +14,8 @@ import socket
 import subprocess
 import sys
 import warnings
-from typing import IO, cast, final
+from collections.abc import Callable
+from typing import IO, NamedTuple, cast, final
 
 from chaos.explore.messages import packed
 from chaos.explore.server import Job
@@ -22,7 +23,17 @@ from chaos.explore.settings import needs_this_process
 from chaos.explore.stages import python_program
 from chaos.explore.worker import serve
 
-__all__ = ["Hired", "hire"]
+__all__ = ["EXPLORER", "Hired", "Trade", "hire"]
+
+
+class Trade(NamedTuple):
+    """What a worker does: the module whose `main` a fresh interpreter runs, and the same for a fork."""
+
+    module: str
+    serve: Callable[[int, Job, str], None]
+
+
+EXPLORER = Trade("chaos.explore.worker", serve)
 
 
 @final
@@ -70,7 +81,7 @@ class Hired:
             self.wait(5.0)
 
 
-def hire(job: Job, folder: str, number: int, others: list[Hired]) -> Hired:
+def hire(job: Job, folder: str, number: int, others: list[Hired], trade: Trade = EXPLORER) -> Hired:
     """Start a worker; it says `ready` or what is wrong over its link.
 
     Args:
@@ -78,14 +89,15 @@ def hire(job: Job, folder: str, number: int, others: list[Hired]) -> Hired:
         folder: its own folder, which it makes and removes.
         number: its number.
         others: workers whose links it must not hold open.
+        trade: what it does.
     """
     ours, theirs = socket.socketpair()
     try:
         if needs_this_process(job.roles, job.settings.ask):
-            pid = _fork(job, folder, theirs, [ours, *(other.link for other in others)])
+            pid = _fork(job, folder, theirs, [ours, *(other.link for other in others)], trade)
             hired = Hired(pid, ours, number)
         else:
-            hired = Hired(_spawn(theirs), ours, number)
+            hired = Hired(_spawn(theirs, trade), ours, number)
             ours.setblocking(False)
             hired.send(packed(pickle.dumps((job, folder))))
     finally:
@@ -94,9 +106,9 @@ def hire(job: Job, folder: str, number: int, others: list[Hired]) -> Hired:
     return hired
 
 
-def _spawn(theirs: socket.socket) -> int:
+def _spawn(theirs: socket.socket, trade: Trade) -> int:
     process = subprocess.Popen(
-        [sys.executable, "-c", python_program("chaos.explore.worker"), str(theirs.fileno())],
+        [sys.executable, "-c", python_program(trade.module), str(theirs.fileno())],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -107,7 +119,7 @@ def _spawn(theirs: socket.socket) -> int:
     return process.pid
 
 
-def _fork(job: Job, folder: str, theirs: socket.socket, not_theirs: list[socket.socket]) -> int:
+def _fork(job: Job, folder: str, theirs: socket.socket, not_theirs: list[socket.socket], trade: Trade) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of threads: the fork uses none of their locks
         pid = os.fork()
@@ -119,7 +131,7 @@ def _fork(job: Job, folder: str, theirs: socket.socket, not_theirs: list[socket.
                 link.close()
             _own_standard_streams()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            serve(theirs.fileno(), job, folder)
+            trade.serve(theirs.fileno(), job, folder)
         finally:
             os._exit(0)
     return pid

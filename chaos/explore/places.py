@@ -1,7 +1,7 @@
 """Where crash states are laid out: one folder an exploration, in memory where the system allows it.
 
 The folder's name tells whose it is (process id and start time), so that what a killed exploration left is removed
-by the next one, and never anything else. Read `cell.py` next.
+by the next one, and never anything else. Read `watching.py` next.
 """
 
 import os

@@ -1,26 +1,26 @@
 """Answers for crash states: lays each one out, lets recovery loose on it, and tells what came of it.
 
 A `Server` lives in a worker and has the trace at hand. For each state it writes the tree into its folder and has
-recovery run on its stage, in a process of its own (in a batch, many recoveries share one). Answers are plain JSON
-data, the fields of `Outcome` that are not empty. Read `worker.py` next.
+recovery run on its stage, in a process of its own (in a batch, many recoveries share one). Answers are the fields of
+`Outcome` that are not empty, a state's as one JSON text, ready to be sent. Read `worker.py` next.
 """
 
 import json
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, final
 
 from chaos.child.actors import AckFile, spec_of
 from chaos.child.board import Board, Phase
-from chaos.child.cell import CRASHED, Cut, Ended
-from chaos.child.isolated import carry_out, unpack
+from chaos.child.isolated import CRASHED, carry_out, unpack
 from chaos.child.target import CommandTarget, Roles
 from chaos.disk import Slot, StateSpace, Tree, apply, initial_tree
 from chaos.explore.places import remove
 from chaos.explore.settings import Isolation, Settings, needs_this_process, work_target
 from chaos.explore.stages import LocalStage, RemoteStage, RunStage
+from chaos.explore.watching import Cut, Ended
 from chaos.trace.model import Trace
 
 __all__ = ["Answer", "Job", "Server", "can_batch"]
@@ -73,27 +73,50 @@ class Server:
         if isinstance(self._stage, LocalStage):
             self._stage.warm()
 
-    def steps(self, wanted: Sequence[tuple[int, int]]) -> list[list[Answer | None]]:
-        """Recovery on the undamaged tree after so many operations, each with so many acknowledgements."""
-        answers: list[list[Answer | None]] = []
+    def steps(self, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Recovery on the undamaged tree after so many operations, each with so many acknowledgements: [first]."""
+        answers: list[bytes] = []
         for operations, acked in wanted:
-            self._lay(self._steps.tree(operations))
-            answers.append([self._recovered(acked, names=True)])
+            answers.append(_packed([self.undamaged(self._steps.tree(operations), acked)]))
         return answers
 
-    def states(self, model: int, wanted: Sequence[tuple[str, int]]) -> list[list[Answer | None]]:
-        """Recovery on crash states, each a recipe and a number of acknowledgements: [first, again, resumed]."""
+    def states(self, model: int, wanted: Sequence[tuple[str, int]]) -> list[bytes]:
+        """Recovery on crash states, each a recipe and a number of acknowledgements; each as `damaged` tells it."""
         if self._batches is not None and len(wanted) > 1:
             return self._batch(self._batches, model, wanted)
         return [self._state(model, recipe, acked) for recipe, acked in wanted]
 
-    def _state(self, model: int, recipe: str, acked: int) -> list[Answer | None]:
-        self._lay(self._spaces[model].tree(recipe))
-        first = self._recovered(acked)
-        again = self._recovered(acked) if _failed(first) else None
-        return [first, again, self._resumed(acked) if self._ask.resume else None]
+    def answers(self, message: Mapping[str, Any]) -> list[bytes]:
+        """What a message of the crew asks for, each as one JSON text."""
+        if "steps" in message:
+            return self.steps(message["steps"])
+        return self.states(message["model"], message["states"])
 
-    def _lay(self, tree: Tree) -> None:
+    def tree(self, model: int, recipe: str) -> Tree:
+        """A crash state's tree."""
+        return self._spaces[model].tree(recipe)
+
+    def undamaged(self, tree: Tree, acked: int, since: Sequence[str] = ()) -> Answer:
+        """Recovery on a tree that nothing damaged, with the names it leaves."""
+        self.lay(tree)
+        return self._recovered(acked, since, names=True)
+
+    def damaged(self, tree: Tree, acked: int, since: Sequence[str] = ()) -> list[Answer | None]:
+        """Recovery on a tree that a crash left: [first, again when that failed, resumed when asked].
+
+        After a second crash the workload is run on unasked where both recoveries failed: whether it can tells what
+        kind of damage that is, and one tree is tried once for all second runs.
+        """
+        self.lay(tree)
+        first = self._recovered(acked, since)
+        again = self._recovered(acked, since) if _failed(first) else None
+        goes_on = self._ask.resume or (self._ask.second and again is not None and _failed(again))
+        return [first, again, self._resumed(acked, since) if goes_on else None]
+
+    def _state(self, model: int, recipe: str, acked: int) -> bytes:
+        return _packed(self.damaged(self.tree(model, recipe), acked))
+
+    def lay(self, tree: Tree) -> None:
         """Lay out a tree, whatever the run before did to the folder: a link in its place must not be followed."""
         if not _is_folder(self._folder):
             remove(self._folder)
@@ -106,14 +129,14 @@ class Server:
             answer["names"] = _names(self._folder)
         return answer
 
-    def _resumed(self, acked: int) -> Answer:
+    def _resumed(self, acked: int, since: Sequence[str] = ()) -> Answer:
         """The workload run on; when it returns, recovery after it."""
         remove(self._acks.path)
         answer = self._answer(self._stage.work())
         made = self._acks.collected()
         remove(self._acks.path)
         if not _failed(answer):
-            answer = self._recovered(acked, made)
+            answer = self._recovered(acked, [*since, *made])
         return {**answer, "acks": made}
 
     def _answer(self, ended: Ended) -> Answer:
@@ -133,27 +156,25 @@ class Server:
 
     # Batches
 
-    def _batch(self, stage: LocalStage, model: int, wanted: Sequence[tuple[str, int]]) -> list[list[Answer | None]]:
-        answers: list[list[Answer | None]] = []
+    def _batch(self, stage: LocalStage, model: int, wanted: Sequence[tuple[str, int]]) -> list[bytes]:
+        answers: list[bytes] = []
         while len(answers) < len(wanted):
             rest = wanted[len(answers) :]
             self._spaces[model].tree(rest[0][0])  # here, so that the child need not come all the way from the start
             ended = stage.run_all(self._batch_work(stage, model, rest))
-            for report in ended.reports:
-                first, again = json.loads(report.replace(self._folder_text, b"{disk}"))
-                answers.append([first, again, None])
+            answers += [report.replace(self._folder_text, b"{disk}") for report in ended.reports]
             if len(ended.reports) < len(rest):
                 answers.append(self._lost(ended, model, *rest[len(ended.reports)]))
         return answers
 
-    def _lost(self, ended: Ended, model: int, recipe: str, acked: int) -> list[Answer | None]:
+    def _lost(self, ended: Ended, model: int, recipe: str, acked: int) -> bytes:
         """The state at which a batch broke off."""
         if ended.code in (_BATCH_STOPPED, CRASHED) and not ended.cut:
             return self._state(model, recipe, acked)
         first = self._answer(ended._replace(reports=[]))
         if self._ask.names:
             first["names"] = _names(self._folder)
-        return [first, self._recovered(acked), None]  # the folder is as the lost process left it
+        return _packed([first, self._recovered(acked), None])  # the folder is as the lost process left it
 
     def _batch_work(
         self, stage: LocalStage, model: int, wanted: Sequence[tuple[str, int]]
@@ -171,7 +192,7 @@ class Server:
     def _work_through(self, stage: LocalStage, model: int, wanted: Sequence[tuple[str, int]], board: Board) -> None:
         me, home = os.getpid(), os.getcwd()
         for recipe, acked in wanted:
-            self._lay(self._spaces[model].tree(recipe))
+            self.lay(self._spaces[model].tree(recipe))
             board.begin()
             errand = stage.stage.recovery(acked)
             first = self._batch_answer(carry_out(errand, board))
@@ -182,7 +203,7 @@ class Server:
             if os.getpid() != me:
                 return  # a fork of the target came back from recovery, too
             os.chdir(home)
-            board.add(json.dumps([first, again]).encode())
+            board.add(_packed([first, again, None]))
 
     def _batch_answer(self, report: bytes) -> Answer:
         answer = unpack(report)
@@ -219,12 +240,16 @@ def _plan(job: Job, folder: str) -> dict[str, Any]:
     return {
         "recover": spec_of(roles.recover),
         "check": None if roles.check is None else spec_of(roles.check),
-        "work": spec_of(work_target(roles)) if settings.ask.resume else None,
+        "work": spec_of(work_target(roles)) if settings.ask.resume or settings.ask.second else None,
         "folder": folder,
         "acks": [ack.value for ack in job.trace.acks] if roles.check is not None else [],
         "leftovers": settings.ask.leftovers,
         "limits": [settings.deadline_s, settings.memory_bytes, settings.file_bytes],
     }
+
+
+def _packed(answers: list[Answer | None]) -> bytes:
+    return json.dumps(answers).encode()
 
 
 def _failed(answer: Answer) -> bool:

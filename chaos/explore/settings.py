@@ -29,11 +29,13 @@ class Ask:
         names: the paths present after recovery.
         leftovers: descriptors, locks and processes that recovery leaves behind.
         resume: run the workload on from the recovered state, and recover once more.
+        second: record recovery and the workload going on, for a second crash (`second.py`).
     """
 
     names: bool = False
     leftovers: bool = False
     resume: bool = False
+    second: bool = False
 
 
 @final
@@ -92,5 +94,5 @@ def work_target(roles: Roles) -> Target:
 
 def needs_this_process(roles: Roles, ask: Ask) -> bool:
     """Whether a target is a closure, which no other interpreter can import."""
-    used = [roles.recover, roles.check, work_target(roles) if ask.resume else None]
+    used = [roles.recover, roles.check, work_target(roles) if ask.resume or ask.second else None]
     return any(isinstance(target, CallableTarget) for target in used)

@@ -2,26 +2,34 @@
 
 `LocalStage` forks this process: for batches, and for targets that are closures of it. `RemoteStage` starts a forker
 (`chaos/child/forker.py`), which holds the target and little else, so that neither the trace nor the models are copied
-with every fork. Read `server.py` next.
+with every fork. Either is watched in the same way (`watching.py`). Read `server.py` next.
 """
 
+import fcntl
+import gc
 import json
 import os
-import select
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from socket import socketpair
+from time import monotonic
 from typing import Any, NoReturn, Protocol, final
 
 from chaos.child.actors import TargetError
-from chaos.child.board import Board
-from chaos.child.cell import Abandoned, Cell, Ended, Limits
-from chaos.child.forker import READY, Stage, read_message, send_message, unpack_ended
+from chaos.child.adoption import adopt_descendants, die_with_parent, give_back_memory, signal_at_parent_death
+from chaos.child.board import BOARD_BYTES, Board
+from chaos.child.forker import BIND_NOW, ORPHANED, READY, Stage
+from chaos.child.isolated import CRASHED, Errand, be_child
+from chaos.child.link import read_message, send_message
+from chaos.child.reaping import end_strays
+from chaos.explore.watching import GRACE_S, Ended, Limits, Watch, confine, data_bytes
 
 __all__ = ["ForkerLost", "LocalStage", "RemoteStage", "RunStage", "python_program"]
 
 _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_LIST_BYTES = 64  # enough to see that there is more than one
+_REFRESH = 200  # runs between two looks at how much memory this process itself holds
 
 
 @final
@@ -41,32 +49,82 @@ class RunStage(Protocol):
 
 @final
 class LocalStage:
-    """Forks this process, whose growth is therefore part of the price."""
+    """Forks this process, whose growth is therefore part of the price.
+
+    Processes: this process must have no children of its own; all that it has are killed after each run.
+    """
 
     def __init__(self, job: dict[str, Any], link: int) -> None:
-        """Import the targets into this process.
+        """Import the targets into this process, and take over its standard output and error.
 
         Raises:
             TargetError: a target can't be found or imported.
         """
         self.stage = Stage(job)
-        self._cell = Cell(link, Limits(*job["limits"]), lasting=False)
+        self._limits = Limits(*job["limits"])
+        self._watch = Watch(Board(), link, self._limits)
+        self._link = link
+        self._pid = os.getpid()
+        self._runs = 0
+        self._streams = (sys.stdout, sys.stderr)
+        for standard in (1, 2):
+            os.dup2(self._watch.printing, standard, inheritable=True)
 
     def warm(self) -> None:
-        """Get ready to fork."""
-        self._cell.warm()
+        """Get ready to fork: keep the collector away from memory shared with children, as touched is copied."""
+        gc.collect()
+        give_back_memory()
+        gc.freeze()
+        gc.disable()
 
     def recover(self, acked: int, since: Sequence[str] = ()) -> Ended:
         """See `RunStage`."""
-        return self._cell.run(self.stage.recovery(acked, since))
+        return self._errand(self.stage.recovery(acked, since))
 
     def work(self) -> Ended:
         """See `RunStage`."""
-        return self._cell.run(self.stage.work())
+        return self._errand(self.stage.work())
 
     def run_all(self, work: Callable[[Board], NoReturn]) -> Ended:
-        """Let one child do many recoveries."""
-        return self._cell.run_all(work)
+        """Let one child do many recoveries: `work` adds a report for each and says when each begins."""
+        return self._run(work, leftovers=False)
+
+    def _errand(self, errand: Errand) -> Ended:
+        return self._run(lambda board: be_child(errand, board, self._streams), errand.leftovers)
+
+    def _run(self, child: Callable[[Board], NoReturn], leftovers: bool) -> Ended:
+        watch = self._watch
+        if self._runs % _REFRESH == 0:
+            watch.held_bytes = data_bytes(self._pid)
+        self._runs += 1
+        watch.begin()
+        began = monotonic()
+        pid = os.fork()
+        if pid == 0:
+            self._be_child(child)
+        handle = os.pidfd_open(pid)
+        watch.add(handle)
+        try:
+            cut, output = watch.wait(self._pid)
+        finally:
+            watch.remove(handle)
+            os.close(handle)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        strays = end_strays(GRACE_S if leftovers else 0.0)
+        if strays:
+            output = watch.drained(output)
+        board = watch.board
+        return Ended(board.reports(), code, cut, board.phase, output, strays, monotonic() - began)
+
+    def _be_child(self, child: Callable[[Board], NoReturn]) -> NoReturn:
+        try:
+            die_with_parent(self._pid)
+            confine(0, self._limits, self._watch.held_bytes)
+            os.close(self._link)
+            gc.enable()
+            child(self._watch.board)
+        finally:
+            os._exit(CRASHED)
 
 
 @final
@@ -79,51 +137,104 @@ class RemoteStage:
         Raises:
             TargetError: a target can't be found or imported, or ends its process when imported.
         """
-        ours, theirs = socketpair()
-        self._keep = ours
-        self._socket = ours.fileno()
-        self._link = link
-        process = subprocess.Popen(
-            [sys.executable, "-u", "-c", python_program("chaos.child.forker"), str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-        )
-        process.returncode = 0  # this process is the reaper of all its children, see `end_strays`
+        self._leftovers = bool(job["leftovers"])
+        limits = Limits(*job["limits"])
+        shared = _shared_memory()
+        self._watch = Watch(Board(shared), link, limits)
+        self._keep, theirs = socketpair()
+        self._socket = self._keep.fileno()
+        self._watch.add(self._socket)
+        self._forker = _start_forker(theirs.fileno(), shared, self._watch.printing)
         theirs.close()
-        send_message(self._socket, json.dumps(job).encode())
-        self._poll = select.poll()
-        self._poll.register(self._socket, select.POLLIN)
-        self._poll.register(link, 0)
-        answer = self._answer()
+        os.close(shared)
+        unset = [] if BIND_NOW in os.environ else [BIND_NOW]
+        send_message(self._socket, json.dumps({**job, "unset": unset}).encode())
+        self._watch.wait(None)
+        answer = read_message(self._socket)
         if answer is None:
             raise TargetError("importing the target ends its process")
         if answer != READY:
             raise TargetError(answer.decode())
+        self._watch.held_bytes = data_bytes(self._forker)
+        confine(self._forker, limits, self._watch.held_bytes)
+        self._children = _children_of(self._forker)
 
     def recover(self, acked: int, since: Sequence[str] = ()) -> Ended:
         """See `RunStage`."""
         more = b" " + json.dumps(since).encode() if since else b""
-        return self._asked(b"r%d%s" % (acked, more))
+        return self._run(b"r%d%s" % (acked, more), self._leftovers)
 
     def work(self) -> Ended:
         """See `RunStage`."""
-        return self._asked(b"w")
+        return self._run(b"w", leftovers=False)
 
-    def _asked(self, message: bytes) -> Ended:
+    def _run(self, message: bytes, leftovers: bool) -> Ended:
+        watch = self._watch
+        watch.begin()
+        began = monotonic()
+        self._send(message)
+        cut, output = watch.wait(self._forker)
+        code = int(self._answer())
+        strays: tuple[str, ...] = ()
+        if self._may_have_strays():
+            self._send(b"s%g" % (GRACE_S if leftovers else 0.0))
+            strays = tuple(json.loads(self._answer()))
+            output = watch.drained(output)
+        board = watch.board
+        return Ended(board.reports(), code, cut, board.phase, output, strays, monotonic() - began)
+
+    def _may_have_strays(self) -> bool:
+        """Whether the forker has other children than the one that ended and is not yet reaped; True if unknown."""
+        try:
+            return self._children < 0 or os.pread(self._children, _LIST_BYTES, 0).count(b" ") > 1
+        except OSError:
+            raise ForkerLost from None
+
+    def _send(self, message: bytes) -> None:
         try:
             send_message(self._socket, message)
         except OSError:
             raise ForkerLost from None
-        answer = self._answer()
+
+    def _answer(self) -> bytes:
+        answer = read_message(self._socket)
         if answer is None:
             raise ForkerLost
-        return unpack_ended(answer)
+        return answer
 
-    def _answer(self) -> bytes | None:
-        for descriptor, _ in self._poll.poll():
-            if descriptor == self._link:
-                raise Abandoned
-        return read_message(self._socket)
+
+def _shared_memory() -> int:
+    """A descriptor of memory for a board; a target that finds it can't shrink it under us."""
+    shared = os.memfd_create("board", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(shared, BOARD_BYTES)
+    fcntl.fcntl(shared, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    return shared
+
+
+def _children_of(pid: int) -> int:
+    """The kernel's list of a process's children, opened, as reading it again is quick; -1 where there is none."""
+    try:
+        return os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+
+
+def _start_forker(link: int, shared: int, printing: int) -> int:
+    def adopt() -> None:
+        adopt_descendants()
+        signal_at_parent_death(ORPHANED)
+
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", python_program("chaos.child.forker"), str(link), str(shared)],
+        stdin=subprocess.DEVNULL,
+        stdout=printing,
+        stderr=printing,
+        pass_fds=[link, shared],
+        env={BIND_NOW: "1", **os.environ},
+        preexec_fn=adopt,  # noqa: PLW1509 - this process has one thread
+    )
+    process.returncode = 0  # this process is the reaper of all its children, see `end_strays`
+    return process.pid
 
 
 def python_program(module: str) -> str:

@@ -13,41 +13,57 @@ import pickle
 import signal
 import traceback
 import warnings
+from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from chaos.child.actors import TargetError
-from chaos.child.cell import Abandoned
-from chaos.child.forker import read_message, send_message
-from chaos.child.reaping import adopt_descendants, end_strays
+from chaos.child.adoption import adopt_descendants
+from chaos.child.link import read_message, send_message
+from chaos.child.processor import own_processor
+from chaos.child.reaping import end_strays
 from chaos.child.target import CommandTarget
-from chaos.explore.pinning import own_processor
 from chaos.explore.places import remove
 from chaos.explore.server import Job, Server
 from chaos.explore.settings import needs_this_process
 from chaos.explore.stages import ForkerLost
+from chaos.explore.watching import Abandoned
 
-__all__ = ["main", "serve"]
+__all__ = ["Answering", "main", "serve"]
 
 
-def main(arguments: list[str]) -> None:
+class Answering(Protocol):
+    """Answers messages of the crew."""
+
+    def answers(self, message: Mapping[str, Any]) -> list[bytes]:
+        """One answer for each thing wanted, as JSON."""
+
+
+def main(arguments: list[str], make: Callable[[Job, str, int], Answering] = Server) -> None:
     """Serve the exploration at the other end of the inherited socket whose number is given."""
     link = int(arguments[0])
     content = read_message(link)
     if content is not None:
         job, folder = pickle.loads(content)  # noqa: S301 - from the process that started this one, over its own socket
-        serve(link, job, folder)
+        serve(link, job, folder, make)
 
 
-def serve(link: int, job: Job, folder: str) -> None:
-    """Answer until the link's other end is closed; `folder` is made here and removed at the end."""
+def serve(link: int, job: Job, folder: str, make: Callable[[Job, str, int], Answering] = Server) -> None:
+    """Answer until the link's other end is closed; `folder` is made here and removed at the end.
+
+    Args:
+        link: to whoever asks.
+        job: what it is for.
+        folder: the worker's own.
+        make: makes what answers; may raise `TargetError`.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     try:
         adopt_descendants()
         with contextlib.suppress(Abandoned, ForkerLost, BrokenPipeError, ConnectionResetError), _place(job):
-            _serve(link, job, folder)
+            _serve(link, job, folder, make)
     finally:
         end_strays()
         remove(folder)
@@ -60,30 +76,23 @@ def _place(job: Job) -> contextlib.AbstractContextManager[object]:
     return contextlib.nullcontext() if isinstance(job.roles.recover, CommandTarget) else own_processor()
 
 
-def _serve(link: int, job: Job, folder: str) -> None:
+def _serve(link: int, job: Job, folder: str, make: Callable[[Job, str, int], Answering]) -> None:
     try:
-        server = Server(job, folder, link)
+        server = make(job, folder, link)
     except TargetError as error:
-        _tell(link, {"wrong": str(error)})
+        send_message(link, json.dumps({"wrong": str(error)}).encode())
         return
     if needs_this_process(job.roles, job.settings.ask):
         faulthandler.enable(2)
-    _tell(link, {"ready": True})
+    send_message(link, b'{"ready":true}')
     while (message := read_message(link)) is not None:
-        _tell(link, _answered(server, json.loads(message)))
+        send_message(link, _answered(server, json.loads(message)))
 
 
-def _tell(link: int, message: dict[str, Any]) -> None:
-    send_message(link, json.dumps(message, separators=(",", ":")).encode())
-
-
-def _answered(server: Server, message: dict[str, Any]) -> dict[str, Any]:
+def _answered(server: Answering, message: dict[str, Any]) -> bytes:
     began = monotonic()
     try:
-        if "steps" in message:
-            answers = server.steps(message["steps"])
-        else:
-            answers = server.states(message["model"], message["states"])
+        answers = server.answers(message)
     except Exception:  # noqa: BLE001 - the process edge: the exploration raises it as its own fault
-        return {"fault": traceback.format_exc()}
-    return {"answers": answers, "seconds": monotonic() - began}
+        return json.dumps({"fault": traceback.format_exc()}).encode()
+    return b'{"answers":[%s],"seconds":%r}' % (b",".join(answers), monotonic() - began)

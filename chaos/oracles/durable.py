@@ -7,20 +7,23 @@ Two independent signs, neither of which needs code of the user:
    itself, each following the one before. So an acknowledgement made too early (before a flush, say) is seen as well;
 2. the recovered value is that of an older acknowledged step, and not that of a legal one.
 
-Only the first is used where whole steps can't be compared (see `atomic.incomparable`). Read `check.py` next.
+Only the first is used where whole steps can't be compared (see `atomic.incomparable`). A run that follows a crash may
+prove nothing of its own, because what it acknowledges is lost without any further crash; there the run without a crash
+is the proof, and the undamaged trees of the later one are held against it. Read `check.py` next.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 from chaos.child import values
 from chaos.observations import Damage, Ending, Observation, Reference
-from chaos.oracles.answer import Answer, holds, is_legal, unknown, violated
+from chaos.oracles.answer import Answer, Objection, holds, is_legal, unknown, violated
 from chaos.oracles.atomic import VALUE_LIMIT, incomparable
 
-__all__ = ["durable"]
+__all__ = ["durable", "undamaged_losses"]
 
 
 def durable(observation: Observation, reference: Reference) -> Answer:
@@ -39,6 +42,26 @@ def durable(observation: Observation, reference: Reference) -> Answer:
     if missing:
         return violated(Damage.LOST, _missing_words(missing))
     return unknown(reason) if reason and missing is None else holds()
+
+
+def undamaged_losses(reference: Reference) -> tuple[Objection, ...]:
+    """The end of a run that follows a crash, when what it acknowledged is not there, though nothing damaged it.
+
+    What is there in the end was acknowledged too early at worst, which the crash states tell. Acknowledgements from
+    before the crash are left to these, too: a program may well start afresh.
+    """
+    if reference.first is None or (inside := _proven_rule(reference.first)) is None:
+        return ()
+    own = replace(reference, steps=reference.steps[reference.before :], acks=reference.acks[reference.before :])
+    if inside is _followed and not _is_distinct(own):
+        return ()
+    if own.steps[-1].ending is not Ending.RETURNED:
+        return ()
+    there = inside(own.steps[-1].value, own)
+    missing = [ack.value for number, ack in enumerate(own.acks) if number not in there]
+    if not missing:
+        return ()
+    return (Objection(step=len(reference.steps) - 1, damage=Damage.LOST, message=_missing_words(missing)),)
 
 
 def _missing(value: str, reference: Reference, acked: int) -> list[str] | None:
@@ -68,13 +91,34 @@ def _proven_rule(reference: Reference) -> _Rule | None:
     for rule in (_contained, _followed):
         there = [rule(step.value, reference) for step in reference.steps[1:]]
         if there[-1] == everything and all(earlier <= later for earlier, later in pairwise(there)):
-            return rule
+            return rule if rule is not _contained or _keep_their_places(reference) else None
     return None
+
+
+def _keep_their_places(reference: Reference) -> bool:
+    """Whether each acknowledged value, once there, stays in one place: what only turns up again proves nothing.
+
+    A balance of 10 in one account, and later in another, is not the same 10. In lists and sets any place is the same.
+    """
+    decoded = [values.decode(step.value) for step in reference.steps[1:]]
+    places = [_places(value) for value in decoded]
+    for number, ack in enumerate(reference.acks):
+        held = [found[ack.value] for found in places[number:] if ack.value in found]
+        if not frozenset[str]().union(*held[:1]).intersection(*held):
+            return False
+    return True
+
+
+def _places(value: Any) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for place, text in _members(value):
+        found.setdefault(text, set()).add(place)
+    return {text: frozenset(where) for text, where in found.items()}
 
 
 def _contained(value: str, reference: Reference) -> frozenset[int]:
     """Acknowledged values that are members of a container."""
-    members = set(_members(values.decode(value)))
+    members = {text for _, text in _members(values.decode(value))}
     return frozenset(number for number, ack in enumerate(reference.acks) if ack.value in members)
 
 
@@ -83,26 +127,34 @@ def _followed(value: str, reference: Reference) -> frozenset[int]:
 
     What was never acknowledged nor there at the start (a torn value) says nothing.
     """
+    if not _is_distinct(reference):
+        return frozenset()
     order = {reference.steps[0].value: -1}
     order.update((ack.value, number) for number, ack in enumerate(reference.acks))
-    if len(order) < len(reference.acks) + 1:
-        return frozenset()
     return frozenset(range(order.get(value, len(reference.acks)) + 1))
 
 
-def _members(value: Any) -> Iterator[str]:
-    """Everything inside a container, at any depth, as text; strings as themselves too: JSON makes "1" of the key 1."""
+def _is_distinct(reference: Reference) -> bool:
+    return len({reference.steps[0].value, *(ack.value for ack in reference.acks)}) == len(reference.acks) + 1
+
+
+def _members(value: Any, above: str = "") -> Iterator[tuple[str, str]]:
+    """Everything inside a container, at any depth: its place, and itself as text.
+
+    Strings come as themselves too: JSON makes "1" of the key 1.
+    """
     if isinstance(value, dict):
-        inside = [*value.keys(), *value.values()]
+        inside = [(f"{above}/keys", key) for key in value]
+        inside += [(f"{above}/{values.encode(key)}", content) for key, content in value.items()]
     elif isinstance(value, (list, tuple, set, frozenset)):
-        inside = list(value)
+        inside = [(f"{above}/any", one) for one in value]
     else:
         return
-    for one in inside:
-        yield values.encode(one)
+    for place, one in inside:
+        yield place, values.encode(one)
         if isinstance(one, str):
-            yield one
-        yield from _members(one)
+            yield place, one
+        yield from _members(one, place)
 
 
 def _at(step: int) -> str:

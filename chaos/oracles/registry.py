@@ -14,7 +14,7 @@ from chaos.oracles.answer import Answer, Objection
 from chaos.oracles.atomic import atomic
 from chaos.oracles.check import check, undamaged_objections
 from chaos.oracles.clean import clean, undamaged_leftovers
-from chaos.oracles.durable import durable
+from chaos.oracles.durable import durable, undamaged_losses
 from chaos.oracles.finite import finite, undamaged_non_finite
 from chaos.oracles.recovers import recovers, undamaged_failures
 from chaos.oracles.resumable import resumable
@@ -48,7 +48,9 @@ class Oracle:
 
 # In the order of how much each tells: of several objections to one state with equal damage the first is reported.
 ORACLES: dict[str, Oracle] = {
-    "durable": Oracle(asserts="everything acknowledged before the crash is there", judge=durable),
+    "durable": Oracle(
+        asserts="everything acknowledged before the crash is there", judge=durable, undamaged=undamaged_losses
+    ),
     "recovers": Oracle(
         asserts="recovery returns: no exception, no hang, no exit", judge=recovers, undamaged=undamaged_failures
     ),

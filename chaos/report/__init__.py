@@ -4,11 +4,23 @@ from chaos.report.blame import Fate
 from chaos.report.coverage import Coverage, CrashMap
 from chaos.report.expectations import ExpectationResult, Expected, compare
 from chaos.report.findings import Findings, News
-from chaos.report.results import RunResult, ScenarioResult, Statistics, Status, Stop, exit_code, status, violations, why
+from chaos.report.results import (
+    DepthCount,
+    RunResult,
+    ScenarioResult,
+    Statistics,
+    Status,
+    Stop,
+    exit_code,
+    status,
+    violations,
+    why,
+)
 
 __all__ = [
     "Coverage",
     "CrashMap",
+    "DepthCount",
     "ExpectationResult",
     "Expected",
     "Fate",

@@ -20,7 +20,7 @@ from chaos.report.places import operation_words, short_place
 from chaos.report.timeline import timeline
 from chaos.trace.model import Trace
 
-__all__ = ["Describe", "Findings", "News", "Probe", "finding_id"]
+__all__ = ["Advise", "Describe", "Findings", "News", "Probe", "Shrink", "finding_id"]
 
 Describe = Callable[[str, str], Sequence[Fate]]
 """(recipe, model name) -> what became of the operations that are not simply there."""
@@ -28,6 +28,14 @@ Describe = Callable[[str, str], Sequence[Fate]]
 Probe = Callable[[Observation], Outcome | None]
 """Runs the workload on from the state that recovery left, then recovery; None when that can't be done."""
 
+Shrink = Callable[[Observation, Violation], tuple[Observation, Violation, str]]
+"""(witness, objection) -> a smaller witness of the same, the objection to it, the weakest model that allows it."""
+
+Advise = Callable[[str, Damage, Sequence[Blamed], Sequence[tuple[str, str]]], tuple[str, ...]]
+"""(oracle, damage, operations to blame, (recipe, model) of failing states) -> lines of advice."""
+
+# Failing states kept of each group, so that advice can be proven on them.
+_KEPT = 400
 _SEVERITY = {damage: rank for rank, damage in enumerate(Damage)}
 
 
@@ -71,12 +79,14 @@ class _Group:
     witness: _Witness
     states: int = 0
     models: "Counter[str]" = field(default_factory=Counter)
+    failing: list[tuple[str, str]] = field(default_factory=list)
 
     def take(self, other: "_Group") -> None:
         if other.witness.rank < self.witness.rank:
             self.witness = other.witness
         self.states += other.states
         self.models.update(other.models)
+        self.failing += other.failing[: _KEPT - len(self.failing)]
 
 
 @final
@@ -95,6 +105,8 @@ class Findings:
         models: Sequence[str],
         describe: Describe,
         probe: Probe | None = None,
+        shrink: Shrink | None = None,
+        advise: Advise | None = None,
     ) -> None:
         """Start empty.
 
@@ -105,9 +117,12 @@ class Findings:
             models: persistence models, the one that allows least first.
             describe: tells what a recipe lost or tore.
             probe: tells whether the workload can go on after a failed recovery; asked once a finding.
+            shrink: makes a witness smaller; asked once a finding.
+            advise: tells what would mend it; likewise.
         """
         self._scenario, self._trace, self._reference = scenario, trace, reference
         self._models, self._describe, self._probe = tuple(models), describe, probe
+        self._shrink, self._advise = shrink, advise
         self._groups: dict[tuple[str, Damage, str], list[_Group]] = {}
         self._undamaged: list[Violation] = []
 
@@ -150,7 +165,8 @@ class Findings:
     def _count(self, groups: list[_Group], witness: _Witness) -> bool:
         """Put a witness where it belongs; whether that is a cause not seen before."""
         lines = frozenset(signature(one) for one in witness.blamed)
-        mine = _Group(lines, witness, 1, Counter([witness.observation.model]))
+        seen = witness.observation
+        mine = _Group(lines, witness, 1, Counter([seen.model]), [(seen.state, seen.model)])
         for group in groups:
             if group.lines <= lines:
                 group.take(mine)
@@ -163,17 +179,19 @@ class Findings:
         return not larger
 
     def _finding(self, group: _Group) -> Finding:
-        witness = group.witness
+        witness, model = self._smallest(group)
         damage, observation = self._decided(witness)
         violation, to_blame = witness.violation, witness.blamed
         power = observation.model != "kill"
         error_type = _error_type(violation, observation.outcome)
+        lines = {signature(one) for one in to_blame}
+        advise = self._advise
         return Finding(
-            id=finding_id(self._scenario, violation.oracle, damage, error_type, sorted(group.lines)),
+            id=finding_id(self._scenario, violation.oracle, damage, error_type, sorted(lines)),
             scenario=self._scenario,
             oracle=violation.oracle,
             damage=damage,
-            model=self._weakest(group),
+            model=model,
             title=title(violation, damage, observation.outcome, to_blame),
             explanation=explanation(observation, violation, to_blame, self._reference, power=power),
             source=next((one.frame for one in to_blame if one.frame is not None), None),
@@ -182,6 +200,7 @@ class Findings:
             state=observation.state,
             states=group.states,
             outcome=observation.outcome,
+            advice=() if advise is None else advise(violation.oracle, damage, to_blame, group.failing),
             extra={
                 "acked": str(observation.acked),
                 "blamed": "; ".join(dict.fromkeys(_blamed_words(to_blame))),
@@ -237,8 +256,13 @@ class Findings:
         ordered = [name for name in self._models if name in group.models]
         return ((name, group.models[name]) for name in [*ordered, *sorted(set(group.models) - set(ordered))])
 
-    def _weakest(self, group: _Group) -> str:
-        return next(self._by_model(group))[0]
+    def _smallest(self, group: _Group) -> tuple[_Witness, str]:
+        """The witness to show, as small as it can be made, and the weakest model that shows it."""
+        weakest = next(self._by_model(group))[0]
+        if self._shrink is None:
+            return group.witness, weakest
+        observation, violation, allowed = self._shrink(group.witness.observation, group.witness.violation)
+        return self._witness(observation, violation), weakest if allowed == observation.model else allowed
 
 
 def finding_id(scenario: str, oracle: str, damage: Damage, error_type: str, lines: Sequence[str]) -> str:

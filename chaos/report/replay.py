@@ -16,12 +16,32 @@ from chaos.errors import UsageError
 from chaos.report.document import check_format
 from chaos.report.plain import from_plain, parse_json, to_json, to_plain
 
-__all__ = ["FORMAT", "VERSION", "Replay", "dump_replay", "load_replay", "read_replay"]
+__all__ = ["FORMAT", "VERSION", "FirstCrashReplay", "Replay", "dump_replay", "load_replay", "read_replay"]
 
 FORMAT = "chaos-replay"
 VERSION = 1
 _ROLES = tuple(field.name for field in fields(Roles))
 _NEEDED = ("workload", "recover")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstCrashReplay:
+    """The state of a first crash, from which the run of the replay's own trace started.
+
+    Attributes:
+        trace: the first run's trace file, relative to the replay file.
+        model: the persistence model's name.
+        recipe: the state.
+        point: its crash point.
+        acked: how many of the first run's acknowledgements had been made.
+    """
+
+    trace: str
+    model: str
+    recipe: str
+    point: int
+    acked: int
 
 
 @final
@@ -44,6 +64,8 @@ class Replay:
         deadline_s: for one recovery.
         memory_bytes: for one recovery.
         bound: how many free micro-operations were enumerated exhaustively.
+        first: the crash before, when it takes two; the trace is then of the second run, and has the acknowledgements
+            of both.
     """
 
     finding: str
@@ -60,6 +82,16 @@ class Replay:
     deadline_s: float | None = None
     memory_bytes: int | None = None
     bound: int | None = None
+    first: FirstCrashReplay | None = None
+
+    @property
+    def crashes(self) -> str:
+        """The state in words: one crash, or both."""
+        last = f"state {self.recipe or 'undamaged'} of model {self.model}, point {self.point}"
+        if self.first is None:
+            return last
+        before = f"state {self.first.recipe} of model {self.first.model}, point {self.first.point}"
+        return f"first crash: {before}; then run on; second crash: {last if self.recipe else 'none'}"
 
 
 def dump_replay(replay: Replay, roles: Roles) -> bytes:

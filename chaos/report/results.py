@@ -14,7 +14,18 @@ from chaos.oracles.panel import OracleVerdict
 from chaos.report.coverage import Coverage
 from chaos.report.expectations import ExpectationResult
 
-__all__ = ["RunResult", "ScenarioResult", "Statistics", "Status", "Stop", "exit_code", "status", "violations", "why"]
+__all__ = [
+    "DepthCount",
+    "RunResult",
+    "ScenarioResult",
+    "Statistics",
+    "Status",
+    "Stop",
+    "exit_code",
+    "status",
+    "violations",
+    "why",
+]
 
 
 @final
@@ -42,6 +53,24 @@ _EXIT_CODES = {
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DepthCount:
+    """How much was tried with so many crashes one after the other.
+
+    Attributes:
+        depth: how many crashes.
+        starts: from how many states a run could start: 1, and for the second crash, the states right after the first.
+        runs: how many of these runs were recorded.
+        states: crash states judged.
+    """
+
+    depth: int
+    starts: int
+    runs: int
+    states: int
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
     """How much was tried.
 
@@ -51,7 +80,7 @@ class Statistics:
         acks: acknowledgements made.
         crash_points: positions in the trace at which a crash was tried.
         enumerated: crash states before equal ones were removed.
-        states: crash states on which recovery ran.
+        states: crash states that were judged, of all depths.
         exhaustive: every state that the models allow was among them.
         left_out: what was not tried, one line each.
         states_per_s: over the exploration.
@@ -59,7 +88,8 @@ class Statistics:
         explore_s: wall time of the exploration, in seconds.
         hung: recoveries that were killed at their deadline.
         died: recoveries that a signal or a lack of memory ended.
-        by_model: states run, by persistence model, as (model, states).
+        by_model: states judged, by persistence model, as (model, states).
+        by_depth: the same by the number of crashes; empty when only one was tried.
     """
 
     calls: int = 0
@@ -76,6 +106,7 @@ class Statistics:
     hung: int = 0
     died: int = 0
     by_model: tuple[tuple[str, int], ...] = ()
+    by_depth: tuple[DepthCount, ...] = ()
 
 
 @final

@@ -12,6 +12,7 @@
     memory = "512MB"                        for one recovery
     budget = "60s"                          or a number of states
     engine = "auto"
+    failed_sync = 1                         this fsync of the workload fails once
 
     [target]                                "module:object", or a list of commands (lists of arguments)
     setup, workload*, recover*, check, resume
@@ -27,8 +28,16 @@ prints it as JSON schema.
 from typing import Any
 
 from chaos.observations import Damage
-from chaos.scenario.model import MODELS, ORACLES
-from chaos.scenario.quantities import DURATION_PATTERN, SIZE_PATTERN, budget, duration_s, size_bytes
+from chaos.scenario.model import DEPTHS, ENGINES, MODEL_PATTERN, MODELS, ORACLES
+from chaos.scenario.quantities import (
+    DURATION_PATTERN,
+    SIZE_PATTERN,
+    budget,
+    count_from_1,
+    depth,
+    duration_s,
+    size_bytes,
+)
 from chaos.scenario.shapes import Field, Mismatch, Table, Tables, Value, choice, each, measured, text, texts_by_name
 
 __all__ = ["COMMON", "EXPLORE", "KINDS", "NAME_PATTERN"]
@@ -98,7 +107,7 @@ _EXPECT_FIELDS = (
         required=True,
         example='oracle = "recovers"',
     ),
-    Field(key="model", shape=choice(MODELS), about="the weakest persistence model that shows it"),
+    Field(key="model", shape=choice(MODELS, MODEL_PATTERN), about="the weakest persistence model that shows it"),
     Field(key="damage", shape=choice([damage.value for damage in Damage]), about="what kind of damage"),
     Field(
         key="source",
@@ -117,8 +126,9 @@ EXPLORE = (
     ),
     Field(
         key="models",
-        shape=each(choice(MODELS), "a list of persistence models", at_least=1, unique=True),
-        about='which crashes: "kill" for a killed process, the others for a power cut',
+        shape=each(choice(MODELS, MODEL_PATTERN), "a list of persistence models", at_least=1, unique=True),
+        about='which crashes: "kill" for a killed process, the others for a power cut; "real:ext4" for real images; '
+        '"xfs fsync_keeps_data=false" for a model of your own',
     ),
     Field(key="isolation", shape=choice(["fork", "batch", "command"]), about="how recoveries are kept apart"),
     Field(
@@ -134,7 +144,21 @@ EXPLORE = (
     Field(key="deadline", shape=_DURATION, about="for one recovery"),
     Field(key="workload_deadline", shape=_DURATION, about="for the recorded run, and for the set-up before it"),
     Field(key="memory", shape=_SIZE, about="memory limit of one recovery"),
-    Field(key="engine", shape=choice(["auto", "syscalls", "portable"]), about="what records"),
+    Field(
+        key="depth",
+        shape=measured({"type": "integer", "minimum": DEPTHS[0], "maximum": DEPTHS[-1]}, depth),
+        about="2: what follows each crash, recovery and the workload going on, is recorded and crashed as well",
+    ),
+    Field(
+        key="engine",
+        shape=choice(ENGINES),
+        about="what records; portable sees Python code only",
+    ),
+    Field(
+        key="failed_sync",
+        shape=measured({"type": "integer", "minimum": 1}, count_from_1),
+        about="this one of the workload's fsyncs fails once with EIO, and the next one succeeds",
+    ),
 )
 
 # Later kinds stand beside it, each with its own fields.

@@ -92,6 +92,8 @@ def _explore(values: Mapping[str, Any], roles: Roles) -> Explore:
         "workload_deadline": "workload_deadline_s",
         "memory": "memory_bytes",
         "engine": "engine",
+        "depth": "depth",
+        "failed_sync": "failed_sync",
     }
     return Explore(roles=roles, **{names[key]: value for key, value in values.items() if key in names})
 

@@ -15,7 +15,10 @@ from chaos.child.target import Roles
 from chaos.observations import Damage
 
 __all__ = [
+    "DEPTHS",
+    "ENGINES",
     "MODELS",
+    "MODEL_PATTERN",
     "ORACLES",
     "Budget",
     "Engine",
@@ -27,13 +30,17 @@ __all__ = [
     "Scenario",
 ]
 
-# The names that a scenario may use. They are written down here, because this room knows data only; a test holds them
-# equal to the tables in `chaos.disk` and `chaos.oracles`. Models are in the order of how much they allow.
-MODELS = ("kill", "ext4", "xfs", "btrfs", "posix", "alice")
+# The names that a scenario may use. They are written down here, because this room knows data only; tests hold them
+# equal to the tables in `chaos.disk`, `chaos.oracles` and `chaos.trace`. Models stand in the order of what they allow.
+MODELS = ("kill", "ext4", "xfs", "btrfs", "posix", "alice", "real:ext4", "real:xfs", "real:btrfs")
+# A preset, and the rules in which a user's model differs from it: `xfs fsync_keeps_data=false`.
+MODEL_PATTERN = r"^(kill|ext4|xfs|btrfs|posix|alice)( [a-z_]+=[a-z_0-9]+)+$"
 ORACLES = ("recovers", "atomic", "durable", "resumable", "finite", "clean", "check")
 
 Isolation = Literal["fork", "batch", "command"]
 Engine = Literal["auto", "syscalls", "portable"]
+ENGINES: tuple[Engine, ...] = ("auto", "syscalls", "portable")
+DEPTHS = (1, 2)
 
 
 @final
@@ -92,7 +99,9 @@ class Explore:
         deadline_s: for one recovery.
         workload_deadline_s: for the recorded run, and for the set-up before it.
         memory_bytes: for one recovery.
-        engine: what records.
+        engine: what records; `auto` = the supervisor where it works, else the portable engine.
+        depth: 1, or 2: what follows each crash is recorded and crashed as well.
+        failed_sync: which of the workload's fsyncs fails once, from 1; none when None.
     """
 
     roles: Roles
@@ -104,6 +113,8 @@ class Explore:
     workload_deadline_s: float | None = None
     memory_bytes: int | None = None
     engine: Engine = "auto"
+    depth: int = 1
+    failed_sync: int | None = None
 
 
 @final
@@ -140,6 +151,7 @@ class RunOptions:
         profile: gives the budget where nobody else does.
         models: replaces the scenario's models when not empty.
         engine: replaces the scenario's engine.
+        depth: replaces the scenario's depth.
         report_dir: where run folders are kept.
     """
 
@@ -149,4 +161,5 @@ class RunOptions:
     profile: Profile = Profile.CI
     models: tuple[str, ...] = ()
     engine: Engine | None = None
+    depth: int | None = None
     report_dir: Path = Path(".chaos")

@@ -7,9 +7,9 @@ completes "expected ...". Read `layout.py` next.
 import math
 import re
 
-from chaos.scenario.model import Budget
+from chaos.scenario.model import DEPTHS, Budget
 
-__all__ = ["DURATION_PATTERN", "SIZE_PATTERN", "budget", "duration_s", "size_bytes"]
+__all__ = ["DURATION_PATTERN", "SIZE_PATTERN", "budget", "count_from_1", "depth", "duration_s", "size_bytes"]
 
 # Twelve digits are more than any machine has of either; the bound keeps arithmetic exact and finite.
 _NUMBER = r"[0-9]{1,12}(\.[0-9]{1,9})?"
@@ -20,6 +20,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _DURATION = 'a duration above 0 such as "500ms", "10s" or "2m"'
 _SIZE = 'a size above 0 such as "64MB" or "1GiB"'
+_DEPTH = f"a depth from {DEPTHS[0]} to {DEPTHS[-1]}"
 _BUDGET = 'a number of states of at least 1, or a duration such as "60s"'
 
 
@@ -55,6 +56,13 @@ def budget(value: object) -> Budget:
     raise ValueError(_BUDGET)
 
 
+def depth(value: object) -> int:
+    """How many crashes one after the other: 1 or 2."""
+    if isinstance(value, int) and not isinstance(value, bool) and value in DEPTHS:
+        return value
+    raise ValueError(_DEPTH)
+
+
 def _number(value: object) -> float:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
 
@@ -64,3 +72,14 @@ def _with_unit(text: str, pattern: str, units: dict[str, float] | dict[str, int]
         return math.nan
     number, unit = re.fullmatch(r"([0-9.]+) ?([A-Za-z]+)", text).groups()  # type: ignore[union-attr]
     return float(number) * units[unit]
+
+
+def count_from_1(value: object) -> int:
+    """Which one of several, counted from 1.
+
+    Raises:
+        ValueError: completes "expected ...".
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError("a number from 1")
+    return value

@@ -83,7 +83,8 @@ class Reader:
 
 def _near(value: object, schema: Mapping[str, Any]) -> str:
     """The name that was probably meant, where a name had to be chosen."""
-    names = schema.get("enum") or schema.get("items", {}).get("enum") or []
+    one = schema.get("items", schema)
+    names = one.get("enum") or one.get("anyOf", [{}])[0].get("enum") or []
     close = get_close_matches(value, names, n=1) if isinstance(value, str) else []
     return f'did you mean "{close[0]}"?' if close else ""
 

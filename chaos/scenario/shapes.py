@@ -110,16 +110,19 @@ def text(expected: str, pattern: str = _NO_NUL, longest: int | None = None) -> V
     return Value(schema=schema, parse=parse)
 
 
-def choice(names: Sequence[str]) -> Value:
-    """One of `names`."""
+def choice(names: Sequence[str], pattern: str = "") -> Value:
+    """One of `names`, or a text that `pattern`, anchored at both ends, matches."""
     known = ", ".join(f'"{name}"' for name in names)
 
     def parse(value: object) -> str:
-        if value not in names or not isinstance(value, str):
-            raise Mismatch(f"one of {known}", value)
-        return value
+        if isinstance(value, str) and (value in names or (pattern and re.match(pattern[:-1] + r"\Z", value))):
+            return value
+        raise Mismatch(f"one of {known}", value)
 
-    return Value(schema={"enum": list(names)}, parse=parse)
+    schema: dict[str, Any] = {"enum": list(names)}
+    if pattern:
+        schema = {"anyOf": [schema, {"type": "string", "pattern": pattern}]}
+    return Value(schema=schema, parse=parse)
 
 
 def each(item: Value, expected: str, *, at_least: int = 0, unique: bool = False) -> Value:

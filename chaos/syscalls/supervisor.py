@@ -12,12 +12,14 @@ import os
 import select
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from errno import EMFILE, ENFILE, ENOENT
 from types import GeneratorType
 from typing import Protocol, cast, final
 
 from chaos.errors import HarnessFault
+from chaos.syscalls.beside import Beside
 from chaos.syscalls.calls import (
     CONTINUE,
     Call,
@@ -42,6 +44,7 @@ from chaos.syscalls.processes import Process, ProcessGone, ProcessTable, Unreada
 
 __all__ = ["Ending", "Observer", "Supervisor", "Timing"]
 
+_LOOK_EVERY = 255  # calls between two looks at whether the target has more threads; one less than a power of two
 _LONGEST_WAIT_S = 3600.0  # poll takes no more than 24 days in one go
 _KILLED_WAIT_S = 5.0  # a process in an uninterruptible call needs a while to die
 
@@ -117,6 +120,7 @@ class Supervisor:
         observer: see `Observer`.
         policy: decides about calls; None lets all proceed.
         extra: further descriptors to listen to, with what to call when one is readable.
+        processor: that of the calling thread, which keeps to it; None when it does not.
     """
 
     def __init__(
@@ -127,6 +131,7 @@ class Supervisor:
         *,
         policy: Policy | None = None,
         extra: Mapping[int, Callable[[], object]] | None = None,
+        processor: int | None = None,
     ) -> None:
         known = architecture()
         self._guarded = guarded
@@ -144,6 +149,7 @@ class Supervisor:
         self._main_ended_first = False
         self._deadline = 0.0
         self._identity = own_identity()
+        self._beside = Beside(processor)
         self.ending = Ending()
 
     def run(self, timing: Timing) -> Ending:
@@ -175,12 +181,17 @@ class Supervisor:
         poll, listener, events = both.poll, self._listener.descriptor, self._poll.poll
         both.register(listener, select.POLLIN)
         both.register(self._poll, select.POLLIN)
+        only_a_call = [(listener, select.POLLIN)]
+        monotonic = time.monotonic
         while not self._ended:
-            remaining = self._deadline - time.monotonic()
+            remaining = self._deadline - monotonic()
             if remaining <= 0:
                 self._expire()
                 return
             ready = poll(min(remaining, _LONGEST_WAIT_S) * 1000)
+            if ready == only_a_call:  # by far the most frequent
+                self._notification()
+                continue
             if len(ready) > 1 or (ready and ready[0][0] != listener):
                 for descriptor, _ in events(0):  # first the ends of processes: their numbers may be in use again
                     self._event(descriptor, timing)
@@ -247,6 +258,8 @@ class Supervisor:
         if notification is None:
             return
         self.ending.calls += 1
+        if not self.ending.calls & _LOOK_EVERY:
+            self._beside.look()
         id_, thread, _, number, audit, _, *arguments = notification
         found = self._handlers.get(number) if audit == self._audit else None
         name, handler = found if found is not None else ("", None)
@@ -257,6 +270,7 @@ class Supervisor:
                 if not self._listener.is_valid(id_):  # that number may be another thread's by now
                     self.processes.thread_ended(thread)
                     return
+                self._beside.seen(owner[0].id)
         except ProcessGone:
             return
         if found is None:
@@ -353,10 +367,13 @@ class Supervisor:
             return decision.size_bytes, decision
         if isinstance(decision, KillAfter):
             return None, decision
-        steps.close()
         if isinstance(decision, KillBefore):
+            steps.close()
             self._kill(trap, decision.reach)
         else:
+            with suppress(OSError):  # the handler is told, for a sync that failed is recorded
+                steps.throw(OSError(decision.errno, os.strerror(decision.errno)))
+            steps.close()
             self._listener.answer(trap.id, -decision.errno)
         raise _AnsweredError
 

@@ -189,8 +189,8 @@ class DataCalls:
                 perform(duplicate)
                 self._recording.unsynced.discard(key_of(status))
                 return 0
-            yield self._recording.call(trap, node.path)
             try:
+                yield self._recording.call(trap, node.path)
                 perform(duplicate)
             except OSError as error:
                 self._journal.add(trap, kind, node, errno=error.errno)

@@ -14,6 +14,7 @@ from typing import final
 
 from chaos.child import frames
 from chaos.child.ack import ACK_DESCRIPTOR
+from chaos.child.processor import own_processor
 from chaos.syscalls.calls import Handler, Policy, Trap
 from chaos.syscalls.interrupts import HeldSignals, held_signals
 from chaos.syscalls.launch import Guarded, launch
@@ -112,8 +113,10 @@ class _Recorder:
         if self._sources is not None:
             extra[self._sources.fileno()] = self._sources.accept
         handlers = self._handlers(lambda: supervisor.processes)
-        supervisor = Supervisor(guarded, handlers, self, policy=policy, extra=extra)
-        return supervisor.run(Timing(deadline_s=self._options.deadline_s, grace_s=self._options.grace_s))
+        timing = Timing(deadline_s=self._options.deadline_s, grace_s=self._options.grace_s)
+        with own_processor() as processor:
+            supervisor = Supervisor(guarded, handlers, self, policy=policy, extra=extra, processor=processor)
+            return supervisor.run(timing)
 
     def _environment(self) -> Mapping[str, str]:
         given = self._options.env

@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import final
 
@@ -16,6 +16,7 @@ from chaos.trace.places import Places
 
 __all__ = ["Recording"]
 
+_UNCHANGED: AbstractContextManager[None] = nullcontext()
 _CHUNK_BYTES = 8 << 20
 
 
@@ -64,15 +65,15 @@ class Recording:
             return None
         return Call(name or trap.name, path, trap.process.number, trap.thread_number, size, to_path)
 
-    @contextmanager
-    def masked(self, trap: Trap) -> Iterator[None]:
+    def masked(self, trap: Trap) -> AbstractContextManager[None]:
         """Create files as the caller would: with its umask.
 
         A umask belongs to the whole process, so it is touched only when the two differ.
         """
-        if trap.process.umask == self.umask:
-            yield
-            return
+        return _UNCHANGED if trap.process.umask == self.umask else self._masked(trap)
+
+    @contextmanager
+    def _masked(self, trap: Trap) -> Iterator[None]:
         os.umask(trap.process.umask)
         try:
             yield

@@ -50,6 +50,8 @@ class _Connection:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        self.arrival = select.poll()
+        self.arrival.register(sock, select.POLLIN)
         self.helper = 0
         self.helper_ident = 0
         self.number = 0  # of the last question
@@ -199,8 +201,9 @@ class SourceLines:
 
     def _receive(self, connection: _Connection, tid: int, tgid: int) -> bytes | None:
         """The answer to the last question, waited for as long as it can come; empty when the peer is gone."""
-        began = 0.0
-        hope, look = True, connection.silent >= _SILENT_AFTER
+        began, hope = 0.0, True
+        if connection.silent < _SILENT_AFTER:
+            connection.arrival.poll(_POLL_MS)  # looking at threads costs more than the answer mostly takes
         while True:
             message = self._take(connection)
             if message and connection.answered == connection.number:
@@ -214,11 +217,9 @@ class SourceLines:
                 connection.silent += 1
                 return None
             began = began or time.monotonic()
-            if look:  # and if there is no hope, take once more: it may have come in between
-                hope = _can_come(connection, tid, tgid, time.monotonic() - began)
-            if hope:
-                _wait_readable(connection.sock)
-            look = True
+            hope = _can_come(connection, tid, tgid, time.monotonic() - began)
+            if hope:  # else take once more: it may have come in between
+                connection.arrival.poll(_POLL_MS)
 
     def _take(self, connection: _Connection) -> bytes | None:
         """The next message, its frame definitions learnt; None when there is none yet, empty when the peer is gone."""

@@ -22,7 +22,7 @@ from chaos.report import ScenarioResult, Status, status, why
 from chaos.report.text import counted, finding_lines, printable, verdict_lines
 from chaos.scenario import Explore, Isolation, RunOptions, Scenario
 from chaos.scenario.model import MODELS
-from chaos.scenario.quantities import budget, duration_s, size_bytes
+from chaos.scenario.quantities import budget, depth, duration_s, size_bytes
 from chaos.scenario.runner import Run, find_finding, replay_state
 from pytest_guardrails.plugin.hooks import ENDINGS
 from pytest_guardrails.plugin.settings import run_options
@@ -51,6 +51,7 @@ class CrashOptions(TypedDict, total=False):
         model: "kill", "power", the name of a persistence model, or several names.
         oracles: what must hold, by name; None = the usual ones.
         isolation: "fork", "batch" or "command".
+        depth: 2: what follows each crash, recovery and the workload going on, is recorded and crashed as well.
         jobs: processes that check states; 0 = one for each processor.
         budget: 1000 states, or "60s".
         exclude: globs of files that are not watched.
@@ -65,6 +66,7 @@ class CrashOptions(TypedDict, total=False):
     model: str | Sequence[str]
     oracles: Sequence[str] | None
     isolation: Isolation | None
+    depth: int
     jobs: int
     budget: int | str
     exclude: Sequence[str]
@@ -216,6 +218,7 @@ def _drive_options(given: CrashOptions) -> dict[str, Any]:
         "oracles": ("oracles", lambda names: None if names is None else tuple(names)),
         "isolation": ("isolation", _isolation),
         "exclude": ("exclude", tuple),
+        "depth": ("depth", depth),
         "deadline": ("deadline_s", duration_s),
         "workload_deadline": ("workload_deadline_s", duration_s),
         "memory": ("memory_bytes", size_bytes),

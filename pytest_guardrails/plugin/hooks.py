@@ -20,6 +20,7 @@ _OPTIONS = (
     ("seed", "seed of everything drawn by chance"),
     ("budget", "where each exploration stops: 60s, or 1000 states"),
     ("profile", "quick, ci or deep: gives the budget where nobody does"),
+    ("engine", "what records: auto, syscalls or portable"),
     ("report", "folder in which runs are kept, with their findings"),
 )
 

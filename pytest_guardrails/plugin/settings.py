@@ -10,6 +10,7 @@ import pytest
 
 from chaos.errors import UsageError
 from chaos.scenario import Profile, RunOptions
+from chaos.scenario.model import ENGINES
 from chaos.scenario.quantities import budget
 
 __all__ = ["run_options"]
@@ -21,12 +22,15 @@ def run_options(config: pytest.Config) -> RunOptions:
     Raises:
         UsageError: which setting is wrong, and what was expected.
     """
-    seed, limit, profile, folder = (_setting(config, name) for name in ("seed", "budget", "profile", "report"))
+    names = ("seed", "budget", "profile", "engine", "report")
+    seed, limit, profile, engine, folder = (_setting(config, name) for name in names)
     if not seed.removeprefix("-").isdigit() and seed:
         raise UsageError(f'--chaos-seed: expected a whole number, got "{seed}"')
     profiles = [one.value for one in Profile]
     if profile and profile not in profiles:
         raise UsageError(f'--chaos-profile: expected one of {", ".join(profiles)}, got "{profile}"')
+    if engine and engine not in ENGINES:
+        raise UsageError(f'--chaos-engine: expected one of {", ".join(ENGINES)}, got "{engine}"')
     try:
         parsed = budget(limit) if limit else None
     except ValueError as error:
@@ -35,6 +39,7 @@ def run_options(config: pytest.Config) -> RunOptions:
         seed=int(seed or 0),
         budget=parsed,
         profile=Profile(profile or "ci"),
+        engine=engine or None,
         # Under xdist the other processors are busy with other tests.
         jobs=1 if "PYTEST_XDIST_WORKER" in os.environ else 0,
         report_dir=config.rootpath / (Path(folder) if folder else Path(".chaos")),

@@ -21,11 +21,20 @@ def without_sync(disk: Path, ack: Ack) -> None:
     _append(disk, ack, sync=False)
 
 
+def with_cut_tail(disk: Path, ack: Ack) -> None:
+    """A torn tail is cut off before anything is appended to it."""
+    whole = sum(len(_line(text.encode())) for text in recover(disk))
+    with (disk / LOG).open("r+b", buffering=0) as file:
+        file.truncate(whole)
+        os.fsync(file.fileno())
+    _append(disk, ack, sync=True)
+
+
 def recover(disk: Path) -> list[str]:
     records = []
     for line in (disk / LOG).read_bytes().split(b"\n")[:-1]:
-        checksum, _, text = line.partition(b" ")
-        if checksum != b"%08x" % zlib.crc32(text):
+        text = line.partition(b" ")[2]
+        if line + b"\n" != _line(text):
             break
         records.append(text.decode())
     return records
@@ -34,8 +43,12 @@ def recover(disk: Path) -> list[str]:
 def _append(disk: Path, ack: Ack, *, sync: bool) -> None:
     with (disk / LOG).open("ab", buffering=0) as file:
         for number in range(4):
-            text = f"record {number} {'x' * 50}".encode()
-            file.write(b"%08x %s\n" % (zlib.crc32(text), text))
+            text = f"record {number} {'x' * 50}"
+            file.write(_line(text.encode()))
             if sync:
                 os.fsync(file.fileno())
-            ack(f"record {number}")
+            ack(text)
+
+
+def _line(text: bytes) -> bytes:
+    return b"%08x %s\n" % (zlib.crc32(text), text)

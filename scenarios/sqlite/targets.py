@@ -15,7 +15,20 @@ def setup(disk: Path) -> None:
 
 
 def workload(disk: Path, ack: Callable[[object], None]) -> None:
+    _insert_four(disk, ack, "FULL")  # SQLite's default
+
+
+def extra(disk: Path, ack: Callable[[object], None]) -> None:
+    _insert_four(disk, ack, "EXTRA")
+
+
+def off(disk: Path, ack: Callable[[object], None]) -> None:
+    _insert_four(disk, ack, "OFF")
+
+
+def _insert_four(disk: Path, ack: Callable[[object], None], synchronous: str) -> None:
     with closing(sqlite3.connect(disk / DATABASE)) as connection:
+        connection.execute(f"pragma synchronous = {synchronous}")
         for number in range(4):
             connection.execute("insert into item values (?, ?)", (number, "x" * 300))
             connection.commit()

@@ -1,12 +1,15 @@
 """The target's end alone: that a target can't tell, by ordinary means, that it is there."""
 
+import gc
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
+from chaos.child import frames
 from chaos.trace.sources import INJECT_FOLDER, SourceLines
 from tests.trace.conversation import running, wait_until
 
@@ -166,3 +169,15 @@ def test_start_with_another_address_changes_over() -> None:
             assert [frame.function for frame in other.finish()] == ["<module>"]
     finally:
         other.close()
+
+
+def test_the_collector_does_not_run_while_frames_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def note() -> dict[int, FrameType]:
+        seen.append(gc.isenabled())
+        return {}
+
+    monkeypatch.setattr(sys, "_current_frames", note)
+    frames._frames_of_threads()
+    assert (seen, gc.isenabled()) == ([False], True)

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import pytest
 from typer.testing import CliRunner
 
 from chaos.cli.app import app
 from chaos.explore.places import base_folder
 
-__all__ = ["Result", "chaos", "nothing_left", "put_scenario", "start"]
+__all__ = ["Result", "chaos", "find_plugin", "nothing_left", "put_scenario", "start"]
 
 MARKER = "CHAOS_TEST_MARKER"
 OWN_FRAME = re.compile(r'File "[^"]*/chaos/(?!.*targets)')
@@ -83,6 +84,14 @@ def start(folder: Path, *words: str) -> "subprocess.Popen[str]":
         text=True,
         start_new_session=True,
     )
+
+
+def find_plugin(config: pytest.Config, patch: pytest.MonkeyPatch) -> None:
+    """Let a pytest that is started from here find the plugin, installed or not."""
+    path = os.environ.get("PYTHONPATH")
+    patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *([path] if path else [])]))
+    if not config.pluginmanager.has_plugin("guardrails"):
+        patch.setenv("PYTEST_PLUGINS", "pytest_guardrails.plugin")
 
 
 @contextmanager

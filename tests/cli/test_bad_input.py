@@ -213,13 +213,6 @@ def bad(disk, ack):
     assert chaos(tmp_path, "run").code == 0
 
 
-def test_a_missing_engine_is_not_measured(tmp_path: Path) -> None:
-    put_scenario(tmp_path)
-    done = chaos(tmp_path, "run", "--engine", "portable")
-    assert done.code == NOT_MEASURED
-    assert "portable engine" in done.out
-
-
 def test_no_scenario_at_all_is_wrong_usage(tmp_path: Path) -> None:
     done = chaos(tmp_path, "run")
     assert done.code == WRONG_USAGE

@@ -90,6 +90,8 @@ class Reference:
         self.forced: set[int] = set()
         self.abandoned: set[int] = set()
         self.cache = self.start.copy()
+        self.committed = self.start.copy()
+        self.stale: dict[int, tuple[int, bytes]] = {}
         for op in self.ops:
             if op.kind in (Kind.CREATE, Kind.MKDIR, Kind.SYMLINK):
                 kinds = {Kind.CREATE: NodeType.FILE, Kind.MKDIR: NodeType.DIRECTORY, Kind.SYMLINK: NodeType.SYMLINK}
@@ -133,7 +135,16 @@ class Reference:
         if op.kind is Kind.WRITE:
             return self._decompose_write(op)
         if op.kind is Kind.TRUNCATE:
-            return [Micro(op.seq, "cut", op.node, size=op.size)]
+            if op.size == len(self.cache.content(op.node)):
+                return []
+            uncovered = self._uncovered(op, op.size)
+            self._remember(op)
+            return [
+                *self._zeroed(op),
+                *uncovered,
+                Micro(op.seq, "cut", op.node, size=op.size),
+                *self._trim(op, op.size),
+            ]
         if op.kind is Kind.CHMOD:
             return [Micro(op.seq, "mode", op.node, mode=op.mode)]
         if op.parent is None:
@@ -141,7 +152,10 @@ class Reference:
         if op.kind in (Kind.CREATE, Kind.MKDIR, Kind.SYMLINK, Kind.LINK):
             return [Micro(op.seq, "entry", op.node, ((op.parent, op.name, op.node),))]
         if op.kind in (Kind.UNLINK, Kind.RMDIR):
-            return [Micro(op.seq, "entry", op.node, ((op.parent, op.name, None),), ((op.parent, op.name, op.node),))]
+            return [
+                *self._older(op),
+                Micro(op.seq, "entry", op.node, ((op.parent, op.name, None),), ((op.parent, op.name, op.node),)),
+            ]
         assert op.to_parent is not None
         source, target = (op.parent, op.name), (op.to_parent, op.to_name)
         old = self.cache.entries[op.to_parent].get(op.to_name)
@@ -153,18 +167,52 @@ class Reference:
             return []
         away, there = (*source, None), (*target, op.node)
         if self.model.rename_atomic or self.cache.types[op.node] is NodeType.DIRECTORY:
-            return [Micro(op.seq, "entry", op.node, (away, there), ((*source, op.node),))]
+            whole = Micro(op.seq, "entry", op.node, (away, there), ((*source, op.node),))
+            linked = old is not None and sum(c == old for e in self.cache.entries.values() for c in e.values()) > 1
+            if self.model.removals_whole:
+                return [whole]
+            gone = [Micro(op.seq, "entry", op.node, ((*target, None),), ((*target, old),))] if linked else []  # type: ignore[arg-type]
+            across = op.parent != op.to_parent and self.cache.types[op.node] is not NodeType.DIRECTORY
+            both = [Micro(op.seq, "entry", op.node, (there,))] if across else []
+            return [*gone, *self._back(op), *both, whole]
         groups = [Micro(op.seq, "entry", op.node, ((*target, None),), ((*target, old),))] if old is not None else []
+        groups += [] if self.model.removals_whole else self._back(op)
         groups.append(Micro(op.seq, "entry", op.node, (there,)))
         groups.append(Micro(op.seq, "entry", op.node, (away,), ((*source, op.node),)))
         return groups
+
+    def _older(self, op: Op) -> list[Micro]:
+        """What a name, and other names of its file, may lead to instead where removals are not whole."""
+        if self.model.removals_whole:
+            return []
+        now = {(p, n): c for p, e in self.cache.entries.items() for n, c in e.items() if (p, n) != (op.parent, op.name)}
+        durable = self.start.copy()
+        for number in sorted(self.forced):
+            self._do(durable, self.micros[number])
+        names = [(p, n) for p, e in durable.entries.items() for n, c in e.items() if c == op.node]
+        old = sorted(key for key in names if key != (op.parent, op.name) and key not in now)
+        if op.node in now.values() or not old:
+            return self._back(op)
+        return [*self._back(op), Micro(op.seq, "entry", op.node, tuple((p, n, None) for p, n in old))]
+
+    def _back(self, op: Op) -> list[Micro]:
+        assert op.parent is not None
+        old = self.committed.entries.get(op.parent, {}).get(op.name)
+        now = [c for e in self.cache.entries.values() for c in e.values()]
+        replaced = self.cache.entries[op.to_parent].get(op.to_name) if op.to_parent is not None else None
+        if old in (None, op.node) or now.count(old) > (old == replaced):
+            return []
+        return [Micro(op.seq, "entry", op.node, ((op.parent, op.name, old),))]
 
     def _decompose_write(self, op: Op) -> list[Micro]:
         if not op.data:
             return []
         old, unit, end = self.cache.content(op.node), self.model.overwrite_unit_bytes, op.offset + len(op.data)
         new = old.ljust(op.offset, b"\0")[: op.offset] + op.data + old[end:]
-        made = []
+        made = self._uncovered(op, end)
+        hidden = self.stale.get(op.node, (0, b""))[0] // BLOCK
+        if op.offset // BLOCK <= hidden <= (end - 1) // BLOCK:
+            self.stale.pop(op.node, None)
         for at in range(op.offset // unit * unit, end, unit):
             fresh = self._fresh(op.node, at // BLOCK, len(old))
             reached = min(at + unit, end)
@@ -176,10 +224,51 @@ class Reference:
             if reached > len(old) and (reached == end or reached % BLOCK == 0):
                 tail = len(old) % BLOCK > 0 and at // BLOCK == len(old) // BLOCK
                 made.append(Micro(op.seq, "grow", op.node, size=reached, in_block=tail))
-        return made
+        return made + (self._trim(op, end) if end > len(old) else [])
+
+    def _remember(self, op: Op) -> None:
+        old = self.cache.content(op.node)
+        stop = min(len(old), -(-op.size // BLOCK) * BLOCK)
+        if op.size < self.stale.get(op.node, (0, b""))[0]:
+            del self.stale[op.node]
+        if op.size < stop and not self.model.cut_zeroes:
+            self.stale[op.node] = (op.size, old[op.size : stop])
+
+    def _uncovered(self, op: Op, size: int) -> list[Micro]:
+        old, (cut, hidden) = self.cache.content(op.node), self.stale.get(op.node, (0, b""))
+        page, unit = cut // BLOCK * BLOCK, self.model.overwrite_unit_bytes
+        if not hidden or size <= len(old) or (op.kind is Kind.WRITE and op.offset // BLOCK <= page // BLOCK):
+            return []
+        now = old[page : page + BLOCK]
+        fresh = self._fresh(op.node, page // BLOCK, len(old))
+        images = [(now[: cut - page] + hidden).ljust(BLOCK, b"\0"), now.ljust(BLOCK, b"\0")]
+        places = range(cut // unit * unit, page + BLOCK, unit)
+        return [
+            Micro(op.seq, "data", op.node, at=at, image=image[at - page :][:unit], fresh=fresh)
+            for image in images
+            for at in places
+        ]
+
+    def _trim(self, op: Op, size: int) -> list[Micro]:
+        cuts = [n for n, m in self._of(op.node, "cut") if n not in self.forced]
+        if self.model.length_needs_cut or not cuts or min(self.micros[n].size for n in cuts) >= size:
+            return []
+        before = max(self._whole(self.micros[n].seq - 1).sizes[op.node] for n in cuts)
+        return [Micro(op.seq, "trim", op.node, size=size)] if size < before else []
+
+    def _zeroed(self, op: Op) -> list[Micro]:
+        old, unit = self.cache.content(op.node), self.model.overwrite_unit_bytes
+        if op.size >= len(old) or op.size % BLOCK == 0:
+            return []
+        page = op.size // BLOCK * BLOCK
+        image = old[page : op.size].ljust(BLOCK, b"\0")
+        fresh = self._fresh(op.node, page // BLOCK, len(old))
+        places = range(op.size // unit * unit, page + BLOCK, unit)
+        return [Micro(op.seq, "data", op.node, at=at, image=image[at - page :][:unit], fresh=fresh) for at in places]
 
     def _fresh(self, node: int, block: int, size: int) -> bool:
-        if block * BLOCK >= size:
+        gone = [n for n, m in self._of(node, "cut") if n not in self.forced and m.size <= block * BLOCK]
+        if block * BLOCK >= size or gone:
             return True
         pending = [n for n, m in self._of(node, "data") if m.fresh and m.at // BLOCK == block]
         cuts = [n for n, m in self._of(node, "cut") if -(-m.size // BLOCK) <= block]
@@ -214,9 +303,11 @@ class Reference:
                 needs.update(cuts[-1:])
             if model.early_size == "no" or (model.early_size == "in_block" and not micro.in_block):
                 since = max((n for n in grows if self.micros[n].seq == op.seq), default=-1)
-                needs.update(n for n, m in earlier if m.kind == "data" and m.seq == op.seq and n > since)
+                own = [n for n, m in earlier if m.kind == "data" and m.seq == op.seq and n > since]
+                needs.update(n for n in own if self.micros[n].at // BLOCK >= op.offset // BLOCK)
         if micro.kind == "cut":
             needs.update(cuts[-1:])
+            needs.update(n for n, m in earlier if m.kind == "data" and m.seq == op.seq and not self.needs[n])
         if micro.kind == "entry":
             needs |= self._entry_needs(number, op)
         if model.directory_order and micro.kind in ("entry", "mode", "cut"):
@@ -265,26 +356,37 @@ class Reference:
         roots: set[int] = set()
         if op.kind is Kind.SYNC and not op.errno and self.model.sync_keeps_everything:
             roots = set(number) - self.abandoned
+            self.committed = self.cache.copy()
         elif op.kind in (Kind.FSYNC, Kind.FDATASYNC, Kind.SYNC) and op.errno:
             self._fail(op)
         elif op.kind in (Kind.FSYNC, Kind.FDATASYNC):
             if self.cache.types[op.node] is NodeType.DIRECTORY:
                 if self.model.directory_fsync_keeps_entries:
-                    roots = {n for n in number if any(part[0] == op.node for part in self.micros[n].parts)}
+                    roots = {n for n in number if self._in_directory(self.micros[n], op.node)}
                 roots |= self._with(op.node, data_only=False)
             else:
                 if self.model.fsync_keeps_data:
-                    kinds = ("data", "grow", "cut")
+                    kinds = ("data", "grow", "cut", "trim")
                     roots = {n for n in number if self.micros[n].node == op.node and self.micros[n].kind in kinds}
                     roots -= self.abandoned
                 roots |= self._with(op.node, data_only=op.kind is Kind.FDATASYNC)
         elif op.kind is Kind.WRITE and op.data and op.sync is not Sync.NONE and self.model.synchronous_writes:
             roots = {n for n in number if self.micros[n].seq == op.seq}
+            grows = {n for n, m in self._of(op.node, "grow") if n not in self.forced}
+            for n in grows:  # a range is flushed: what was appended before it may be a hole
+                self.needs[n] -= grows
             roots |= self._with(op.node, data_only=op.sync is Sync.DATA)
         while roots - self.forced:
             self.forced |= roots
             roots = {need for n in self.forced for need in self.needs[n]}
         self.abandoned -= self.forced
+
+    def _in_directory(self, micro: Micro, directory: int) -> bool:
+        inside = {part[2] for part in micro.parts if part[0] == directory}
+        outside = {part[2] for part in micro.parts if part[0] != directory}
+        if not inside:
+            return False
+        return self.model.removals_whole or None in inside or None not in outside
 
     def _fail(self, op: Op) -> None:
         if not self.model.failed_sync_drops_pages:
@@ -322,24 +424,20 @@ class Reference:
             if op.node == node and op.kind in (Kind.CREATE, Kind.MKDIR, Kind.SYMLINK):
                 last = op.seq
             named = node in (op.node, op.parent, op.to_parent, op.victim) and op.parent is not None
-            if not data_only and (named or (op.kind is Kind.CHMOD and op.node == node)):
+            if not data_only and (named or (op.kind in (Kind.CHMOD, Kind.TRUNCATE) and op.node == node)):
                 last = op.seq
         for micro in self.micros:
-            if micro.node == node and (micro.kind in ("cut", "grow") or (micro.kind == "data" and micro.fresh)):
+            if micro.node == node and (micro.kind in ("cut", "grow", "trim") or (micro.kind == "data" and micro.fresh)):
                 last = max(last, micro.seq)
         return last
 
     def _naming(self, node: int) -> set[int]:
         found: set[int] = set()
-        while node != 0:
-            places = [
-                (p, n) for p, entries in self.cache.entries.items() for n, child in entries.items() if child == node
-            ]
-            for parent, name in places:
-                found.update(self._setter(len(self.micros), parent, name, node))
-            if not places:
-                break
-            node = places[0][0]
+        for parent, entries in self.cache.entries.items():
+            for name, child in entries.items():
+                if child == node:
+                    found.update(self._setter(len(self.micros), parent, name, node))
+                    found |= self._naming(parent)
         return found
 
     # Doing it.
@@ -351,7 +449,8 @@ class Reference:
     def _whole(self, seq: int) -> Disk:
         disk = self.start.copy()
         for micro in self.micros:
-            self._do(disk, micro)
+            if micro.seq <= seq:
+                self._do(disk, micro)
         return disk
 
     @staticmethod
@@ -365,8 +464,11 @@ class Reference:
             disk.modes[micro.node] = micro.mode
         elif micro.kind == "grow":
             disk.sizes[micro.node] = max(disk.sizes[micro.node], micro.size)
+        elif micro.kind == "trim":
+            disk.data[micro.node] = disk.data[micro.node][: micro.size]
+            disk.sizes[micro.node] = min(disk.sizes[micro.node], micro.size)
         elif micro.kind == "cut":
-            disk.data[micro.node] = disk.data[micro.node][: min(micro.size, disk.sizes[micro.node])]
+            disk.data[micro.node] = disk.data[micro.node][: micro.size]
             disk.sizes[micro.node] = micro.size
         else:
             data = disk.data[micro.node]

@@ -2,6 +2,7 @@
 
 import ctypes
 import fcntl
+import gc
 import json
 import mmap
 import os
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,18 @@ def heal(disk: Path) -> Any:
         raise
 
 
+def heal_in_two(disk: Path) -> Any:
+    """The first start fails and notes that, the second fails no more."""
+    try:
+        return load(disk)
+    except ValueError:
+        if not (disk / "failed").exists():
+            (disk / "failed").touch()
+            raise
+    (disk / "state.json").write_text('{"count": 0, "log": ""}')
+    return load(disk)
+
+
 def save(disk: Path, ack: Callable[[object], None]) -> None:
     """Goes on from what is there up to 3."""
     for number in range(count(disk) + 1, 4):
@@ -54,6 +68,10 @@ def save_in_children(disk: Path, ack: Callable[[object], None]) -> None:
 def save_and_fail(disk: Path, ack: Callable[[object], None]) -> None:
     ack("begun")
     raise OSError("no more")
+
+
+def check_none_is_third(value: Any, acked: list[Any]) -> None:
+    assert len(acked) < 3, "the third"
 
 
 def check(value: Any, acked: list[Any]) -> None:
@@ -188,6 +206,21 @@ def return_much(disk: Path) -> Any:
 # Recoveries that return, and do something else as well
 
 
+def shrink_everything(disk: Path) -> Any:
+    for descriptor in range(3, 256):
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
+    return count(disk)
+
+
+def tell_of_the_collector(disk: Path) -> Any:
+    return gc.isenabled()
+
+
+def tell_the_environment(disk: Path) -> Any:
+    return os.environ.get("LD_BIND_NOW")
+
+
 def close_everything(disk: Path) -> Any:
     value = count(disk)
     os.closerange(0, 65536)
@@ -315,3 +348,11 @@ def hang_later(disk: Path) -> Any:
         os.fork()
         time.sleep(LONG_S)
     return len(value)
+
+
+def take_the_recorder_down(disk: Path, ack: Callable[[object], None]) -> None:
+    """Kills the process above the guardian above this one, when the state is the one before any save."""
+    if count(disk) == 0:
+        above = Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[1]
+        os.kill(int(above), signal.SIGKILL)
+    save(disk, ack)

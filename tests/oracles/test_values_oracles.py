@@ -169,6 +169,14 @@ def test_values_that_come_and_go_prove_nothing_about_early_acknowledgements() ->
     assert verdict(durable(seen(1, acked=1), reference(1, 1, 2, 2, acked=(1, 2)))) == HOLDS
 
 
+def test_a_number_that_turns_up_somewhere_else_is_no_acknowledged_value() -> None:
+    moved = [{"from": 30, "to": 0}, {"from": 20, "to": 10}, {"from": 10, "to": 20}, {"from": 10, "to": 20}]
+    accounts = reference(*moved, acked=(10, 20))
+    assert verdict(durable(seen({"from": 0, "to": 30}, acked=2), accounts)) == HOLDS
+    kept = reference({"n": 0}, {"n": 1, "seen": [1]}, {"n": 2, "seen": [1, 2]}, {"n": 2, "seen": [1, 2]}, acked=(1, 2))
+    assert verdict(durable(seen({"n": 5, "seen": [2]}, acked=2), kept)) == violated(Damage.LOST)
+
+
 def test_a_torn_value_that_lost_nothing_is_not_durables_matter() -> None:
     assert verdict(durable(seen(15), COUNTER)) == HOLDS
 

@@ -8,6 +8,14 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+_living: "list[Child]" = []
+
+
+def kill_leftovers() -> None:
+    """SIGKILL to every child of this process that was not collected yet."""
+    while _living:
+        _living[-1].kill()
+
 
 class Child:
     """A forked process that runs a function; `line()` is what it says next, `result()` what it returned."""
@@ -17,6 +25,7 @@ class Child:
         self.pid = os.fork()
         if not self.pid:
             os.close(reader)
+            _living.clear()
             status = 1
             try:
                 value = function(lambda text: _say(writer, text.encode() + b"\n"))
@@ -27,6 +36,7 @@ class Child:
             finally:
                 os._exit(status)
         os.close(writer)
+        _living.append(self)
         self._reader = reader
         self._buffer = b""
         self.status: int | None = None
@@ -51,6 +61,7 @@ class Child:
         """Collect it."""
         if self.status is None:
             _, self.status = os.waitpid(self.pid, 0)
+            _living.remove(self)
         return self.status
 
     def rest(self) -> bytes:

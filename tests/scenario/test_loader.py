@@ -40,6 +40,13 @@ def test_a_minimal_file_gets_the_defaults(tmp_path: Path) -> None:
     assert scenario.expect == ()
 
 
+def test_models_of_ones_own_images_and_a_failing_sync_arrive(tmp_path: Path) -> None:
+    top = 'models = ["real:xfs", "xfs fsync_keeps_data=false"]\nfailed_sync = 2\n'
+    scenario = load(written(tmp_path, top + MINIMAL))
+    assert scenario.drive.models == ("real:xfs", "xfs fsync_keeps_data=false")
+    assert scenario.drive.failed_sync == 2
+
+
 def test_every_key_arrives(tmp_path: Path) -> None:
     scenario = load(
         written(
@@ -57,6 +64,7 @@ workload_deadline = 90
 memory = "64MiB"
 budget = 1000
 engine = "portable"
+depth = 2
 [target]
 setup = "targets:make"
 workload = [["git", "commit"], ["sync"]]
@@ -80,7 +88,7 @@ oracle = "atomic"
     assert isinstance(drive, Explore)
     assert (drive.models, drive.isolation, drive.oracles) == (("ext4", "posix"), "command", ("recovers",))
     assert (drive.exclude, drive.deadline_s, drive.workload_deadline_s) == (("*-shm",), 0.5, 90.0)
-    assert (drive.memory_bytes, drive.engine) == (64 * 2**20, "portable")
+    assert (drive.memory_bytes, drive.engine, drive.depth) == (64 * 2**20, "portable", 2)
     assert scenario.budget == Budget(states=1000)
     env = (("A", "1"), ("B", "2"))
     assert drive.roles.workload == CommandTarget(commands=(("git", "commit"), ("sync",)), env=env)
@@ -125,6 +133,7 @@ def test_loading_imports_nothing(tmp_path: Path) -> None:
         ("budget = 0", ":1: budget: expected a number of states of at least 1"),
         ("budget = 1.5", ":1: budget: expected a number of states of at least 1"),
         ('engine = "ebpf"', ':1: engine: expected one of "auto"'),
+        ("depth = 3", ":1: depth: expected a depth from 1 to 2, got 3"),
         ("description = 1979-05-27", ':1: description: expected a text, got "1979-05-27"'),
         ("target = 3", ":1: target: expected a table, got 3; next: write [target]"),
         ("expect = 3", ":1: expect: expected an array of tables, got 3; next: write [[expect]]"),

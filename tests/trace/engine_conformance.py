@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -38,12 +39,12 @@ def steps(trace: Trace, *, leave_out: Sequence[Kind] = ()) -> Steps:
     return [(op.kind.value, op.to_path or op.path) for op in found]
 
 
-class Conformance:
+class Conformance(ABC):
     """The suite."""
 
+    @abstractmethod
     def record(self, program: Program, folder: Path, options: RecordOptions) -> Trace:
         """Record by the engine that is tested."""
-        raise NotImplementedError
 
     def run(self, work: Callable[[Path], object], folder: Path, **settings: object) -> Trace:
         """Record a callable, and hold the trace against the folder."""

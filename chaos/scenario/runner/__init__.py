@@ -1,6 +1,7 @@
 """The one hallway behind all doors: from a scenario to its result.
 
-Read `run.py` for a whole run, `course.py` for one scenario, `recording.py` and `exploring.py` for its two halves.
+Read `run.py` for a whole run, `course.py` for one scenario, `recording.py` and `exploring.py` for its two halves,
+`second.py` for a second crash.
 """
 
 from chaos.scenario.runner.killing import LiveKills, kill_for_real

@@ -17,16 +17,19 @@ from chaos.observations import Finding
 from chaos.oracles import choose
 from chaos.report import News, ScenarioResult, Status, Stop, compare
 from chaos.report.folder import RunFolder
-from chaos.report.replay import Replay
+from chaos.report.replay import FirstCrashReplay, Replay
 from chaos.scenario.model import Budget, Explore, Profile, RunOptions, Scenario
-from chaos.scenario.runner.exploring import explore
+from chaos.scenario.runner.exploring import Explored, explore
+from chaos.scenario.runner.first_states import Judged
 from chaos.scenario.runner.recording import check_measured, record_scenario, unmeasured_words
+from chaos.scenario.runner.second import Evidence, Subject, crash_again, first_budget
 from chaos.scenario.watching import Listener
 from chaos.trace.file import save
 from chaos.trace.model import Trace
 
 __all__ = ["Course", "settings_for", "tree_of"]
 
+_SECOND_TRACE = "second.trace"  # beside the replay file
 _PROFILE_BUDGETS_S = {Profile.QUICK: 10.0, Profile.CI: 60.0, Profile.DEEP: None}
 _STATUSES: dict[type[ChaosError], Status] = {
     UsageError: Status.USAGE,
@@ -86,32 +89,45 @@ class Course:
         def cause(news: News) -> None:
             self._folder.cause(scenario.name, news)
 
-        explored = explore(scenario.name, trace, roles, settings, oracles, self._listener, cause)
+        twice = (self._options.depth or drive.depth) == 2
+        judged = Judged() if twice else None
+        first = first_budget(settings) if twice else settings
+        explored = explore(scenario.name, trace, roles, first, oracles, self._listener, cause, judged)
+        self._learn_explored(explored, trace, record_s)
+        for finding in explored.findings:
+            self._keep(finding, trace, self._replay(finding, settings, oracles))
+        if judged is None or explored.interrupted:
+            return
+        subject = Subject(scenario=scenario.name, trace=trace, roles=roles, settings=settings, oracles=oracles)
+        second = crash_again(subject, explored, judged, self._listener, cause)
+        self._learn_explored(second.explored, trace, record_s)
+        self._learn(unmeasured=(*self._result.unmeasured, *second.unmeasured))
+        for evidence in second.evidence:
+            self._keep_second(evidence, self._replay(evidence.finding, settings, oracles))
+
+    def _learn_explored(self, explored: Explored, trace: Trace, record_s: float) -> None:
         self._learn(
             isolation=explored.isolation,
             verdicts=explored.verdicts,
             findings=explored.findings,
             statistics=replace(explored.statistics, record_s=record_s),
             coverage=explored.coverage,
-            notes=(*self._result.notes, *explored.notes),
+            notes=(*trace.notes, *explored.notes),
             stop=_INTERRUPTED if explored.interrupted else None,
         )
-        for finding in explored.findings:
-            self._keep(finding, trace, settings, oracles)
 
     def _learn(self, **facts: object) -> None:
         self._result = replace(self._result, **facts)  # type: ignore[arg-type]
 
-    def _keep(self, finding: Finding, trace: Trace, settings: Settings, oracles: tuple[str, ...]) -> None:
-        model = finding.extra.get("witness_model", finding.model)
-        replay = Replay(
+    def _replay(self, finding: Finding, settings: Settings, oracles: tuple[str, ...]) -> Replay:
+        return Replay(
             finding=finding.id,
             scenario=finding.scenario,
             origin=self._scenario.origin,
             oracle=finding.oracle,
             oracles=oracles,
             trace=self._folder.replay_trace(finding.scenario),
-            model=model,
+            model=finding.extra.get("witness_model", finding.model),
             recipe=finding.state,
             point=finding.point,
             acked=int(finding.extra["acked"]),
@@ -120,6 +136,26 @@ class Course:
             memory_bytes=settings.memory_bytes,
             bound=settings.bound,
         )
+
+    def _keep_second(self, evidence: Evidence, replay: Replay) -> None:
+        """Keep a finding that takes two crashes, with the trace of the second run beside it."""
+        folder = self._folder.finding_path(evidence.finding)
+        folder.mkdir(parents=True, exist_ok=True)
+        save(evidence.trace, folder / _SECOND_TRACE)
+        first = FirstCrashReplay(
+            trace=replay.trace,
+            model=evidence.first_model,
+            recipe=evidence.first.recipe,
+            point=evidence.first.point,
+            acked=evidence.first.acked,
+        )
+        self._keep(
+            evidence.finding,
+            evidence.trace,
+            replace(replay, trace=_SECOND_TRACE, recipe=evidence.recipe, first=first),
+        )
+
+    def _keep(self, finding: Finding, trace: Trace, replay: Replay) -> None:
         tree = tree_of(replay, trace)
 
         def lay_out(path: Path) -> None:

@@ -9,13 +9,16 @@ from dataclasses import dataclass, replace
 from typing import final
 
 from chaos.child.target import Roles
+from chaos.disk import CrashState, PersistenceModel, StateSpace, Tree, apply, initial_tree
 from chaos.disk import Fate as DiskFate
-from chaos.disk import PersistenceModel, StateSpace, Tree, apply, initial_tree
+from chaos.disk.realmode import crash_states, is_real
 from chaos.explore.exploration import Exploration
 from chaos.explore.settings import Ask, Settings
 from chaos.observations import Ending, Finding, Observation, Outcome, Reference
 from chaos.oracles import ORACLES, OracleVerdict, Panel
 from chaos.report import Coverage, CrashMap, Fate, Findings, News, Statistics
+from chaos.scenario.runner.finishing import Finisher
+from chaos.scenario.runner.first_states import Judged
 from chaos.scenario.watching import Listener
 from chaos.trace.model import NodeType, Trace
 
@@ -36,6 +39,7 @@ class Explored:
     isolation: str
     notes: tuple[str, ...]
     interrupted: bool
+    reference: Reference
 
 
 def explore(
@@ -46,6 +50,7 @@ def explore(
     oracles: Sequence[str],
     listener: Listener,
     cause: Callable[[News], None],
+    judged: Judged | None = None,
 ) -> Explored:
     """Explore a trace.
 
@@ -57,6 +62,7 @@ def explore(
         oracles: what must hold.
         listener: told of progress and of new causes.
         cause: told of new causes first, to keep them.
+        judged: told of each state, for a second crash.
 
     Raises:
         UsageError: a target can't be imported, or a setting can't be carried out.
@@ -64,38 +70,51 @@ def explore(
     """
     settings = replace(settings, ask=ask_for(oracles))
     with ExitStack() as stack:
-        exploration = stack.enter_context(Exploration(trace, roles, settings, listener.advanced))
+        exploration = stack.enter_context(Exploration(trace, roles, settings, listener.advanced, _states))
         reference = exploration.reference
         panel = Panel(reference, oracles, operations=len(trace.ops))
         probe = stack.enter_context(_Probe(trace, roles, settings))
-        findings = Findings(
-            scenario,
-            trace,
-            reference,
-            models=[model.name for model in settings.models],
-            describe=describer(trace, settings),
-            probe=probe,
-        )
+        finisher = Finisher(exploration, trace, roles, settings, oracles, probe)
+        findings = _findings(scenario, trace, reference, settings, probe, finisher)
         crash_map = CrashMap(trace)
-        interrupted = False
         # Where recovery fails though nothing was damaged, crash states can tell nothing more.
         if _recovers_undamaged(trace, panel, findings, files_too="finite" in oracles):
             try:
-                for news in _judged(exploration, panel, crash_map, findings):
+                for news in _judged(exploration, panel, crash_map, findings, judged):
                     cause(news)
                     listener.found(news)
             except KeyboardInterrupt:
-                interrupted = probe.closed = True
+                finisher.close()
         coverage = crash_map.finish()
         return Explored(
-            findings=findings.finish(),
+            findings=finisher.finish(findings),
             verdicts=panel.verdicts(),
             coverage=coverage,
-            statistics=_statistics(trace, exploration, coverage, interrupted),
+            statistics=_statistics(trace, exploration, coverage, finisher.interrupted),
             isolation=exploration.statistics().isolation.value,
             notes=_notes(reference),
-            interrupted=interrupted,
+            interrupted=finisher.interrupted,
+            reference=reference,
         )
+
+
+def _findings(
+    scenario: str, trace: Trace, reference: Reference, settings: Settings, probe: "_Probe", finisher: Finisher
+) -> Findings:
+    return Findings(
+        scenario,
+        trace,
+        reference,
+        models=[model.name for model in settings.models],
+        describe=describer(trace, settings),
+        probe=probe,
+        shrink=finisher.shrinker,
+        advise=finisher.advisor,
+    )
+
+
+def _states(space: StateSpace) -> Iterator[CrashState]:
+    return crash_states(space) if is_real(space.model) else space.states()
 
 
 def _recovers_undamaged(trace: Trace, panel: Panel, findings: Findings, *, files_too: bool) -> bool:
@@ -106,10 +125,14 @@ def _recovers_undamaged(trace: Trace, panel: Panel, findings: Findings, *, files
     return not any(violation.oracle == "recovers" for violation in undamaged)
 
 
-def _judged(exploration: Exploration, panel: Panel, crash_map: CrashMap, findings: Findings) -> Iterator[News]:
+def _judged(
+    exploration: Exploration, panel: Panel, crash_map: CrashMap, findings: Findings, judged: Judged | None
+) -> Iterator[News]:
     for observation in exploration.observations():
         violations = panel.judge(observation)
         crash_map.add(observation, violations)
+        if judged is not None:
+            judged.add(observation, violations)
         yield from findings.add(observation, violations)
 
 

@@ -20,10 +20,12 @@ from chaos.child.target import CallableTarget, PythonTarget, Target
 from chaos.disk import prove
 from chaos.errors import HarnessFault, NotMeasured, UsageError
 from chaos.explore.places import base_folder, make_root, remove
+from chaos.faults.syncs import FailingSync
 from chaos.scenario.model import Engine, Explore
 from chaos.syscalls.calls import Policy
+from chaos.trace.engines import record_by
 from chaos.trace.model import Trace
-from chaos.trace.recorder import Program, RecordOptions, record
+from chaos.trace.options import Program, RecordOptions
 
 __all__ = [
     "WORKLOAD_DEADLINE_S",
@@ -52,8 +54,10 @@ def record_scenario(drive: Explore, engine: Engine) -> Trace:
         HarnessFault: the recorded operations do not lead to the files that the workload left.
         KeyboardInterrupt: nothing of the target runs on, and its folder is gone.
     """
-    _check_engine(engine)
-    with recorded_run(drive) as (trace, disk, tail):
+    policy = None if drive.failed_sync is None else FailingSync(drive.failed_sync)
+    with recorded_run(drive, engine, policy=policy) as (trace, disk, tail):
+        if policy is not None and policy.fired is None:
+            raise NotMeasured(f"sync {drive.failed_sync} was to fail, and the workload made fewer", "lower failed_sync")
         _check_ended(trace, drive, tail)
         _prove(trace, disk)
         return trace
@@ -61,13 +65,14 @@ def record_scenario(drive: Explore, engine: Engine) -> Trace:
 
 @contextmanager
 def recorded_run(
-    drive: Explore, *, policy: Policy | None = None, sources: bool = True
+    drive: Explore, engine: Engine = "syscalls", *, policy: Policy | None = None, sources: bool = True
 ) -> Iterator[tuple[Trace, str, str]]:
     """Set up and record: the trace, the folder as the run left it until the block ends, what the run printed last.
 
     Args:
         drive: what to run.
-        policy: decides about each call; None lets all proceed.
+        engine: what records.
+        policy: decides about each call, where the engine is the supervisor; None lets all proceed.
         sources: whether source lines are recorded.
 
     Raises:
@@ -77,7 +82,7 @@ def recorded_run(
     """
     with _own_folder() as (disk, output):
         if drive.roles.setup is not None:
-            _set_up(drive.roles.setup, disk, output, _deadline(drive))
+            _set_up(drive.roles.setup, disk, output, _deadline(drive), engine)
         options = RecordOptions(
             exclude=drive.exclude,
             deadline_s=_deadline(drive),
@@ -85,11 +90,11 @@ def recorded_run(
             command=target_words(drive.roles.workload),
             sources=sources,
         )
-        trace = record(_workload(drive.roles.workload, disk), disk, options=options, policy=policy)
+        trace = record_by(engine, _workload(drive.roles.workload, disk), disk, options=options, policy=policy)
         yield trace, disk, _tail(output, disk)
 
 
-def record_command(command: Sequence[str], folder: Path, options: RecordOptions) -> Trace:
+def record_command(command: Sequence[str], folder: Path, options: RecordOptions, engine: Engine = "auto") -> Trace:
     """Record a command line in a folder of the user's, and prove the recording.
 
     Raises:
@@ -97,7 +102,7 @@ def record_command(command: Sequence[str], folder: Path, options: RecordOptions)
         NotMeasured: the engine does not work here, or the command wrote nothing there.
         HarnessFault: see `record_scenario`.
     """
-    trace = record(tuple(command), folder, options=options)
+    trace = record_by(engine, tuple(command), folder, options=options)
     check_measured(trace)
     _prove(trace, os.fspath(folder))
     return trace
@@ -112,7 +117,7 @@ def check_measured(trace: Trace) -> None:
     if trace.ops:
         return
     if trace.unmeasured:
-        raise NotMeasured(f"can't be modelled: {unmeasured_words(trace)[0]}", "exclude the file by a glob")
+        raise NotMeasured(f"can't be modelled: {unmeasured_words(trace)[0]}", _unmeasured_hint(trace))
     elsewhere = f"; {trace.outside} writing calls went elsewhere" if trace.outside else ""
     raise NotMeasured(
         f"the workload wrote nothing in the watched folder{elsewhere}",
@@ -147,10 +152,11 @@ def _own_folder() -> Iterator[tuple[str, IO[bytes]]]:
         remove(root)
 
 
-def _set_up(target: Target, disk: str, output: IO[bytes], deadline_s: float) -> None:
-    # Under the supervisor as well: nothing that it starts can outlive it, and a hanging one meets its deadline.
+def _set_up(target: Target, disk: str, output: IO[bytes], deadline_s: float, engine: Engine) -> None:
+    # Under the engine as well: nothing that it starts can outlive it, and a hanging one meets its deadline.
     program = _setup_program(target, disk)
-    trace = record(program, disk, options=RecordOptions(deadline_s=deadline_s, output=output.fileno(), sources=False))
+    options = RecordOptions(deadline_s=deadline_s, output=output.fileno(), sources=False)
+    trace = record_by(engine, program, disk, options=options)
     if trace.exit_code or _deadline_note(trace):
         what = _deadline_note(trace) or _ended(trace.exit_code)
         raise UsageError(f"setup {target_words(target)} {what}{_last_words(_tail(output, disk))}", "mend the set-up")
@@ -216,12 +222,13 @@ def _prove(trace: Trace, disk: str) -> None:
         if not trace.unmeasured:
             raise
         # Something was done that can't be modelled, and that is why the operations do not add up.
-        raise NotMeasured(f"can't be modelled: {unmeasured_words(trace)[0]}", "exclude the file by a glob") from None
+        raise NotMeasured(f"can't be modelled: {unmeasured_words(trace)[0]}", _unmeasured_hint(trace)) from None
 
 
-def _check_engine(engine: Engine) -> None:
-    if engine == "portable":
-        raise NotMeasured("this version has no portable engine", "use engine auto; `chaos doctor` shows what works")
+def _unmeasured_hint(trace: Trace) -> str:
+    if trace.engine == "portable":
+        return "use engine syscalls, which follows every program, or exclude the file by a glob"
+    return "exclude the file by a glob"
 
 
 def _deadline(drive: Explore) -> float:

@@ -17,11 +17,12 @@ from chaos.errors import UsageError
 from chaos.explore.exploration import Exploration
 from chaos.explore.places import base_folder, make_root, remove
 from chaos.explore.settings import Isolation, Settings
-from chaos.observations import Outcome, Violation
+from chaos.observations import Outcome, Reference, Violation
 from chaos.oracles import ORACLES, Panel
 from chaos.report.replay import Replay, load_replay, read_replay
 from chaos.scenario.runner.course import tree_of
 from chaos.scenario.runner.exploring import ask_for
+from chaos.scenario.runner.second import second_reference
 from chaos.trace.file import load
 
 __all__ = ["Replayed", "find_finding", "rebuilt_state", "replay_roles", "replay_state"]
@@ -102,7 +103,7 @@ def replay_state(path: Path, replay: Replay, roles: Roles) -> Replayed:
         **{name: value for name, value in limits.items() if value is not None},  # type: ignore[arg-type]
     )
     with Exploration(trace, roles, settings) as exploration:
-        reference = exploration.reference
+        reference = _reference(exploration.reference, path, replay, roles, settings)
         panel = Panel(reference, oracles, operations=len(trace.ops))
         if replay.recipe:
             observation = exploration.observe(replay.recipe, model)
@@ -117,6 +118,15 @@ def replay_state(path: Path, replay: Replay, roles: Roles) -> Replayed:
         violations=violations,
         shows=any(violation.oracle == replay.oracle for violation in violations),
     )
+
+
+def _reference(own: Reference, path: Path, replay: Replay, roles: Roles, settings: Settings) -> Reference:
+    """What the run is judged against; a second run also against what its first one had acknowledged."""
+    first = replay.first
+    if first is None:
+        return own
+    with Exploration(load(path.parent / first.trace), roles, settings) as exploration:
+        return second_reference(exploration.reference, first.acked, own.acks, own.steps[first.acked :])
 
 
 @contextmanager

@@ -42,9 +42,9 @@ _swept: set[str] = set()  # directories whose orphans this process has removed a
 
 @final
 class DurabilityUnknownError(StorageError):
-    """The new content is in place, but the disk did not confirm it: a power cut may bring the old one back.
+    """A change was written, but the disk neither confirmed it nor let it be taken back: a crash may decide either way.
 
-    Writing the same content again settles it.
+    Writing again, once the disk works, settles it.
     """
 
 

@@ -16,6 +16,7 @@ __all__ = ["MAX_DEPTH", "JsonRefusedError", "check", "dumps", "loads", "printabl
 
 MAX_DEPTH = 100  # far above any honest document, far below Python's limit on recursion
 _PLAIN_KEY = str.isidentifier
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 @final
@@ -44,8 +45,9 @@ def dumps(value: object, *, indent: int | None = None) -> str:
             reference to itself, or more than `MAX_DEPTH` levels.
     """
     check(value)
-    separators = (",", ":") if indent is None else None
-    return json.dumps(value, indent=indent, separators=separators, ensure_ascii=False, allow_nan=False)
+    if indent is None:
+        return _encode(value)
+    return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def loads(text: str | bytes) -> Any:

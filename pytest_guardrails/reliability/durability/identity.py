@@ -6,7 +6,6 @@ answers. Read `lease.py` for the user of `is_alive`.
 """
 
 import os
-import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from functools import lru_cache
 from typing import final
 
 if sys.platform != "linux":
+    import socket
+
     import psutil  # costs 20 ms, and is needed only where there is no /proc
 
 __all__ = ["ProcessIdentity", "boot_id", "identity_of", "is_alive", "own_identity"]
@@ -63,7 +64,7 @@ def _own(pid: int) -> ProcessIdentity:
 
 def identity_of(pid: int) -> ProcessIdentity:
     """The process that has this number now; its `started` is "" when there is none."""
-    return ProcessIdentity(pid=pid, started=_started(pid), boot=boot_id(), host=socket.gethostname())
+    return ProcessIdentity(pid=pid, started=_started(pid), boot=boot_id(), host=_host())
 
 
 def is_alive(identity: ProcessIdentity) -> bool | None:
@@ -72,13 +73,19 @@ def is_alive(identity: ProcessIdentity) -> bool | None:
     Returns:
         True or False when that is certain; None when it can't be known from here (another host, no start time).
     """
-    if identity.host != socket.gethostname():
+    if identity.host != _host():
         return None
     if identity.boot != boot_id():
         return False
     if not identity.started:
         return None
     return _started(identity.pid) == identity.started
+
+
+def _host() -> str:
+    if sys.platform != "linux":
+        return socket.gethostname()
+    return os.uname().nodename  # the same name, without the cost of loading sockets
 
 
 @lru_cache(maxsize=1)

@@ -15,8 +15,9 @@ Never lock the file that gets replaced: use `FileLock.beside`. Read `seats.py` f
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import final
 
@@ -38,6 +39,7 @@ __all__ = [
 
 DEADLINE_S = 30.0  # longer than any honest critical section here, short enough for a person to wait
 _RECORD_BYTES = 512  # written whole, in place, padded: so it needs no truncation
+_NOTE = b'"note":"'
 _OWN = -1.0  # stands for the deadline that the object was made with
 
 
@@ -130,13 +132,13 @@ class FileLock:
         holding = self._seat.mine.holding
         return holding.mode if holding else None
 
-    def acquire(self, mode: Mode = "exclusive", *, deadline_s: float | None = _OWN, note: str = "") -> None:
+    def acquire(self, mode: Mode = "exclusive", *, deadline_s: float | None = _OWN, note: str | None = "") -> None:
         """Take the lock; each acquisition needs its own `release`.
 
         Args:
             mode: alone, or together with other readers.
             deadline_s: how long to wait, in seconds; 0 only tries, None waits for good; the object's own if not given.
-            note: what it is for, in a few words; written into the lock file for people.
+            note: what it is for, in a few words; written into the lock file for people. None leaves that to `sign`.
 
         Raises:
             LockDeadlineError: it was not free in time.
@@ -159,8 +161,8 @@ class FileLock:
         except OSError as error:
             raise StorageError(f"the lock {self.path} can't be taken: {error}") from error
         self._seat.mine.holding = Holding(pair, mode)
-        if mode == "exclusive":
-            self._sign(pair, note)
+        if mode == "exclusive" and note is not None:
+            self.sign(note)
 
     def release(self) -> None:
         """Undo one acquisition of this thread.
@@ -183,6 +185,27 @@ class FileLock:
             wait.cancelled = True
             wait.rouse()
 
+    def sign(self, note: str) -> None:
+        """Write this thread down as the holder; it holds the lock exclusively."""
+        holding = self._seat.mine.holding
+        if holding is None or holding.mode != "exclusive":
+            raise LockNotHeldError(f"{self.path} is not held exclusively by this thread of process {os.getpid()}")
+        text = b'"%b"' % note.encode() if note.replace(" ", "").isalnum() and note.isascii() else _quoted(note)
+        record = b'{%b,"since":%.6f,"note":%b}' % (_signature(os.getpid()), self._clock.wall(), text)
+        with suppress(OSError):  # a full disk keeps nobody from locking: the record is for people only
+            os.pwrite(holding.pair.lock, record.ljust(_RECORD_BYTES - 1) + b"\n", 0)
+
+    def last_note(self) -> str:
+        """The note of whoever signed last; this thread holds the lock. "" when it can't be read.
+
+        Cheaper than `holder`, for those who ask at every acquisition.
+        """
+        holding = self._seat.mine.holding
+        record = b"" if holding is None else os.pread(holding.pair.lock, _RECORD_BYTES, 0)
+        begin = record.rfind(_NOTE) + len(_NOTE)
+        end = record.find(b'"', begin)
+        return "" if end < 0 or begin < len(_NOTE) else record[begin:end].decode("utf-8", "replace")
+
     def holder(self) -> HolderRecord | None:
         """Who took it exclusively the last time; None when nobody did or the record can't be read."""
         try:
@@ -194,7 +217,7 @@ class FileLock:
             return None
 
     @contextmanager
-    def exclusive(self, *, deadline_s: float | None = _OWN, note: str = "") -> Iterator[None]:
+    def exclusive(self, *, deadline_s: float | None = _OWN, note: str | None = "") -> Iterator[None]:
         """Hold the lock alone during the block. Raises as `acquire`."""
         self.acquire("exclusive", deadline_s=deadline_s, note=note)
         try:
@@ -258,21 +281,14 @@ class FileLock:
             raise wait.error
         return wait.pair
 
-    def _sign(self, pair: Pair, note: str) -> None:
-        head = _signature(own_identity())
-        record = b'{%b,"since":%.6f,"note":%b}' % (head, self._clock.wall(), json.dumps(note[:100]).encode())
-        try:
-            os.pwrite(pair.lock, record.ljust(_RECORD_BYTES - 1) + b"\n", 0)
-        except OSError:
-            return  # a full disk keeps nobody from locking: the record is for people only
+
+@lru_cache(maxsize=1)
+def _signature(_pid: int) -> bytes:
+    return json.dumps(own_identity().plain())[1:-1].encode()
 
 
-def _signature(identity: ProcessIdentity, _known: dict[int, bytes] = {}) -> bytes:  # noqa: B006 - a cache on purpose
-    head = _known.get(identity.pid)
-    if head is None:
-        _known.clear()
-        head = _known[identity.pid] = json.dumps(identity.plain())[1:-1].encode()
-    return head
+def _quoted(note: str) -> bytes:
+    return json.dumps(note[:100]).encode()
 
 
 def _checked(deadline_s: float | None) -> float | None:

@@ -1,6 +1,7 @@
 """`FileLock` among processes: exclusion, fairness, forks, and holders that die."""
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -104,6 +105,71 @@ def test_a_forked_child_does_not_prolong_its_parents_lock(tmp_path: Path) -> Non
 
     child = Child(parent)
     grandchild = int(child.line())
+    child.kill()
+    try:
+        FileLock(tmp_path / "lock").acquire(deadline_s=20)
+    finally:
+        os.kill(grandchild, 9)
+
+
+def test_a_forked_child_does_not_prolong_the_lock_of_another_thread(tmp_path: Path) -> None:
+    def parent(say: Say) -> None:
+        held = threading.Event()
+
+        def hold() -> None:
+            FileLock(tmp_path / "lock").acquire()
+            held.set()
+            threading.Event().wait()
+
+        threading.Thread(target=hold, daemon=True).start()
+        assert held.wait(20)
+        if not os.fork():
+            say(str(os.getpid()))
+            time.sleep(60)
+            os._exit(0)
+        os.read(os.pipe()[0], 1)
+
+    child = Child(parent)
+    grandchild = int(child.line())
+    child.kill()
+    try:
+        FileLock(tmp_path / "lock").acquire(deadline_s=20)
+    finally:
+        os.kill(grandchild, 9)
+
+
+def test_a_child_forked_while_a_lock_was_waited_for_does_not_prolong_it(tmp_path: Path) -> None:
+    def parent(say: Say) -> None:
+        lock = FileLock(tmp_path / "lock")
+
+        def take() -> None:
+            lock.acquire()
+            say("taken")
+            threading.Event().wait()
+
+        threading.Thread(target=take, daemon=True).start()
+        while not lock._waits:
+            time.sleep(0.001)
+        if not os.fork():
+            say(str(os.getpid()))
+            time.sleep(60)
+            os._exit(0)
+        os.read(os.pipe()[0], 1)
+
+    go_reader, go_writer = os.pipe()
+
+    def hold(say: Say) -> None:
+        with FileLock(tmp_path / "lock"):
+            say("held")
+            os.read(go_reader, 1)
+
+    holder = Child(hold)
+    holder.line()
+    child = Child(parent)
+    grandchild = int(child.line())
+    os.write(go_writer, b"x")
+    holder.result()
+    assert child.line() == "taken"
     child.kill()
     try:
         FileLock(tmp_path / "lock").acquire(deadline_s=20)

@@ -2,7 +2,7 @@
 
 import os
 
-from chaos.explore.pinning import own_processor
+from chaos.child.processor import own_processor
 
 
 def test_no_processor_is_claimed_twice() -> None:

@@ -1,10 +1,10 @@
-"""Keeps each worker, with all that it forks, on one processor that no other worker has.
+"""Keeps a process, with all that it forks, on one processor that no other of its kind has.
 
 A forked child copies pages that its parent has just touched, and the two wait for each other in turn; left alone, the
 kernel puts them on different processors, where every copy comes from the other's cache (measured: two workers were
 1.4 times one, and 1.9 times when kept apart). A processor is claimed by a name in the abstract socket namespace,
-which is free again at the moment its holder dies, so explorations side by side don't crowd onto one. When none is
-free the worker stays where the kernel puts it. Read `worker.py` next.
+which is free again at the moment its holder dies, so explorations and recordings side by side don't crowd onto one.
+When none is free the process stays where the kernel puts it. Standard library only.
 """
 
 import os
@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 __all__ = ["own_processor"]
+
+_CLAIM = "chaos-processor"
 
 
 @contextmanager
@@ -32,7 +34,7 @@ def own_processor() -> Iterator[int | None]:
 def _claim(claim: socket.socket, numbers: list[int]) -> int | None:
     for number in numbers:
         try:
-            claim.bind(f"\0chaos-explore-processor-{number}")
+            claim.bind(f"\0{_CLAIM}-{number}")
         except OSError:
             continue
         return number

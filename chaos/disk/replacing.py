@@ -1,0 +1,120 @@
+"""A trace as it would be if a file were never written in place: a temporary file, fsync, rename, fsync of the folder.
+
+Each run of writes to the file becomes such a replacement; all else stays. Pure. Read `mending.py` for smaller changes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from chaos.disk.replay import apply, initial_tree
+from chaos.disk.tree import Tree
+from chaos.trace.model import Kind, Op, Sync, Trace
+
+__all__ = ["is_written_in_place", "with_replacement"]
+
+_CONTENT = frozenset({Kind.WRITE, Kind.TRUNCATE})
+_TEMPORARY = ".chaos-new"
+
+
+def is_written_in_place(trace: Trace, node: int) -> bool:
+    """Whether a file that has one name loses bytes to a write or a truncate."""
+    tree = initial_tree(trace)
+    for op in trace.ops:
+        if op.node == node and op.kind in _CONTENT and _hurts(tree, op):
+            return True
+        tree = apply(tree, op)
+    return False
+
+
+def with_replacement(trace: Trace, node: int) -> Trace | None:
+    """The trace in which each run of writes to `node` makes a new file that replaces it; None where that can't be."""
+    made = _Rewriting(trace, node)
+    try:
+        return made.trace()
+    except KeyError:
+        return None  # it is linked, moved or exchanged in a way that a replacement would change
+
+
+def _hurts(tree: Tree, op: Op) -> bool:
+    if len(tree.nodes[op.node].names) != 1:
+        return False
+    size = tree.nodes[op.node].content.size
+    return op.offset < size if op.kind is Kind.WRITE else op.size < size
+
+
+class _Rewriting:
+    def __init__(self, trace: Trace, node: int) -> None:
+        self._trace, self._node = trace, node
+        self._current = node
+        self._next = 1 + max([0, *(one.node for one in trace.initial), *(op.node for op in trace.ops)])
+        self._ops: list[Op] = []
+        self._acks = list(trace.acks)
+        self._after: dict[int, int] = {}  # operation of the original -> how many stand before it now
+
+    def trace(self) -> Trace:
+        tree, position, ops = initial_tree(self._trace), 0, self._trace.ops
+        while position < len(ops):
+            run = list(self._run(position))
+            self._after[position] = len(self._ops)
+            if run and any(_hurts(tree, op) for op in run):
+                self._replace(tree, run)
+            else:
+                run = run or [ops[position]]
+                for op in run:
+                    self._after[op.seq] = len(self._ops)
+                    self._add(self._moved(op))
+            for op in run:
+                tree = apply(tree, op)
+            position += len(run)
+        self._after[len(ops)] = len(self._ops)
+        acks = tuple(replace(ack, after=self._after.get(ack.after, len(self._ops))) for ack in self._acks)
+        return replace(self._trace, ops=tuple(self._ops), acks=acks)
+
+    def _run(self, position: int) -> Iterator[Op]:
+        """The writes to the file from here on, up to another operation or an acknowledgement."""
+        acks = {ack.after for ack in self._acks}
+        for op in self._trace.ops[position:]:
+            if op.kind not in _CONTENT or op.node != self._node or (op.seq > position and op.seq in acks):
+                return
+            yield op
+
+    def _replace(self, tree: Tree, run: list[Op]) -> None:
+        """A new file with what was there, the writes, and the rename; `tree` is the original's before them."""
+        ((parent, name),) = tree.nodes[self._node].names
+        node, first, old = self._next, run[0], tree.nodes[self._node].content
+        self._next += 1
+        path = first.path + _TEMPORARY
+        mode = tree.nodes[self._node].mode
+        fields = {"node": node, "path": path, "parent": parent, "name": name + _TEMPORARY}
+        self._add(replace(first, kind=Kind.CREATE, call="openat", data=b"", mode=mode, sync=Sync.NONE, **fields))  # type: ignore[arg-type]
+        if old.size:
+            self._add(replace(first, kind=Kind.WRITE, call="write", node=node, path=path, offset=0, data=bytes(old)))
+        for op in run:
+            self._add(replace(op, node=node, path=path))
+        self._add(replace(first, kind=Kind.FSYNC, call="fsync", node=node, path=path, data=b""))
+        self._add(
+            replace(
+                first,
+                kind=Kind.RENAME,
+                call="rename",
+                data=b"",
+                to_parent=parent,
+                to_name=name,
+                to_path=first.path,
+                victim=self._current,
+                **fields,  # type: ignore[arg-type]
+            )
+        )
+        self._add(Op(seq=0, kind=Kind.FSYNC, call="fsync", node=parent, process=first.process, source=first.source))
+        self._current = node
+
+    def _moved(self, op: Op) -> Op:
+        if self._node not in (op.node, op.victim):
+            return op
+        if op.kind in (Kind.LINK, Kind.EXCHANGE):
+            raise KeyError(op.node)
+        node = self._current if op.node == self._node else op.node
+        return replace(op, node=node, victim=self._current if op.victim == self._node else op.victim)
+
+    def _add(self, op: Op) -> None:
+        self._ops.append(replace(op, seq=len(self._ops)))

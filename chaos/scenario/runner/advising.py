@@ -1,0 +1,193 @@
+"""What would mend a finding, proven on the trace: a change is made virtually, and the failing states counted again.
+
+Three changes are tried: an fsync of a file, an fsync of a directory, and a temporary file with replace in the place of
+writes in place. Of the syncs it is decided without running anything which failing states they make impossible
+(`chaos/disk/mending.py`); a replacement makes other trees, so recovery runs on a sample of them. A change at a source
+line is made wherever that line was run. It must not change what was found. Read `exploring.py` for who asks.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import final
+
+from chaos.child.target import Roles
+from chaos.disk import StateSpace
+from chaos.disk.mending import Mended, Places, directory_syncs, file_syncs, removed, with_syncs
+from chaos.disk.replacing import is_written_in_place, with_replacement
+from chaos.errors import ChaosError
+from chaos.explore.exploration import Exploration
+from chaos.explore.settings import Settings
+from chaos.observations import Damage
+from chaos.oracles import Panel
+from chaos.report.blame import Blamed, signature
+from chaos.report.places import short_place, user_frame
+from chaos.trace.model import Kind, Op, Trace
+
+__all__ = ["Advisor"]
+
+_SHOWN = 3
+# Recovery on so many states of a replacement, for so long at most: enough to tell a cure from none.
+_SAMPLE, _SAMPLE_S = 400, 4.0
+_ENTRY_KINDS = frozenset(
+    {Kind.CREATE, Kind.MKDIR, Kind.SYMLINK, Kind.LINK, Kind.UNLINK, Kind.RMDIR, Kind.RENAME, Kind.EXCHANGE}
+)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Change:
+    words: str
+    places: Places
+
+
+@final
+class Advisor:
+    """Gives advice on the findings of one exploration.
+
+    Attributes:
+        closed: there is no time left: no advice is given.
+    """
+
+    def __init__(self, trace: Trace, roles: Roles, settings: Settings, oracles: Sequence[str]) -> None:
+        self._trace, self._roles, self._settings, self._oracles = trace, roles, settings, tuple(oracles)
+        self._spaces = {
+            model.name: StateSpace(trace, model, settings.bound, settings.seed) for model in settings.models
+        }
+        self._lines: dict[str, list[int]] | None = None
+        self._replaced: dict[int, tuple[str, dict[str, int]] | None] = {}
+        self.closed = False
+
+    def __call__(
+        self, oracle: str, damage: Damage, blamed: Sequence[Blamed], failing: Sequence[tuple[str, str]]
+    ) -> tuple[str, ...]:
+        """Lines of advice, the best first; empty where no single change helps.
+
+        Args:
+            oracle: which one objects.
+            damage: what kind of damage it is.
+            blamed: the operations to blame.
+            failing: (recipe, model) of the states that show it.
+        """
+        if self.closed or damage is Damage.UNCLEAN or not failing:
+            return ()
+        by_model: dict[str, list[str]] = {}
+        for recipe, model in failing:
+            by_model.setdefault(model, []).append(recipe)
+        told = [(self._removed(change.places, by_model), change) for change in self._changes(blamed)]
+        told = sorted((one for one in told if one[0]), key=lambda one: -one[0])
+        lines = [f"{change.words} {_removes(count, len(failing))}" for count, change in told[:_SHOWN]]
+        if told and told[0][0] < len(failing) and len(told) > 1:
+            together = self._removed(_joined([change.places for _, change in told]), by_model)
+            if together > told[0][0]:
+                lines.append(f"all of these together {_remove(together, len(failing))}")
+        if not told or told[0][0] < len(failing):
+            lines += self._replacement(oracle, blamed)
+        return tuple(lines)
+
+    def _changes(self, blamed: Sequence[Blamed]) -> Iterator[_Change]:
+        seen: set[tuple[tuple[int, tuple[int, ...]], ...]] = set()
+        for one in (one for one in blamed if one.loss != "last"):
+            seqs = self._at_line(one)
+            for places, words in (
+                (file_syncs(self._trace, seqs), _file_words(one)),
+                (directory_syncs(self._trace, seqs) if one.op.kind in _ENTRY_KINDS else {}, _directory_words(one)),
+            ):
+                key = tuple(sorted(places.items()))
+                if places and key not in seen:
+                    seen.add(key)
+                    yield _Change(words, places)
+
+    def _at_line(self, one: Blamed) -> list[int]:
+        """The operations that the same source line made, of the same kind."""
+        if self._lines is None:
+            self._lines = {}
+            for op in self._trace.ops:
+                key = f"{op.kind.value} {signature(Blamed(op=op, loss='last'))}"
+                self._lines.setdefault(key, []).append(op.seq)
+        return self._lines[f"{one.op.kind.value} {signature(one)}"]
+
+    def _removed(self, places: Places, by_model: dict[str, list[str]]) -> int:
+        mended: Mended = with_syncs(self._trace, places)
+        return sum(
+            removed(self._spaces[model], mended, recipes)
+            for model, recipes in by_model.items()
+            if not self._spaces[model].model.cache_survives
+        )
+
+    def _replacement(self, oracle: str, blamed: Sequence[Blamed]) -> Iterator[str]:
+        for node, path in dict.fromkeys((one.op.node, one.op.path) for one in blamed if one.op.path):
+            if node not in self._replaced:
+                self._replaced[node] = self._tried(node) if is_written_in_place(self._trace, node) else None
+            tried = self._replaced[node]
+            if tried is not None:
+                told, fails = tried
+                count = fails.get(oracle, 0)
+                came = f"none of {told} fails" if not count else f"{count} of {told} still fail"
+                yield f"write {path} to a temporary file, fsync it, rename it over {path}, fsync the directory: {came}"
+                return
+
+    def _tried(self, node: int) -> tuple[str, dict[str, int]] | None:
+        """(how many states were tried, oracle -> failing ones) when a file is replaced; None where that can't be."""
+        trace = with_replacement(self._trace, node)
+        if trace is None:
+            return None
+        settings = replace(self._settings, budget_states=_SAMPLE, budget_s=_SAMPLE_S)
+        fails: dict[str, int] = {}
+        states = 0
+        try:
+            with Exploration(trace, self._roles, settings) as exploration:
+                panel = Panel(exploration.reference, self._oracles, operations=len(trace.ops))
+                for observation in exploration.observations():
+                    states += 1
+                    for violation in panel.judge(observation):
+                        fails[violation.oracle] = fails.get(violation.oracle, 0) + 1
+        except ChaosError:
+            return None  # advice is extra: what was found stands without it
+        return f"{states} states", fails
+
+
+def _file_words(one: Blamed) -> str:
+    path, frame = one.op.path or "the file", user_frame(one.op.source)
+    if one.op.kind in (Kind.RENAME, Kind.LINK):
+        return f"an fsync of {path} before {_where(one.op)}"
+    by = f", by {short_place(frame)}" if frame else ""
+    return f"an fsync of {path} when it is written{by},"
+
+
+def _directory_words(one: Blamed) -> str:
+    folders = dict.fromkeys(_folder(path) for path in (one.op.path, one.op.to_path) if path)
+    return f"an fsync of the directory ({' and '.join(folders) or 'the folder'}) after {_where(one.op)}"
+
+
+def _folder(path: str) -> str:
+    above = str(PurePath(path).parent)
+    return "the folder" if above == "." else above
+
+
+def _where(op: Op) -> str:
+    frame = user_frame(op.source)
+    name = f"{op.path} to {op.to_path}" if op.to_path else op.path
+    return f"{short_place(frame)} ({op.call}() of {name})" if frame else f"{op.call}() of {name}"
+
+
+def _removes(count: int, total: int) -> str:
+    return f"removes {_of(count, total)}"
+
+
+def _remove(count: int, total: int) -> str:
+    return f"remove {_of(count, total)}"
+
+
+def _of(count: int, total: int) -> str:
+    if count == total:
+        return "the failing state" if total == 1 else f"all {total} failing states"
+    return f"{count} of {total} failing states"
+
+
+def _joined(several: Sequence[Places]) -> Places:
+    found: dict[int, tuple[int, ...]] = {}
+    for places in several:
+        for position, nodes in places.items():
+            found[position] = tuple(dict.fromkeys((*found.get(position, ()), *nodes)))
+    return found

@@ -1,0 +1,361 @@
+"""The json backend: one file that people can read, written whole at each commit. For small states.
+
+**Files** of a store at PATH: `PATH`; `PATH.previous`, the generation before it; `PATH.lock` and its `.turn`;
+`PATH.witness`; `PATH.quarantine/`. The format is described in `json_document.py`.
+
+**Guarantees.** As the sqlite backend's; any changed byte is noticed, in what is no longer current too.
+**Does not** scale: a commit costs as much as the whole file.
+**On crash** the file is the old generation or the new one.
+**Threads and processes.** Any number. Readers take no lock: a file is replaced in one step and never changed.
+
+A person may read the file, but not edit it: a changed file no longer fits its checksum, and is set aside. Use
+`export_state` and `import_state`. Read `backend.py` for the contract.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import NamedTuple, final
+
+from pytest_guardrails.errors import CorruptionError, NewerFormatError, StorageError
+from pytest_guardrails.reliability.durability import DurabilityUnknownError, FileLock, sync_directory, write_atomic
+from pytest_guardrails.reliability.state import json_document as documents
+from pytest_guardrails.reliability.state.backend import BackendSettings, PastCell, Session
+from pytest_guardrails.reliability.state.json_document import Document
+from pytest_guardrails.reliability.state.model import (
+    Cell,
+    Damage,
+    Draft,
+    Incident,
+    StoreCorruptedError,
+    TransactionRecord,
+    TransactionStatus,
+)
+from pytest_guardrails.reliability.state.quarantine import incidents_of
+from pytest_guardrails.reliability.state.recovery import Recovery
+from pytest_guardrails.reliability.state.witness import Witness, note_for, transaction_under_way, with_what_is_under_way
+
+__all__ = ["JsonBackend"]
+
+
+@final
+class _Loaded(NamedTuple):
+    """A generation as it was read.
+
+    The file stays open for as long: its inode number can't come to mean another file, so equal identities are equal
+    files.
+    """
+
+    document: Document
+    identity: tuple[int, ...]
+    descriptor: int
+
+
+@final
+class _JsonSession:
+    """See `Session`; lives inside the lock."""
+
+    def __init__(self, backend: "JsonBackend", document: Document, transaction: str) -> None:
+        self._backend = backend
+        self.document = document
+        self._transaction = transaction
+
+    def get(self, key: str) -> Cell | None:
+        return documents.cell_of(self.document, key)
+
+    def keys(self, prefix: str) -> list[str]:
+        return documents.live_keys(self.document, prefix)
+
+    def commit(self, drafts: Sequence[Draft]) -> int:
+        self.document = self._backend.write(self.document, drafts, self._transaction)
+        version: int = self.document["version"]
+        return version
+
+
+@final
+class JsonBackend:
+    """See the module and `Backend`.
+
+    Args:
+        path: the file; made, with its directory, when missing.
+        settings: see there.
+
+    Raises:
+        StoreCorruptedError: the file was damaged, and there was no good generation.
+        CorruptionError: `path` is no state file, and never was; it was left alone.
+        NewerFormatError: a later version made it; it was left alone.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], settings: BackendSettings | None = None) -> None:
+        self.path = os.path.realpath(path)
+        self._settings = settings or BackendSettings()
+        self._lock = FileLock.beside(self.path, deadline_s=self._settings.deadline_s, clock=self._settings.clock)
+        self._witness = Witness(self.path + ".witness")
+        self._previous = self.path + ".previous"
+        self._recovery = Recovery(self.path, [], self._previous, self._settings)
+        self._mutex = threading.Lock()  # guards `_loaded`
+        self._loaded: _Loaded | None = None
+        with self._lock.exclusive(note="open"):
+            self._open()
+
+    @contextmanager
+    def session(self, transaction: str) -> Iterator[Session]:
+        """See `Backend.session`."""
+        with self._lock.exclusive(note=None):
+            session = _JsonSession(self, self._take_over(), transaction)
+            self._lock.sign(note_for(transaction))
+            try:
+                yield session
+            finally:
+                self._witness.write(session.document["version"], transaction)
+
+    def write(self, document: Document, drafts: Sequence[Draft], transaction: str) -> Document:
+        """Commit for a session; see `Session.commit`."""
+        settings = self._settings
+        document = documents.changed(document, drafts, transaction, settings.clock.wall(), settings.keep_versions)
+        self._replace(document)
+        return document
+
+    def get(self, key: str) -> Cell | None:
+        """See `Reader.get`."""
+        return documents.cell_of(self._read(), key)
+
+    def keys(self, prefix: str) -> list[str]:
+        """See `Reader.keys`."""
+        return documents.live_keys(self._read(), prefix)
+
+    def stamp(self) -> object:
+        """See `Backend.stamp`."""
+        self._read()
+        loaded = self._loaded
+        return None if loaded is None else loaded.identity
+
+    def version(self) -> int:
+        """See `Backend.version`."""
+        version: int = self._read()["version"]
+        return version
+
+    def history(self, key: str) -> list[PastCell]:
+        """See `Backend.history`."""
+        return documents.past(self._read(), key)
+
+    def transactions(self, limit: int) -> list[TransactionRecord]:
+        """See `Backend.transactions`."""
+        lines = documents.log_lines(self._read(), limit)
+        holder = self._lock.holder()
+        note, wall = holder.note if holder else "", self._settings.clock.wall()
+        return with_what_is_under_way(lines, note, self._witness.read(), wall)[:limit]
+
+    def note(self, transaction: str, status: TransactionStatus, reason: str) -> None:
+        """See `Backend.note`."""
+        with self._lock.exclusive(note="log"):
+            self._replace(documents.noted(self._current(), transaction, status, reason, self._settings.clock.wall()))
+
+    def prune(self, keep_versions: int, older_than_s: float | None) -> int:
+        """See `Backend.prune`."""
+        before = float("inf") if older_than_s is None else self._settings.clock.wall() - older_than_s
+        with self._lock.exclusive(note="prune"):
+            document, removed = documents.pruned(self._current(), keep_versions, before)
+            self._replace(document)
+        return removed
+
+    def incidents(self) -> list[Incident]:
+        """See `Backend.incidents`."""
+        return incidents_of(self.path)
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        with self._mutex:
+            self._forget()
+        self._witness.close()
+
+    def __del__(self) -> None:
+        self._forget()
+
+    def _read(self) -> Document:
+        """The present generation, without the lock."""
+        with self._mutex:
+            loaded = self._loaded
+            if loaded is not None and loaded.identity == _identity_of(self.path):
+                return loaded.document
+            with suppress(Damage, CorruptionError, NewerFormatError, FileNotFoundError):
+                return self._load().document
+        with self._lock.exclusive(note="recovery"):
+            return self._current()
+
+    # What follows runs under the lock.
+
+    def _open(self) -> None:
+        if not os.path.lexists(self.path) and self._witness.read() is None and not self._recovery.is_missing():
+            self._write_file(documents.empty())
+        with suppress(FileNotFoundError):
+            os.unlink(self._previous + ".new")  # of a process that died between two steps
+        try:
+            document = self._checked()
+        except Damage as damage:
+            error = self._recover(str(damage))
+            if error.incident.restored_version is None:
+                raise error from damage
+            return
+        found = self._witness.read()
+        if found is not None and document["version"] < found.version:
+            self._mend_older(document, found.version)
+        version: int = self._checked()["version"]
+        if found is None or found.version != version:
+            self._witness.write(version, "")
+
+    def _checked(self) -> Document:
+        try:
+            with self._mutex:
+                loaded = self._loaded
+                if loaded is not None and loaded.identity == _identity_of(self.path):
+                    return loaded.document
+                return self._load().document
+        except FileNotFoundError:
+            if not self._put_back():
+                raise Damage("the file is missing") from None
+            with self._mutex:
+                return self._load().document
+        except NewerFormatError as error:
+            raise NewerFormatError(f"{self.path}: {error}") from None
+        except (CorruptionError, Damage) as error:
+            if self._witness.read() is None and not os.path.lexists(self._previous):
+                raise CorruptionError(f"{self.path}: {error}; it was left alone: name another path") from None
+            raise Damage(str(error)) from None
+
+    def _current(self) -> Document:
+        try:
+            return self._checked()
+        except Damage as damage:
+            raise self._recover(str(damage)) from damage
+
+    def _take_over(self) -> Document:
+        """See what the last writer left: a dead one's transaction is logged, a file behind its witness is damaged."""
+        document = self._current()
+        found = self._witness.read()
+        if found is not None and found.version > document["version"]:
+            raise StoreCorruptedError(self.path, self._mend_older(document, found.version))
+        began = transaction_under_way(self._lock.last_note(), found)
+        if began and all(line.id != began for line in documents.log_lines(document, 1)):
+            wall, failed = self._settings.clock.wall(), TransactionStatus.FAILED
+            document = documents.noted(document, began, failed, "its process ended in the middle", wall)
+            self._replace(document)
+        return document
+
+    def _replace(self, document: Document) -> None:
+        """Keep the present generation as the previous one, and put a new one in its place."""
+        fresh = self._previous + ".new"
+        try:
+            with suppress(FileNotFoundError):
+                os.unlink(fresh)
+            os.link(self.path, fresh)
+            os.replace(fresh, self._previous)
+            # The next step takes the file's name from this generation, and not every disk does that in one go: its
+            # other name must be there before, and the witness that it was the last (see `_put_back`).
+            self._sync_witness_and_directory()
+        except OSError as error:
+            raise StorageError(f"{self.path} was not written and is as before: {error}") from error
+        try:
+            self._write_file(document)
+        except DurabilityUnknownError as error:
+            # The new generation is in place but may not last: the old one is put back, so that what was refused
+            # is not there either.
+            try:
+                os.link(self._previous, fresh)
+                os.replace(fresh, self.path)
+            except OSError:
+                raise error from None
+            raise StorageError(f"{self.path} is as before: {error}") from error
+
+    def _put_back(self) -> bool:
+        """Give the name back to the last generation, if the previous one is that; whether it was.
+
+        A power cut in a rename may leave the old name gone and the new one not there yet (btrfs, POSIX): the disk is
+        not damaged by that, and nothing was lost.
+        """
+        found, fresh = self._witness.read(), self._previous + ".new"
+        try:
+            with open(self._previous, "rb") as file:
+                document = documents.load(file.read())
+            if found is None or document["version"] < found.version:
+                return False
+            os.link(self._previous, fresh)
+            os.replace(fresh, self.path)
+            self._sync_witness_and_directory()
+        except (OSError, CorruptionError, NewerFormatError, Damage):
+            return False
+        return True
+
+    def _sync_witness_and_directory(self) -> None:
+        if self._settings.durability == "power":
+            self._witness.sync()
+            sync_directory(os.path.dirname(self.path))
+
+    def _write_file(self, document: Document) -> None:
+        write_atomic(self.path, documents.serialise(document), durability=self._settings.durability)
+        with self._mutex:
+            self._forget()
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            self._loaded = _Loaded(document, _identity(os.fstat(descriptor)), descriptor)
+
+    def _recover(self, reason: str) -> StoreCorruptedError:
+        with self._mutex:
+            self._forget()
+        found = self._witness.read()
+        incident = self._recovery.run(reason, found.version if found else 0, self._adopt)
+        return StoreCorruptedError(self.path, incident)
+
+    def _mend_older(self, document: Document, witnessed: int) -> Incident:
+        """A whole file, but not the newest there was: the previous generation may be newer."""
+        reason, version = "an older generation stood in its place", int(document["version"])
+        with suppress(OSError, Damage, CorruptionError, NewerFormatError), open(self._previous, "rb") as file:
+            if documents.load(file.read())["version"] > version:
+                return self._recover(reason).incident
+        self._write_file(documents.lifted(document, witnessed))
+        self._witness.write(self._checked()["version"], "")
+        return self._recovery.report(reason, version, witnessed)
+
+    def _adopt(self, folder: str, witnessed: int) -> int:  # noqa: ARG002 - a damaged JSON file proves nothing of its parts
+        try:
+            document = self._checked()
+        except NewerFormatError as error:
+            raise Damage(str(error)) from error
+        version: int = document["version"]
+        if version < witnessed:
+            document = documents.lifted(document, witnessed)
+            self._write_file(document)
+        self._witness.write(document["version"], "")
+        return version
+
+    # What follows runs under the mutex.
+
+    def _load(self) -> _Loaded:
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            identity = _identity(os.fstat(descriptor))
+            with open(descriptor, "rb", closefd=False) as file:
+                document = documents.load(file.read())
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._forget()
+        self._loaded = _Loaded(document, identity, descriptor)
+        return self._loaded
+
+    def _forget(self) -> None:
+        loaded = getattr(self, "_loaded", None)
+        self._loaded = None
+        if loaded is not None:
+            os.close(loaded.descriptor)
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _identity_of(path: str) -> tuple[int, ...]:
+    try:
+        return _identity(os.stat(path))
+    except FileNotFoundError:
+        return ()

@@ -1,0 +1,454 @@
+"""The default backend: one SQLite database in WAL mode, every write behind the store's own lock.
+
+**Files** of a store at PATH: `PATH` and SQLite's `-wal` and `-shm`; `PATH.lock` and its `.turn` (never removed);
+`PATH.witness`; `PATH.good`, the last good generation, refreshed when a store is closed and every so many commits;
+`PATH.quarantine/`.
+
+**Guarantees.** A commit that returned survives what its durability names (`synchronous` FULL for "power", NORMAL for
+"process"); one that raised will not appear later. Damage is found on opening (all current values) and on reading (that
+value); then the files go to quarantine and the last good generation takes their place, with the later changes that can
+still be read and proven.
+**Does not** detect damage in values that are no longer current.
+**On crash** SQLite's log is replayed; nothing is to be cleaned up.
+**Threads and processes.** Any number. Commits, checkpoints, opening and closing take the lock, so SQLite's own
+unfair waiting is never met, nor the defect in resetting its log that its versions up to 3.51.2 have. A process that was
+forked in the middle of a transaction must open the store anew.
+
+Read `sqlite_rows.py` for the tables, `recovery.py` for what becomes of damage.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TypeVar, final
+
+from pytest_guardrails.errors import ConfigurationError, CorruptionError, NewerFormatError, StorageError
+from pytest_guardrails.reliability.durability import DurabilityUnknownError, FileLock, sync_directory, write_atomic
+from pytest_guardrails.reliability.state import sqlite_log as log
+from pytest_guardrails.reliability.state import sqlite_rows as rows
+from pytest_guardrails.reliability.state.backend import BackendSettings, PastCell, Session
+from pytest_guardrails.reliability.state.model import (
+    Cell,
+    Damage,
+    Draft,
+    Incident,
+    StoreCorruptedError,
+    TransactionRecord,
+    TransactionStatus,
+)
+from pytest_guardrails.reliability.state.quarantine import incidents_of
+from pytest_guardrails.reliability.state.recovery import Recovery
+from pytest_guardrails.reliability.state.salvage import lift, replay_later_changes, version_of
+from pytest_guardrails.reliability.state.sqlite_connections import Connections
+from pytest_guardrails.reliability.state.witness import Witness, note_for, transaction_under_way, with_what_is_under_way
+
+__all__ = ["SqliteBackend"]
+
+_Value = TypeVar("_Value")
+_SWEEP_ROWS = 64  # forgotten rows are removed in lots, so that few commits touch their pages
+_GOOD_COMMITS = 1000  # copies of the whole are at least this many commits apart, and as many as there are keys
+_CLOSE_COMMITS = 64  # a store that is opened for one commit only should not be copied each time
+
+
+@final
+class _SqliteSession:
+    """See `Session`; lives inside the lock. What the caller's own block raises is none of its business."""
+
+    def __init__(self, backend: "SqliteBackend", connections: Connections, transaction: str) -> None:
+        self._backend = backend
+        self._connections = connections
+        self._transaction = transaction
+        self.last = rows.Last(0, 0, "")
+
+    def get(self, key: str) -> Cell | None:
+        with self._backend.guarded(self._connections) as connection:
+            return rows.current(connection, key)
+
+    def keys(self, prefix: str) -> list[str]:
+        with self._backend.guarded(self._connections) as connection:
+            return _keys(connection, prefix)
+
+    def commit(self, drafts: Sequence[Draft]) -> int:
+        with self._backend.guarded(self._connections) as connection:
+            self.last = self._backend.write(connection, drafts, self.last, self._transaction)
+        return self.last.version
+
+
+@final
+class _Guard:
+    """See `SqliteBackend.guarded`. A class, since it stands on the way of every call."""
+
+    __slots__ = ("_backend", "_connections")
+
+    def __init__(self, backend: "SqliteBackend", connections: Connections) -> None:
+        self._backend = backend
+        self._connections = connections
+
+    def __enter__(self) -> sqlite3.Connection:
+        return self._connections.writer
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None and (told := self._backend.told(self._connections, error)) is not None:
+            raise told from error
+
+
+@final
+class SqliteBackend:
+    """See the module and `Backend`.
+
+    Args:
+        path: the database file; made, with its directory, when missing.
+        settings: see there.
+
+    Raises:
+        StoreCorruptedError: the files were damaged, and there was no good generation.
+        CorruptionError: `path` is no database, and never was this store's; it was left alone.
+        NewerFormatError: a later version made it; it was left alone.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], settings: BackendSettings | None = None) -> None:
+        self.path = os.path.realpath(path)
+        self._settings = settings or BackendSettings()
+        self._lock = FileLock.beside(self.path, deadline_s=self._settings.deadline_s, clock=self._settings.clock)
+        self._witness = Witness(self.path + ".witness")
+        self._good = self.path + ".good"
+        others = [self.path + "-wal", self.path + "-shm"]
+        self._recovery = Recovery(self.path, others, self._good, self._settings)
+        self._connections: Connections | None = None
+        self._expired: list[int] = []
+        self._copied_version = -1  # where the store was when it was last copied, or opened by this object
+        self._ready()
+
+    @contextmanager
+    def session(self, transaction: str) -> Iterator[Session]:
+        """See `Backend.session`."""
+        self._lock.acquire(note=None)
+        try:
+            connections = self._ready()
+            session = _SqliteSession(self, connections, transaction)
+            connections.busy = True
+            try:
+                with self.guarded(connections) as connection:
+                    connection.execute("BEGIN IMMEDIATE")
+                    session.last = self._take_over(connection, rows.last(connection))
+                self._lock.sign(note_for(transaction))
+                yield session
+                self._copy_when_due(connections, session.last.version)
+            finally:
+                connections.busy = False
+                if not connections.closed:
+                    _rollback(connections.writer)
+                    self._witness.write(session.last.version, transaction)
+        finally:
+            if self._lock.held:  # a child forked inside the block holds nothing
+                self._lock.release()
+
+    def guarded(self, connections: Connections) -> "_Guard":
+        """What SQLite says inside the block becomes an error of the store's; damage is dealt with. Under the lock."""
+        return _Guard(self, connections)
+
+    def told(self, connections: Connections, error: BaseException | None) -> Exception | None:
+        """What an error of SQLite's, or found damage, becomes; None for all others."""
+        if isinstance(error, Damage) or (isinstance(error, sqlite3.Error) and rows.is_damage(error)):
+            return self._recover(str(error))
+        if not isinstance(error, sqlite3.Error):
+            return None
+        if not connections.closed:
+            _rollback(connections.writer)
+        return StorageError(f"{self.path} can't be used: {error}")
+
+    def write(
+        self, connection: sqlite3.Connection, drafts: Sequence[Draft], last: rows.Last, transaction: str
+    ) -> rows.Last:
+        """Commit for a session; see `Session.commit`."""
+        settings = self._settings
+        try:
+            if not connection.in_transaction:
+                connection.execute("BEGIN IMMEDIATE")
+            at = settings.clock.wall()
+            made, expired = rows.write(connection, drafts, last, transaction, at, settings.keep_versions)
+            self._sweep(connection, expired)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if rows.is_damage(error):
+                raise
+            if not self._undo(connection, last.version, transaction, error):
+                raise DurabilityUnknownError(
+                    f"{self.path}: the disk did not confirm a commit ({error}) and refused to take it back; until the "
+                    "next successful write a restart may find it, or not"
+                ) from error
+            raise StorageError(f"{self.path} refused a commit ({error}); the state before it stands") from error
+        return made
+
+    def get(self, key: str) -> Cell | None:
+        """See `Reader.get`."""
+        return self._read(lambda connection: rows.current(connection, key))
+
+    def keys(self, prefix: str) -> list[str]:
+        """See `Reader.keys`."""
+        return self._read(lambda connection: _keys(connection, prefix))
+
+    def stamp(self) -> object:
+        """See `Backend.stamp`."""
+        return self._read(self._stamp)
+
+    def version(self) -> int:
+        """See `Backend.version`."""
+        return self._read(lambda connection: rows.last(connection).version)
+
+    def history(self, key: str) -> list[PastCell]:
+        """See `Backend.history`."""
+        return self._read(lambda connection: log.past(connection, key))
+
+    def transactions(self, limit: int) -> list[TransactionRecord]:
+        """See `Backend.transactions`."""
+        lines = self._read(lambda connection: log.log_lines(connection, limit))
+        holder = self._lock.holder()
+        note, wall = holder.note if holder else "", self._settings.clock.wall()
+        return with_what_is_under_way(lines, note, self._witness.read(), wall)[:limit]
+
+    def note(self, transaction: str, status: TransactionStatus, reason: str) -> None:
+        """See `Backend.note`."""
+        with self._lock.exclusive(note="log"):
+            connections = self._ready()
+            with self.guarded(connections) as connection:
+                _rollback(connection)
+                version = rows.last(connection).version
+                wall = self._settings.clock.wall()
+                log.note_outcome(connection, version, transaction, wall, status.value, reason)
+
+    def prune(self, keep_versions: int, older_than_s: float | None) -> int:
+        """See `Backend.prune`."""
+        before = None if older_than_s is None else self._settings.clock.wall() - older_than_s
+        with self._lock.exclusive(note="prune"):
+            connections = self._ready()
+            with self.guarded(connections) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                removed = log.prune(connection, keep_versions, before)
+                connection.execute("COMMIT")
+                return removed
+
+    def incidents(self) -> list[Incident]:
+        """See `Backend.incidents`."""
+        return incidents_of(self.path)
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        if self._connections is None or self._connections.closed or self._connections.orphaned:
+            return
+        with self._lock.exclusive(note="close"):
+            connections = self._connections
+            if connections.usable():
+                with self.guarded(connections) as connection:
+                    version = rows.last(connection).version
+                    due = version - self._copied_version >= _CLOSE_COMMITS or not os.path.lexists(self._good)
+                    if version and due:
+                        self._copy(connections, version)
+            connections.close()
+            self._witness.close()
+
+    # What follows runs under the lock, but for `_read` and `_ready`, which take it when they must.
+
+    def _read(self, query: Callable[[sqlite3.Connection], _Value]) -> _Value:
+        while True:
+            connections = self._ready()
+            with connections.mutex:
+                if connections.closed:
+                    continue
+                try:
+                    return query(connections.reader)
+                except Damage as damage:
+                    reason = str(damage)
+                except sqlite3.Error as error:
+                    if not rows.is_damage(error):
+                        raise StorageError(f"{self.path} can't be read: {error}") from error
+                    reason = str(error)
+            with self._lock.exclusive(note="recovery"):
+                raise self._recover(reason)
+
+    def _ready(self) -> Connections:
+        connections = self._connections
+        if connections is not None and connections.orphaned:
+            raise ConfigurationError(f"{self.path}: this process was forked inside a transaction; open the store anew")
+        if connections is not None and connections.usable():
+            return connections
+        with self._lock.exclusive(note="open"):
+            if self._connections is not None:
+                if self._connections.usable():
+                    return self._connections
+                self._connections.close()
+            return self._open()
+
+    def _open(self) -> Connections:
+        found = self._witness.read()
+        witnessed = found.version if found else 0
+        try:
+            if self._recovery.is_missing() or (found and not _has_content(self.path)):
+                raise Damage("the database is missing or empty")
+            self._connections = self._connect(is_ours=found is not None or os.path.lexists(self._good))
+            version = self._check(self._connections.writer)
+            if version < witnessed and version_of(self._good) > version:
+                raise Damage("an older copy stood in its place")
+        except Damage as damage:
+            error = self._recover(str(damage))
+            if error.incident.restored_version is None or self._connections is None:
+                raise error from damage
+            return self._connections
+        if version < witnessed:
+            lift(self._connections.writer, witnessed, self._settings.clock.wall())
+            self._recovery.report("committed changes are missing at its end", version, witnessed)
+            version = rows.last(self._connections.writer).version
+        if found is None or found.version != version:
+            self._witness.write(version, "")
+        if self._copied_version < 0:
+            self._copied_version = version
+        return self._connections
+
+    def _connect(self, *, is_ours: bool) -> Connections:
+        synchronous = "FULL" if self._settings.durability == "power" else "NORMAL"
+        try:
+            is_new = not os.path.lexists(self.path)
+            connections = Connections(self.path, self._lock, synchronous, self._settings.deadline_s)
+            if is_new:
+                sync_directory(os.path.dirname(self.path))
+        except (sqlite3.Error, OSError) as error:
+            if isinstance(error, sqlite3.Error) and rows.is_damage_at_opening(error, self.path):
+                raise self._damage(str(error), is_ours=is_ours) from error
+            raise StorageError(f"{self.path} can't be opened: {error}") from error
+        try:
+            if not rows.check_format(connections.writer):
+                if is_ours:
+                    raise Damage("its tables are gone")
+                rows.create(connections.writer)
+        except BaseException as error:
+            connections.close()
+            if isinstance(error, NewerFormatError):
+                raise NewerFormatError(f"{self.path}: {error}") from None
+            damaged = isinstance(error, sqlite3.Error) and rows.is_damage_at_opening(error, self.path)
+            if damaged or isinstance(error, ConfigurationError):
+                raise self._damage(str(error), is_ours=is_ours) from error
+            if isinstance(error, sqlite3.Error):
+                raise StorageError(f"{self.path} can't be opened: {error}") from error
+            raise
+        return connections
+
+    def _damage(self, reason: str, *, is_ours: bool) -> Exception:
+        """Ours is set aside and restored; a file that never was ours is not touched."""
+        if is_ours:
+            return Damage(reason)
+        return CorruptionError(f"{self.path} is not a store ({reason}); it was left alone: name another path")
+
+    def _check(self, connection: sqlite3.Connection) -> int:
+        try:
+            return rows.check_all(connection)
+        except sqlite3.Error as error:
+            if rows.is_damage_at_opening(error, self.path):
+                raise Damage(str(error)) from error
+            raise StorageError(f"{self.path} can't be read: {error}") from error
+
+    def _recover(self, reason: str) -> StoreCorruptedError:
+        if self._connections is not None:
+            self._connections.close()
+            self._connections = None
+        found = self._witness.read()
+        incident = self._recovery.run(reason, found.version if found else 0, self._adopt)
+        return StoreCorruptedError(self.path, incident)
+
+    def _adopt(self, folder: str, witnessed: int) -> int:
+        connections = self._connect(is_ours=True)
+        try:
+            self._check(connections.writer)
+            damaged = os.path.join(folder, os.path.basename(self.path))
+            version = replay_later_changes(connections.writer, damaged)
+            if version < witnessed:
+                lift(connections.writer, witnessed, self._settings.clock.wall())
+            top = rows.last(connections.writer).version
+        except BaseException:
+            connections.close()
+            raise
+        self._witness.write(top, "")
+        self._connections = connections
+        return version
+
+    def _take_over(self, connection: sqlite3.Connection, last: rows.Last) -> rows.Last:
+        """See what the last writer left: a dead one's transaction is logged, a store behind its witness is damaged."""
+        found = self._witness.read()
+        if found is not None and found.version > last.version:
+            raise Damage("committed changes are missing at its end")
+        began = transaction_under_way(self._lock.last_note(), found)
+        if began and began != last.transaction:
+            wall = self._settings.clock.wall()
+            status, reason = TransactionStatus.FAILED.value, "its process ended in the middle"
+            connection.execute("ROLLBACK")
+            log.note_outcome(connection, last.version, began, wall, status, reason)
+            connection.execute("BEGIN IMMEDIATE")
+        return last
+
+    def _undo(self, connection: sqlite3.Connection, version: int, transaction: str, error: sqlite3.Error) -> bool:
+        """Make sure that a commit that failed late, at its sync, is not found in the log by a later start.
+
+        Its frames may be in the file, complete. The line in the log is written over their beginning.
+
+        Returns:
+            Whether that was possible; a later write of anybody does the same.
+        """
+        _rollback(connection)
+        try:
+            wall = self._settings.clock.wall()
+            log.note_outcome(connection, version, transaction, wall, TransactionStatus.FAILED.value, str(error))
+        except sqlite3.Error:
+            _rollback(connection)
+            return False
+        return True
+
+    def _sweep(self, connection: sqlite3.Connection, expired: list[int]) -> None:
+        self._expired += expired
+        if len(self._expired) >= _SWEEP_ROWS:
+            connection.executemany("DELETE FROM change WHERE id = ?", [(number,) for number in self._expired])
+            self._expired = []
+
+    def _copy_when_due(self, connections: Connections, version: int) -> None:
+        if version - self._copied_version >= _GOOD_COMMITS:
+            with self.guarded(connections) as connection:
+                _rollback(connection)
+                count = connection.execute("SELECT count(*) FROM entry").fetchone()[0]
+                if version - self._copied_version >= count:
+                    self._copy(connections, version)
+
+    def _copy(self, connections: Connections, version: int) -> None:
+        """Make the present state the last good generation."""
+        busy = connections.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if busy:
+            return  # a reader of another process is in the middle; the next time then
+        self._check(connections.writer)
+        with open(self.path, "rb") as file:
+            write_atomic(self._good, file.read(), durability=self._settings.durability)
+        self._copied_version = version
+
+    def _stamp(self, connection: sqlite3.Connection) -> object:
+        return id(self._connections), connection.execute("PRAGMA data_version").fetchone()[0]
+
+
+def _rollback(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _has_content(path: str) -> bool:
+    try:
+        return os.path.getsize(path) > 0
+    except FileNotFoundError:
+        return False
+
+
+def _keys(connection: sqlite3.Connection, prefix: str) -> list[str]:
+    found = connection.execute(
+        "SELECT e.key FROM entry e JOIN change c ON c.id = e.change"
+        " WHERE e.key >= ? AND substr(e.key, 1, ?) = ? AND c.text IS NOT NULL ORDER BY e.key",
+        (prefix, len(prefix), prefix),
+    )
+    return [key for (key,) in found]

@@ -1,0 +1,108 @@
+"""The SQLite connections of one store in one process: opened together, closed under the store's lock, never forked.
+
+SQLite must not be carried over a fork: its file locks stay with the parent while the child believes that it has them.
+So connections are closed before a fork and opened again when next used; where a transaction is in progress
+they can't be, and the child is told so when it touches the store. Whoever forgets to close a store has it closed
+when the interpreter ends, under the lock as well. Read `sqlite.py` next.
+"""
+
+import atexit
+import os
+import sqlite3
+import threading
+from contextlib import suppress
+from typing import final
+
+from pytest_guardrails.errors import GuardrailsError
+from pytest_guardrails.reliability.durability import FileLock
+
+__all__ = ["Connections"]
+
+_PARK_S = 5.0  # a fork or an exit waits no longer for other writers
+_open: "set[Connections]" = set()
+
+
+@final
+class Connections:
+    """A writer and a reader.
+
+    Args:
+        path: the database.
+        lock: the store's; held by the caller.
+        synchronous: SQLite's level.
+        busy_s: how long SQLite itself waits, in seconds; it never should, behind the lock.
+
+    Raises:
+        sqlite3.Error: SQLite can't open the file, or finds it damaged.
+
+    Attributes:
+        mutex: guards the reader.
+        busy: a transaction is in progress.
+        closed: opened no more.
+        orphaned: came over a fork, and must not be touched.
+    """
+
+    def __init__(self, path: str, lock: FileLock, synchronous: str, busy_s: float) -> None:
+        self.lock = lock
+        self.mutex = threading.RLock()
+        self.busy = self.closed = self.orphaned = False
+        self.writer = _connect(path, busy_s)
+        self.reader = _connect(path, busy_s)
+        try:
+            self.writer.execute(f"PRAGMA synchronous = {synchronous}")
+            self.writer.execute("PRAGMA journal_mode = WAL")
+            self.writer.execute("PRAGMA cell_size_check = ON")
+            self.reader.execute("PRAGMA query_only = ON")
+            status = os.stat(path)
+        except BaseException:
+            self._close()
+            raise
+        self.identity = (status.st_dev, status.st_ino)
+        self._path = path
+        _open.add(self)
+
+    def usable(self) -> bool:
+        """Whether they still are connected to the file that has the store's name."""
+        if self.closed:
+            return False
+        try:
+            status = os.stat(self._path)
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) == self.identity
+
+    def close(self) -> None:
+        """Close both; the last one of a host also empties the log into the database. Under the store's lock."""
+        with self.mutex:
+            _open.discard(self)
+            if not self.closed:
+                self.closed = True
+                self._close()
+
+    def _close(self) -> None:
+        with suppress(sqlite3.Error):  # a damaged log can't be emptied; whoever opens next will see
+            self.reader.close()
+        with suppress(sqlite3.Error):
+            self.writer.close()
+
+
+def _connect(path: str, busy_s: float) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
+
+
+def _close_idle() -> None:
+    for connections in list(_open):
+        if connections.busy:
+            continue
+        with suppress(GuardrailsError), connections.lock.exclusive(deadline_s=_PARK_S):
+            connections.close()
+
+
+def _disown() -> None:
+    for connections in _open:
+        connections.orphaned = True  # and kept in the set for good: closing them would hurt the parent
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_close_idle, after_in_child=_disown)
+atexit.register(_close_idle)

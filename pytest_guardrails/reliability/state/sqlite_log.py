@@ -1,0 +1,111 @@
+"""Reading and thinning out what the sqlite backend remembers: old values, the transaction log.
+
+Read `sqlite_rows.py` for the tables.
+"""
+
+import sqlite3
+from typing import Any
+
+from pytest_guardrails.reliability.state.backend import PastCell
+from pytest_guardrails.reliability.state.model import Cell, TransactionRecord, TransactionStatus
+
+__all__ = ["log_lines", "note_outcome", "past", "prune"]
+
+_OUTCOMES = 1000  # lines on transactions that did not commit; older ones go
+
+
+def past(connection: sqlite3.Connection, key: str) -> list[PastCell]:
+    """What is remembered of a key, oldest first."""
+    row = connection.execute("SELECT recent FROM entry WHERE key = ?", (key,)).fetchone()
+    found = []
+    for number in row[0].split() if row else ():
+        old = connection.execute(
+            "SELECT version, schema, text, at, transaction_id FROM change WHERE id = ?", (int(number),)
+        ).fetchone()
+        if old is not None:
+            found.append(PastCell(Cell(*old[:3]), old[3], old[4]))
+    return found
+
+
+def note_outcome(
+    connection: sqlite3.Connection, version: int, transaction: str, at: float, status: str, reason: str
+) -> None:
+    """Log a transaction that did not commit; with its own commit."""
+    connection.execute("BEGIN IMMEDIATE")
+    added = connection.execute(
+        "INSERT INTO outcome (version, transaction_id, at, status, reason) VALUES (?, ?, ?, ?, ?)",
+        (version, transaction, at, status, reason),
+    ).lastrowid
+    connection.execute("DELETE FROM outcome WHERE id <= ?", ((added or 0) - _OUTCOMES,))
+    connection.execute("COMMIT")
+
+
+def log_lines(connection: sqlite3.Connection, limit: int) -> list[TransactionRecord]:
+    """The newest lines, newest first."""
+    lines: list[tuple[tuple[int, int, int], TransactionRecord]] = [
+        ((row[1], 1, row[0]), _outcome(row))
+        for row in connection.execute(
+            "SELECT id, version, transaction_id, at, status, reason FROM outcome ORDER BY id DESC LIMIT ?", (limit,)
+        )
+    ]
+    commits: dict[int, list[Any]] = {}
+    for version, transaction, at, key in connection.execute(
+        "SELECT version, transaction_id, at, key FROM change ORDER BY id DESC"
+    ):
+        if version not in commits:
+            if len(commits) == limit:
+                break
+            commits[version] = [transaction, at, []]
+        commits[version][2].append(key)
+    for version, (transaction, at, keys) in commits.items():
+        record = TransactionRecord(
+            id=transaction,
+            status=TransactionStatus.COMMITTED,
+            version=version,
+            at=at,
+            keys=tuple(reversed(keys)),
+        )
+        lines.append(((version, 0, 0), record))
+    lines.sort(key=lambda line: line[0], reverse=True)
+    return [record for _, record in lines[:limit]]
+
+
+def _outcome(row: Any) -> TransactionRecord:
+    return TransactionRecord(id=row[2], status=TransactionStatus(row[4]), version=None, at=row[3], note=row[5])
+
+
+def prune(connection: sqlite3.Connection, keep_versions: int, before: float | None) -> int:
+    """Forget inside the open transaction; see `Backend.prune`."""
+    newest = connection.execute("SELECT max(id) FROM change").fetchone()[0]
+    limit = float("inf") if before is None else before
+    removed = 0
+    for key, recent in connection.execute("SELECT key, recent FROM entry").fetchall():
+        numbers = [int(number) for number in recent.split()]
+        old = [number for number in numbers[:-keep_versions] if _older(connection, number, limit)]
+        is_gone = connection.execute(
+            "SELECT count(*) FROM change WHERE id = ? AND text IS NULL AND at < ?", (numbers[-1], limit)
+        ).fetchone()[0]
+        if is_gone and numbers[-1] != newest:  # the newest row carries the store's version
+            old = numbers
+            connection.execute("DELETE FROM entry WHERE key = ?", (key,))
+        elif old:
+            left = " ".join(str(number) for number in numbers if number not in old)
+            connection.execute("UPDATE entry SET recent = ? WHERE key = ?", (left, key))
+        removed += len(old)
+    # By what is referred to, not by what was dropped just now: it also finds what a kill left behind.
+    connection.execute("DELETE FROM outcome WHERE at < ?", (limit,))
+    kept = {
+        int(number)
+        for (recent,) in connection.execute("SELECT recent FROM entry").fetchall()
+        for number in recent.split()
+    }
+    every = [number for (number,) in connection.execute("SELECT id FROM change").fetchall()]
+    connection.executemany(
+        "DELETE FROM change WHERE id = ?", [(number,) for number in every if number not in kept and number != newest]
+    )
+    return removed
+
+
+def _older(connection: sqlite3.Connection, number: int, limit: float) -> bool:
+    row = connection.execute("SELECT at FROM change WHERE id = ?", (number,)).fetchone()
+    return row is None or row[0] < limit

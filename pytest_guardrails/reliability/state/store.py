@@ -1,0 +1,315 @@
+"""`StateStore`: the one transactional, versioned store on which everything that must survive stands.
+
+**Guarantees.** A transaction's writes are all there or none. A commit that returned holds on disk as its durability
+says; one that raised changed nothing. Versions only grow. Values come out as they went in, and finite; nobody can
+change them in place. A cached read is never older than the last commit of any process of this host.
+**Does not** span several stores, or hosts.
+**On crash** the state is that of the last commit; the transaction in progress is logged as failed.
+**Threads and processes.** Any number; writers take turns, readers wait for nobody. Every wait has a deadline.
+
+    with open_store("state.db") as store:
+        with store.transaction() as transaction:
+            transaction.put("runs", {**transaction.get("runs", {}), "r7": "started"})
+        store.update("count", lambda count: count + 1, default=0)
+
+Read `transaction.py` for what can be done inside, `sqlite.py` and `json_file.py` for where it goes.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Any, Literal, final
+
+from pytest_guardrails.errors import ConfigurationError, GuardrailsError
+from pytest_guardrails.reliability.state.backend import Backend, BackendSettings
+from pytest_guardrails.reliability.state.json_file import JsonBackend
+from pytest_guardrails.reliability.state.model import (
+    Cell,
+    HistoryEntry,
+    Incident,
+    TransactionError,
+    TransactionRecord,
+    TransactionStatus,
+    VersionConflictError,
+)
+from pytest_guardrails.reliability.state.sqlite import SqliteBackend
+from pytest_guardrails.reliability.state.transaction import Conflict, Merge, Transaction
+from pytest_guardrails.reliability.state.values import RESERVED, UNKNOWN_FIELDS, Migration, Values, check_key
+
+__all__ = ["BackendKind", "StateStore", "open_store"]
+
+BackendKind = Literal["sqlite", "json"]
+_REASON_CHARACTERS = 200
+
+
+@final
+class StateStore:
+    """See the module.
+
+    Args:
+        backend: where the state lives.
+        schema: the application's number for the form of its values; stored with each, and a larger one is refused.
+        migrations: for each older number the function (key, value) -> value in the form of the next number.
+        cache: whether reads are answered from memory while nothing was committed.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        schema: int = 1,
+        migrations: Mapping[int, Migration] | None = None,
+        cache: bool = True,
+    ) -> None:
+        self.backend = backend
+        self._values = Values(schema, migrations or {}, remember=cache)
+        self._cache = cache
+        self._cells: dict[str, Cell | None] = {}
+        self._stamp: object = None
+        self._mutex = threading.Lock()
+        self._inside = threading.local()
+        self.after_commit: list[Callable[[StateStore], None]] = []
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Read and write several keys, all or nothing, alone.
+
+        Commits when the block ends. An exception in the block rolls back, is logged, and comes out unchanged.
+
+        Raises:
+            StorageError: the commit was refused; nothing was changed.
+            LockDeadlineError: others wrote until the deadline.
+            TransactionError: this thread is inside a transaction of this store already.
+        """
+        if getattr(self._inside, "depth", 0):
+            raise TransactionError("transactions do not nest: hand the outer one to the code that wants to write")
+        number = os.urandom(12).hex()
+        with self.backend.session(number) as session:
+            transaction = Transaction(session, self._values, number)
+            self._inside.depth = 1
+            try:
+                yield transaction
+                self._inside.depth = 0
+                committed = transaction.finish()
+            except BaseException as error:
+                self._inside.depth = 0
+                if not transaction.over:
+                    transaction.abandon()
+                    reason = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS]
+                    with suppress(GuardrailsError):  # the caller's own error is the one to tell
+                        self.backend.note(number, TransactionStatus.ROLLED_BACK, reason)
+                raise
+        if committed is not None:
+            for call in self.after_commit:
+                call(self)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The key's value as of the last commit, frozen; `default` when it is not there.
+
+        Raises:
+            NewerFormatError: a later version of the application wrote it.
+            StoreCorruptedError: it was damaged; see there.
+        """
+        check_key(key)
+        cell = self._cell(key)
+        return default if cell is None else self._values.of(key, cell, default)
+
+    def version(self, key: str | None = None) -> int:
+        """A key's version, 0 when it is not there; without a key the store's."""
+        if key is None:
+            return self.backend.version()
+        check_key(key)
+        cell = self._cell(key)
+        return 0 if cell is None or cell.text is None else cell.version
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """The keys that start with `prefix`, sorted."""
+        return [key for key in self.backend.keys(prefix) if not key.startswith(RESERVED)]
+
+    def put(
+        self,
+        key: str,
+        value: Any,
+        *,
+        expected_version: int | None = None,
+        on_conflict: Conflict | Merge = Conflict.REJECT,
+    ) -> int:
+        """Set one key in a transaction of its own; see `Transaction.put`.
+
+        Returns:
+            The key's new version.
+        """
+        with self.transaction() as transaction:
+            transaction.put(key, value, expected_version=expected_version, on_conflict=on_conflict)
+        return transaction.committed
+
+    def delete(self, key: str, *, expected_version: int | None = None) -> None:
+        """Remove one key in a transaction of its own; see `Transaction.delete`."""
+        with self.transaction() as transaction:
+            transaction.delete(key, expected_version=expected_version)
+
+    def update(self, key: str, change: Callable[[Any], Any], *, default: Any = None, attempts: int = 0) -> Any:
+        """Set a key to what `change` makes of its value; no update of anybody is lost.
+
+        Args:
+            key: which.
+            change: gets the frozen value or `default`, returns the new one; must do nothing else, it may be called
+                several times.
+            default: stands in for a key that is not there.
+            attempts: how often to call `change` while nobody waits for it, and to write only if the key is still the
+                same (for a slow `change`); after that, and at once when 0, it is called while others wait.
+
+        Returns:
+            The new value, as stored.
+        """
+        for _ in range(attempts):
+            cell = self.backend.get(key)
+            found = 0 if cell is None or cell.text is None else cell.version
+            wanted = change(default if cell is None else self._values.of(key, cell, default))
+            with suppress(VersionConflictError):
+                self.put(key, wanted, expected_version=found)
+                return wanted
+        with self.transaction() as transaction:
+            wanted = change(transaction.get(key, default))
+            transaction.put(key, wanted)
+        return wanted
+
+    def history(self, key: str) -> list[HistoryEntry]:
+        """The values that are remembered of a key, oldest first, the current one last."""
+        check_key(key)
+        return [
+            HistoryEntry(
+                version=past.cell.version,
+                value=None if past.cell.text is None else self._values.decode_old(key, past.cell),
+                deleted=past.cell.text is None,
+                at=past.at,
+                transaction=past.transaction,
+            )
+            for past in self.backend.history(key)
+        ]
+
+    def restore(self, key: str, version: int) -> int:
+        """Set a key to the value that it had at a version; a deletion is restored as well.
+
+        Returns:
+            The key's new version; the old one when it already was as wanted.
+
+        Raises:
+            ConfigurationError: that version is not remembered.
+        """
+        wanted = next((entry for entry in self.history(key) if entry.version == version), None)
+        if wanted is None:
+            known = ", ".join(str(entry.version) for entry in self.history(key)) or "none"
+            raise ConfigurationError(f"{key!r} has no version {version}; remembered are {known}")
+        with self.transaction() as transaction:
+            if wanted.deleted:
+                transaction.delete(key)
+            else:
+                transaction.put(key, wanted.value)
+        return transaction.committed or self.version(key)
+
+    def transactions(self, limit: int = 100) -> list[TransactionRecord]:
+        """The newest lines of the transaction log, newest first."""
+        return self.backend.transactions(limit)
+
+    def prune(self, *, keep_versions: int = 1, older_than_s: float | None = None) -> int:
+        """Forget old values, log lines and deleted keys; never a current value.
+
+        Args:
+            keep_versions: how many values of each key stay whatever their age.
+            older_than_s: forget only what is older by the wall clock, in seconds; None forgets whatever its age.
+
+        Returns:
+            How many values were forgotten.
+        """
+        if keep_versions < 1:
+            raise ConfigurationError(f"keep_versions must be at least 1, not {keep_versions}")
+        return self.backend.prune(keep_versions, older_than_s)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Mapping[str, tuple[Cell, Any]]]:
+        """All present keys with their cells and values, of one moment; nobody writes during the block."""
+        with self.backend.session(os.urandom(12).hex()) as session:
+            found: dict[str, tuple[Cell, Any]] = {}
+            for key in session.keys(""):
+                cell = session.get(key)
+                if cell is not None and not key.startswith(RESERVED):
+                    found[key] = (cell, self._values.of(key, cell))
+            yield found
+
+    def unknown_fields(self) -> Mapping[str, Any]:
+        """What an import brought along that this version does not know; for the export."""
+        cell = self.backend.get(UNKNOWN_FIELDS)
+        found: Mapping[str, Any] = {} if cell is None or cell.text is None else json.loads(cell.text)
+        return found
+
+    def incidents(self) -> list[Incident]:
+        """What was ever found damaged here, and what was restored; oldest first."""
+        return self.backend.incidents()
+
+    def clear_cache(self) -> None:
+        """Read everything from the disk again."""
+        with self._mutex:
+            self._stamp = None
+            self._cells = {}
+        self._values.clear()
+
+    def close(self) -> None:
+        """Release files; the store opens itself again when it is used."""
+        self.backend.close()
+
+    def __enter__(self) -> "StateStore":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _cell(self, key: str) -> Cell | None:
+        if not self._cache:
+            return self.backend.get(key)
+        stamp = self.backend.stamp()
+        with self._mutex:
+            if stamp != self._stamp:
+                self._stamp, self._cells = stamp, {}
+            elif key in self._cells:
+                return self._cells[key]
+        # Read after the stamp: what is read may be newer than the stamp says, and is then merely read again.
+        cell = self.backend.get(key)
+        with self._mutex:
+            if stamp == self._stamp:
+                self._cells[key] = cell
+        return cell
+
+
+def open_store(
+    path: str | os.PathLike[str],
+    *,
+    backend: BackendKind = "sqlite",
+    settings: BackendSettings | None = None,
+    schema: int = 1,
+    migrations: Mapping[int, Migration] | None = None,
+    cache: bool = True,
+) -> StateStore:
+    """Open the store at `path`, making it when there is none.
+
+    Args:
+        path: the main file; others lie beside it under names that begin with its.
+        backend: what kind of file.
+        settings: durability, deadlines, how much is remembered.
+        schema: see `StateStore`.
+        migrations: see `StateStore`.
+        cache: see `StateStore`.
+
+    Raises:
+        StoreCorruptedError: it was damaged, and there was no good generation to restore.
+        NewerFormatError: a later version of this package made it.
+    """
+    kinds: dict[str, Callable[..., Backend]] = {"sqlite": SqliteBackend, "json": JsonBackend}
+    if backend not in kinds:
+        raise ConfigurationError(f"backend must be one of {', '.join(kinds)}, not {backend!r}")
+    return StateStore(kinds[backend](path, settings), schema=schema, migrations=migrations, cache=cache)

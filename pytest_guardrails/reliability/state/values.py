@@ -1,0 +1,107 @@
+"""Between texts that a backend keeps and values that callers see: JSON, schema numbers, frozen copies, the cache.
+
+A text that was decoded once for a version is not decoded again: the same frozen value is given out. Read `frozen.py`
+for why that is safe.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+from pytest_guardrails.errors import ConfigurationError, NewerFormatError
+from pytest_guardrails.reliability.durability import finite_json
+from pytest_guardrails.reliability.state.frozen import freeze
+from pytest_guardrails.reliability.state.model import Cell, Draft
+
+__all__ = ["RESERVED", "UNKNOWN_FIELDS", "Migration", "Values", "check_key"]
+
+RESERVED = "@"  # keys of the store's own start with it
+UNKNOWN_FIELDS = RESERVED + "unknown-fields"
+_KEY_BYTES = 1000
+_REMEMBERED = 4096  # decoded values at a time
+Migration = Callable[[str, Any], Any]
+
+
+def check_key(key: str) -> None:
+    """Refuse what is no key.
+
+    Raises:
+        ConfigurationError: says why.
+    """
+    if not isinstance(key, str) or not key:
+        raise ConfigurationError(f"a key is a text of at least one character, not {key!r}")
+    if key.startswith(RESERVED):
+        raise ConfigurationError(f"keys that start with {RESERVED!r} are the store's own: {key!r}")
+    if not key.isascii():
+        finite_json.check(key)
+    if "\0" in key or len(key.encode()) > _KEY_BYTES:
+        raise ConfigurationError(f"a key has at most {_KEY_BYTES} bytes, none of them zero: {key[:60]!r}")
+
+
+@final
+class Values:
+    """Encodes and decodes for one store.
+
+    Args:
+        schema: the application's number for the form of its values; stored with each.
+        migrations: for each older number the function (key, value) -> value of the next number.
+        remember: whether decoded values are kept.
+    """
+
+    def __init__(self, schema: int, migrations: Mapping[int, Migration], *, remember: bool) -> None:
+        if schema < 1:
+            raise ConfigurationError(f"schema numbers start at 1, not {schema}")
+        if missing := [number for number in migrations if not 1 <= number < schema]:
+            raise ConfigurationError(f"migrations lead from 1 .. {schema - 1}; there is one from {missing[0]}")
+        self.schema = schema
+        self._migrations = migrations
+        self._remember = remember
+        self._known: dict[str, tuple[int, Any]] = {}
+        self._mutex = threading.Lock()
+
+    def draft(self, key: str, value: Any) -> Draft:
+        """A change that sets the key; raises `JsonRefusedError` with the path to what JSON has not."""
+        return Draft(key, self.schema, finite_json.dumps(value))
+
+    def decode(self, key: str, text: str) -> Any:
+        """A value of the present schema, frozen."""
+        return self._decode(key, text, self.schema)
+
+    def of(self, key: str, cell: Cell, default: Any = None) -> Any:
+        """A cell's value, frozen and in the present schema; `default` for a deleted one.
+
+        Raises:
+            NewerFormatError: the value has a newer schema than this application.
+        """
+        if cell.text is None:
+            return default
+        known = self._known.get(key)
+        if known is not None and known[0] == cell.version:
+            return known[1]
+        value = self._decode(key, cell.text, cell.schema)
+        if self._remember:
+            with self._mutex:
+                if len(self._known) >= _REMEMBERED:
+                    self._known.clear()
+                self._known[key] = (cell.version, value)
+        return value
+
+    def decode_old(self, key: str, cell: Cell) -> Any:
+        """As `of`, for a value that is no longer current: it is not kept in memory."""
+        return self._decode(key, cell.text or "null", cell.schema)
+
+    def clear(self) -> None:
+        """Forget all decoded values."""
+        with self._mutex:
+            self._known.clear()
+
+    def _decode(self, key: str, text: str, schema: int) -> Any:
+        if schema > self.schema:
+            raise NewerFormatError(f"{key!r} has schema {schema}; this program knows {self.schema}: update it")
+        value = json.loads(text)  # the strict reader is for outside data: this was checked when it was written
+        for number in range(schema, self.schema):
+            if number not in self._migrations:
+                raise ConfigurationError(f"{key!r} has schema {schema}, and no migration from {number} is given")
+            value = self._migrations[number](key, value)
+        return freeze(value)

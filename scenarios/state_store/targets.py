@@ -1,0 +1,148 @@
+"""The stack's store on both backends: transactions over two keys, deletions, a rollback, a reopening in the middle.
+
+What recovery returns counts incidents as well: an undamaged disk must never look damaged, whenever the crash came.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pytest_guardrails.reliability.state import BackendKind, StateStore, open_store
+
+Ack = Callable[[object], None]
+
+
+def _open(disk: Path, kind: BackendKind) -> StateStore:
+    return open_store(disk / "state", backend=kind)
+
+
+def _setup(disk: Path, kind: BackendKind) -> None:
+    with _open(disk, kind) as store, store.transaction() as transaction:
+        transaction.put("from", 30)
+        transaction.put("to", 0)
+
+
+def _move(store: StateStore, ack: Ack) -> None:
+    with store.transaction() as transaction:
+        moved = transaction.get("to") + 10
+        transaction.put("from", 30 - moved)
+        transaction.put("to", moved)
+    ack(moved)
+
+
+def _workload(disk: Path, ack: Ack, kind: BackendKind) -> None:
+    with _open(disk, kind) as store:
+        if store.get("to") < 10:
+            _move(store, ack)
+        try:
+            with store.transaction() as transaction:
+                transaction.put("to", -1)
+                raise ZeroDivisionError
+        except ZeroDivisionError:
+            pass
+    with _open(disk, kind) as store:
+        if store.get("to") < 20:
+            _move(store, ack)
+
+
+def _recover(disk: Path, kind: BackendKind) -> dict[str, object]:
+    with _open(disk, kind) as store:
+        return {"from": store.get("from"), "to": store.get("to"), "incidents": len(store.incidents())}
+
+
+def _create(disk: Path, ack: Ack, kind: BackendKind) -> None:
+    with _open(disk, kind) as store:
+        ack("open")
+        store.put("key", "x" * 5000)
+        ack("put")
+
+
+def _recover_new(disk: Path, kind: BackendKind) -> dict[str, object]:
+    with _open(disk, kind) as store:
+        return {"key": store.get("key"), "incidents": len(store.incidents())}
+
+
+def setup_sqlite(disk: Path) -> None:
+    _setup(disk, "sqlite")
+
+
+def workload_sqlite(disk: Path, ack: Ack) -> None:
+    _workload(disk, ack, "sqlite")
+
+
+def recover_sqlite(disk: Path) -> dict[str, object]:
+    return _recover(disk, "sqlite")
+
+
+def create_sqlite(disk: Path, ack: Ack) -> None:
+    _create(disk, ack, "sqlite")
+
+
+def recover_new_sqlite(disk: Path) -> dict[str, object]:
+    return _recover_new(disk, "sqlite")
+
+
+def setup_json(disk: Path) -> None:
+    _setup(disk, "json")
+
+
+def workload_json(disk: Path, ack: Ack) -> None:
+    _workload(disk, ack, "json")
+
+
+def recover_json(disk: Path) -> dict[str, object]:
+    return _recover(disk, "json")
+
+
+def create_json(disk: Path, ack: Ack) -> None:
+    _create(disk, ack, "json")
+
+
+def recover_new_json(disk: Path) -> dict[str, object]:
+    return _recover_new(disk, "json")
+
+
+# A damaged store: quarantine and restore are cut off anywhere, and the next start must finish them.
+
+
+def _setup_damaged(disk: Path, kind: BackendKind) -> None:
+    with _open(disk, kind) as store:
+        store.put("key", 1)
+        store.put("key", 2)
+    content = (disk / "state").read_bytes()
+    (disk / "state").write_bytes(b"foreign " + content[8:])
+
+
+def _mend(disk: Path, ack: Ack, kind: BackendKind) -> None:
+    with _open(disk, kind) as store:
+        ack(store.get("key"))
+
+
+def _recover_mended(disk: Path, kind: BackendKind) -> object:
+    with _open(disk, kind) as store:
+        if not store.incidents():
+            raise ValueError("the damage was mended without a word")
+        return store.get("key")
+
+
+def setup_damaged_sqlite(disk: Path) -> None:
+    _setup_damaged(disk, "sqlite")
+
+
+def mend_sqlite(disk: Path, ack: Ack) -> None:
+    _mend(disk, ack, "sqlite")
+
+
+def recover_mended_sqlite(disk: Path) -> object:
+    return _recover_mended(disk, "sqlite")
+
+
+def setup_damaged_json(disk: Path) -> None:
+    _setup_damaged(disk, "json")
+
+
+def mend_json(disk: Path, ack: Ack) -> None:
+    _mend(disk, ack, "json")
+
+
+def recover_mended_json(disk: Path) -> object:
+    return _recover_mended(disk, "json")
