@@ -19,6 +19,7 @@ from chaos.child.target import CallableTarget, CommandTarget, PythonTarget, Role
 from chaos.errors import ChaosError, UsageError
 from chaos.observations import Finding
 from chaos.report import ScenarioResult, Status, status, why
+from chaos.report.replay import Replay
 from chaos.report.text import counted, finding_lines, printable, verdict_lines
 from chaos.scenario import Explore, Isolation, RunOptions, Scenario
 from chaos.scenario.model import MODELS
@@ -148,8 +149,9 @@ class Crash:
 
     def _replay(self, wanted: str, scenario: Scenario, report_dir: Path) -> tuple[list[str], ScenarioResult]:
         path, replay = find_finding(wanted, report_dir)
+        assert isinstance(scenario.drive, Explore)
         result = ScenarioResult(scenario=scenario.name, origin=scenario.origin, models=scenario.drive.models)
-        if replay.scenario != scenario.name:
+        if replay.scenario != scenario.name or not isinstance(replay, Replay):
             return [], result  # another call of this test may be the one
         self._told = True
         replayed = replay_state(path, replay, scenario.drive.roles)
