@@ -9,7 +9,8 @@ blocking lock is tried, and whoever does not get it stands aside until another o
 is a deadlock. In its second half an episode goes round in turn, so that nobody starves whatever the policy.
 
 Participants: the racers have the numbers from 0; with n of them, the threads and processes that racer r starts have
-the numbers r + n, r + 2n, and so on. Read `standing.py` for who is asleep, `locks.py` for locks, `stage.py` next.
+the numbers r + n, r + 2n, and so on. An episode is over when the racers are; what they leave
+running is killed. Read `standing.py` for who is asleep, `locks.py` for locks, `stage.py` next.
 """
 
 import os
@@ -164,10 +165,10 @@ class Cast:
 
     def _settle(self) -> bool:
         """Wait until everyone is held, has ended, or sleeps out of sight; whether the episode goes on."""
-        while self._running:
+        while self._running and self._is_under_way():
             if self._take_events(_LOOK_S):
                 continue
-            busy = [number for number in self._running if not self._rests(number)]
+            busy = [number for number in list(self._running) if not self._rests(number)]
             late = [number for number in busy if monotonic() - self._running[number] > self._deadline_s]
             if late:
                 self.episode.cut = f"{self._name(late[0])} computed for {self._deadline_s:g} s without any call"
@@ -175,7 +176,10 @@ class Cast:
             # Whoever rests may do so at a trapped call that came after the last look at the listener.
             if not busy and not self._take_events(0):
                 break
-        return bool(self._held or self._running)
+        return self._is_under_way()
+
+    def _is_under_way(self) -> bool:
+        return any(number < len(self._racers) for number in (*self._held, *self._running))
 
     def _rests(self, number: int) -> bool:
         """Whether a participant is asleep in the kernel; whoever turns out to be gone is forgotten."""
