@@ -26,7 +26,7 @@ from typing import Any
 
 from chaos.child import frames, values
 from chaos.child.ack import ACK_DESCRIPTOR
-from chaos.child.actors import TargetError, recover_actor, work_actor
+from chaos.child.actors import Spec, TargetError, recover_actor, work_actor
 from chaos.child.isolated import report_of_error
 from chaos.child.witness import Witness
 
@@ -52,7 +52,7 @@ def serve(control: socket.socket, job: dict[str, Any]) -> None:
         workers = [work_actor(spec) for spec in job["workers"]]
         unsteered = {
             "setup": None if job["setup"] is None else recover_actor(job["setup"]),
-            "check": None if job["check"] is None else work_actor(job["check"]),
+            "check": None if job["check"] is None else _check_actor(job["check"]),
         }
     except TargetError as error:
         _tell(control, {"wrong": str(error)})
@@ -72,6 +72,14 @@ def serve(control: socket.socket, job: dict[str, Any]) -> None:
             _tell(control, {"running": _fork(control, _UNSTEERED, partial(_called, role, disk, *results))})
         else:
             _tell(control, {"reaped": [os.waitpid(pid, 0)[1] for pid in message["reap"]]})
+
+
+def _check_actor(spec: Spec) -> Callable[..., Any]:
+    """What is behind a check, to be called `check(disk, results)`; a command's value is what it prints."""
+    if spec[0] != "command":
+        return work_actor(spec)
+    check = recover_actor(spec)
+    return lambda disk, _: check(disk)
 
 
 def _called(role: Callable[..., Any] | None, *arguments: Any) -> Any:

@@ -48,7 +48,7 @@ class Pct:
         random = Random(seed)  # noqa: S311 - reproducible on purpose
         priorities = [depth + number for number in range(participants)]
         random.shuffle(priorities)
-        self._priorities = dict(enumerate(priorities))
+        self._priorities = priorities
         at = random.sample(range(max(length, depth)), depth - 1)
         self._changes = {step: priority for priority, step in enumerate(at)}
 
@@ -56,28 +56,30 @@ class Pct:
         """See `Policy`."""
         leader = max(ready, key=self._priority)
         if step in self._changes:
-            self._priorities[leader] = self._changes.pop(step)
+            self._priorities[leader % len(self._priorities)] = self._changes.pop(step)
             leader = max(ready, key=self._priority)
         return leader
 
-    def _priority(self, number: int) -> int:
-        return self._priorities.setdefault(number, -len(self._priorities))  # a thread or a child that came later
+    def _priority(self, number: int) -> tuple[int, int]:
+        return self._priorities[number % len(self._priorities)], -number  # a child has that of its racer
 
 
 @final
 class Preemptions:
     """Whoever ran goes on, but for `count` switches at random among the first `length` steps."""
 
-    def __init__(self, seed: str, *, count: int, length: int) -> None:
+    def __init__(self, seed: str, *, participants: int, count: int, length: int) -> None:
+        self._racers = participants
         self._random = Random(seed)  # noqa: S311 - reproducible on purpose
         self._at = set(self._random.sample(range(max(length, count)), count))
 
     def choose(self, step: int, ready: Sequence[int], last: int) -> int:
         """See `Policy`."""
-        others = [number for number in ready if number != last]
-        if last in ready and (step not in self._at or not others):
-            return last
-        return self._random.choice(others)
+        default = follower(ready, last, self._racers)
+        others = [number for number in ready if number % self._racers != last % self._racers]
+        if step == 0 or (step in self._at and others):
+            return self._random.choice(others or ready)
+        return default
 
 
 @final
@@ -87,18 +89,20 @@ class Switches:
     A switch to someone who is not ready is passed over; who waits is followed by the next in number.
     """
 
-    def __init__(self, switches: Mapping[int, int]) -> None:
-        self._switches = switches
+    def __init__(self, switches: Mapping[int, int], *, participants: int) -> None:
+        self._switches, self._racers = switches, participants
 
     def choose(self, step: int, ready: Sequence[int], last: int) -> int:
         """See `Policy`."""
         wanted = self._switches.get(step, -1)
-        return wanted if wanted in ready else follower(ready, last)
+        return wanted if wanted in ready else follower(ready, last, self._racers)
 
 
-def follower(ready: Sequence[int], last: int) -> int:
-    """Who goes on by default: whoever ran, else the next in number."""
-    return last if last in ready else in_turn(ready, last)
+def follower(ready: Sequence[int], last: int, racers: int) -> int:
+    """Who goes on by default: whoever ran, else another process of the same racer, else the next racer."""
+    if last < 0:
+        return ready[0]
+    return min(ready, key=lambda number: ((number - last) % racers, number != last, number))
 
 
 def in_turn(ready: Sequence[int], last: int) -> int:
@@ -120,5 +124,5 @@ def policy_for(seed: int, number: int, *, participants: int, length: int) -> Pol
     if family == 0:
         return RandomWalk(draw)
     if family == 1:
-        return Preemptions(draw, count=1 + number // 4 % 3, length=length)
+        return Preemptions(draw, participants=participants, count=1 + number // 4 % 3, length=length)
     return Pct(draw, participants=participants, depth=family, length=length)

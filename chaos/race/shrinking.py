@@ -21,7 +21,7 @@ def switches_of(episode: Episode) -> dict[int, int]:
     found: dict[int, int] = {}
     last = -1
     for number, (step, ready) in enumerate(zip(episode.steps[: episode.free], episode.ready, strict=False)):
-        if step.participant != follower(ready, last):
+        if step.participant != follower(ready, last, episode.racers):
             found[number] = step.participant
         last = step.participant
     return found

@@ -13,7 +13,7 @@ from chaos.race.shrinking import switches_of
 from chaos.race.stage import Played, Stage
 from tests.race.playing import episodes, players, runs, staged
 
-IN_TURN = Switches({})
+IN_TURN = Switches({}, participants=2)
 
 
 def endings(played: Played) -> list[Ending]:
@@ -158,7 +158,7 @@ def test_what_can_not_begin_is_wrong_usage(names: tuple[str, ...], setup: str, w
 def test_source_lines_change_nothing_and_say_where_each_step_stands() -> None:
     with staged("entering", "notes") as stage:
         plain = stage.play(RandomWalk("7"))
-        told = stage.play(Switches(switches_of(plain.episode)), sources=True)
+        told = stage.play(Switches(switches_of(plain.episode), participants=2), sources=True)
     assert [(one.participant, one.move) for one in told.episode.steps] == [
         (one.participant, one.move) for one in plain.episode.steps
     ]

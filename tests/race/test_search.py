@@ -46,7 +46,7 @@ def test_a_lost_update_is_found_and_played_again_twenty_times_from_its_recipe() 
         recipe = recipe_of(switches_of(found.episode))
     with staged(*TWO, setup="zero", check="is_counted") as stage:
         for _ in range(20):
-            again = stage.play(Switches(schedule_of(recipe)))
+            again = stage.play(Switches(schedule_of(recipe), participants=2))
             assert again.episode.steps == found.episode.steps
             assert lost(again)
 
@@ -56,7 +56,7 @@ def test_a_schedule_is_shrunk_to_the_switches_that_matter() -> None:
         found = next(filter(lost, islice(Search(stage, seed=1, participants=3), 200)))
 
         def play(switches: dict[int, int]) -> tuple[Played, None] | None:
-            played = stage.play(Switches(switches))
+            played = stage.play(Switches(switches, participants=3))
             return (played, None) if lost(played) else None
 
         fewest, (played, _) = shrunk(switches_of(found.episode), play)  # type: ignore[arg-type]
@@ -124,7 +124,7 @@ def test_pct_changes_the_leader_at_most_depth_minus_one_times() -> None:
 
 def test_preemptions_switch_as_often_as_they_say() -> None:
     for seed in range(20):
-        order = orders(Preemptions(str(seed), count=2, length=30), 30)
+        order = orders(Preemptions(str(seed), participants=3, count=2, length=30), 30)
         assert sum(one != other for one, other in pairwise(order)) <= 2
 
 
@@ -134,7 +134,7 @@ def test_the_switches_of_an_episode_give_the_same_order_again(order: list[int]) 
     for who in order:
         episode.steps.append(Step(who, Move("say", Form.SAY)))
         episode.ready.append((0, 1, 2))
-    assert orders(Switches(switches_of(episode)), len(order)) == order
+    assert orders(Switches(switches_of(episode), participants=3), len(order)) == order
 
 
 @given(st.dictionaries(st.integers(0, 10**6), st.integers(0, 50)))

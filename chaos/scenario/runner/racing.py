@@ -33,7 +33,7 @@ from chaos.scenario.runner.interleaving import blamed_frames, interleaving, live
 
 __all__ = ["race_from", "race_targets", "replay_race", "run_race"]
 
-_EPISODES = {Profile.QUICK: 200, Profile.CI: 1_000, Profile.DEEP: 20_000}
+_EPISODES = {Profile.QUICK: 100, Profile.CI: 500, Profile.DEEP: 20_000}
 _DURATION_S = {Profile.QUICK: 10.0, Profile.CI: 60.0, Profile.DEEP: None}
 _AFTER = 100  # episodes without a new cause, once there is one: then it is enough
 _REPORT_S = 0.2
@@ -203,7 +203,7 @@ class _Race:
         self, stage: Stage, schedule: Mapping[int, int], wanted: Objected, *, sources: bool = True
     ) -> tuple[Played, Objected] | None:
         """Play a schedule; what happened, when the same oracle objects for the same cause."""
-        played = stage.play(Switches(schedule), sources=sources)
+        played = stage.play(Switches(schedule, participants=len(self._drive.workers)), sources=sources)
         objected = Jury(self._oracles, self._terms).judge(live_run(played))
         if objected is None or (objected.oracle, objected.cause) != (wanted.oracle, wanted.cause):
             return None
@@ -284,8 +284,9 @@ def replay_race(replay: LiveReplay, drive: Race) -> tuple[bool, tuple[str, ...]]
         ChaosError: a target can't be imported, or the harness failed.
     """
     jury = Jury(replay.oracles, terms_of(drive.history, drive.initial, drive.search))
+    schedule = Switches(schedule_of(replay.recipe), participants=len(drive.workers))
     with _stage(drive) as stage:
-        played = stage.play(Switches(schedule_of(replay.recipe)), sources=True)
+        played = stage.play(schedule, sources=True)
     objected = jury.judge(live_run(played))
     position = None if objected is None else objected.position
     lines = list(interleaving(played.episode, until=position))
