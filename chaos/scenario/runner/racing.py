@@ -36,7 +36,7 @@ __all__ = ["race_from", "race_targets", "replay_race", "run_race"]
 
 _EPISODES = {Profile.QUICK: 100, Profile.CI: 500, Profile.DEEP: 20_000}
 _DURATION_S = {Profile.QUICK: 10.0, Profile.CI: 60.0, Profile.DEEP: None}
-_AFTER = 100  # episodes without a new cause, once there is one: then it is enough
+_AFTER = 50  # episodes without a new cause, once there is one: then it is enough
 _REPORT_S = 0.2
 _UNSTEADY = (
     "it did not happen again in the same order of calls: the workers do something that differs from run to run, such "
