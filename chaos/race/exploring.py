@@ -56,9 +56,10 @@ class Search:
         return policy_for(self._seed, self.episodes // 2, participants=self._participants, length=length)
 
     def _count(self, played: Played) -> None:
-        text = "\n".join([*_lines(played.episode.steps), *(outcome.value for outcome in played.outcomes)]).encode()
-        self._digest.update(text)
-        self._orders.add(blake2b(text, digest_size=8).digest())
+        text = "\n".join([*_lines(played.episode.steps), *(outcome.value for outcome in played.outcomes)])
+        history = text.encode("utf-8", "surrogatepass")
+        self._digest.update(history)
+        self._orders.add(blake2b(history, digest_size=8).digest())
         self.episodes += 1
         self.steps += len(played.episode.steps)
 
