@@ -19,7 +19,7 @@ from typing import final
 from chaos.child.guardian import guard
 from chaos.child.launch import Launch
 from chaos.errors import HarnessFault, NotMeasured
-from chaos.syscalls.filter import build_filter, encode
+from chaos.syscalls.filter import Instruction, build_filter, encode
 from chaos.syscalls.tables import ARCHITECTURES, Architecture
 
 __all__ = ["Ended", "Guarded", "MainEnded", "architecture", "launch"]
@@ -135,6 +135,7 @@ def launch(
     env: Mapping[str, str] | None = None,
     output: int | None = None,
     prepare: Callable[[], object] | None = None,
+    program_filter: Sequence[Instruction] | None = None,
 ) -> Guarded:
     """Start a target; its first trapped call waits for a supervisor.
 
@@ -144,6 +145,7 @@ def launch(
         env: added to the environment.
         output: a descriptor for its standard output and error.
         prepare: called in the target's process before the filter is in.
+        program_filter: what to trap; everything in the architecture's table when None.
 
     Raises:
         NotMeasured: the engine does not work here; the message says why.
@@ -152,7 +154,7 @@ def launch(
     known = architecture()
     plan = Launch(
         program=program,
-        filter=encode(build_filter(known)),
+        filter=encode(build_filter(known) if program_filter is None else program_filter),
         machine=known.name,
         cwd=cwd,
         env=dict(env or {}),

@@ -10,7 +10,7 @@ from errno import EINTR, ENOENT
 from fcntl import ioctl
 from typing import final
 
-__all__ = ["ADDFD_CLOEXEC", "Listener"]
+__all__ = ["ADDFD_CLOEXEC", "Listener", "Notification"]
 
 _RECEIVE, _SEND, _VALID, _ADD_DESCRIPTOR, _SET_FLAGS = 0xC0502100, 0xC0182101, 0x40082102, 0x40182103, 0x40082104
 _CONTINUE = 1
@@ -24,7 +24,7 @@ _add = struct.Struct("=QIIII").pack
 
 ADDFD_CLOEXEC = os.O_CLOEXEC
 
-_Notification = tuple[int, int, int, int, int, int, int, int, int, int, int, int]
+Notification = tuple[int, int, int, int, int, int, int, int, int, int, int, int]
 
 
 @final
@@ -40,7 +40,7 @@ class Listener:
             # The target wakes on this processor, where its memory is warm (Linux 6.6; refused by older ones).
             ioctl(descriptor, _SET_FLAGS, _SYNC_WAKE_UP)
 
-    def receive(self) -> _Notification | None:
+    def receive(self) -> Notification | None:
         """The next call: id, thread, flags, number, architecture, instruction, six arguments; None if it was undone."""
         buffer = self._buffer
         buffer[:] = _ZERO

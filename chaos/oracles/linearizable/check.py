@@ -1,0 +1,116 @@
+"""Is a history linearizable, and if not, which few answers refute it?
+
+Each key is judged by itself (a history is linearizable exactly when each key's is). A refutation is made small in
+two steps. First its earliest end: the shortest part, up to one answer, that is refuted already. Then every other
+answer is forgotten in turn, and stays forgotten when the rest is still refuted; an operation whose answer is forgotten
+may have happened or not, so what remains is a refutation by itself, whatever the others did.
+"""
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+from chaos.errors import UsageError
+from chaos.history import Answer, Operation
+from chaos.observations import Verdict
+from chaos.oracles.linearizable.models import Model
+from chaos.oracles.linearizable.search import Found, order_of
+
+__all__ = ["LIMIT", "Judgement", "linearizable"]
+
+LIMIT = 1_000_000  # configurations a key: some ten seconds, and far more than honest histories need
+_SHRINK_LIMIT = 5_000  # for each attempt at a smaller refutation; one that is not decided within stays as it is
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What is to be said of a history.
+
+    Attributes:
+        verdict: UNKNOWN when the search was given up.
+        key: of the refuted or undecided part.
+        refutation: the fewest answers found that no order explains, by time of call; empty unless VIOLATED.
+        others: how many more operations of that key there were until then; whatever they did explains nothing.
+        order: a legal order for each key; empty unless HOLDS.
+    """
+
+    verdict: Verdict
+    key: Any = None
+    refutation: tuple[Operation, ...] = ()
+    others: int = 0
+    order: tuple[tuple[Any, tuple[Operation, ...]], ...] = ()
+
+
+def linearizable(history: Iterable[Operation], model: Model, *, initial: Any = None, limit: int = LIMIT) -> Judgement:
+    """Judge a history.
+
+    Args:
+        history: in any order.
+        model: what each key does.
+        initial: each key's first value; the model's own when None.
+        limit: how many configurations to try for one key.
+
+    Raises:
+        UsageError: an operation that the model does not know, or an answer before its call.
+    """
+    start = model.initial if initial is None else model.initial_of(initial)
+    orders: list[tuple[Any, tuple[Operation, ...]]] = []
+    undecided: list[Any] = []
+    for key, operations in _by_key(history, model).items():
+        found = order_of(operations, model, start, limit=limit)
+        if found is Found.NONE:
+            fewest, others = _shrunk(operations, model, start)
+            return Judgement(verdict=Verdict.VIOLATED, key=operations[0].key, refutation=fewest, others=others)
+        if found is Found.GIVEN_UP:
+            undecided.append(key)
+        else:
+            orders.append((operations[0].key, tuple(found)))
+    if undecided:
+        return Judgement(verdict=Verdict.UNKNOWN, key=undecided[0])
+    return Judgement(verdict=Verdict.HOLDS, order=tuple(orders))
+
+
+def _by_key(history: Iterable[Operation], model: Model) -> dict[str, list[Operation]]:
+    parts: dict[str, list[Operation]] = {}
+    for operation in history:
+        if operation.name not in model.names:
+            names = ", ".join(sorted(model.names))
+            raise UsageError(f"a {model.name} has no operation {operation.name!r}", f"it has {names}")
+        if operation.answer is Answer.OK and (operation.returned is None or operation.returned < operation.called):
+            raise UsageError(f"{operation.name} of process {operation.process} was answered before it was called")
+        if operation.answer is not Answer.FAIL:
+            parts.setdefault(repr(operation.key), []).append(operation)
+    return parts
+
+
+def _shrunk(operations: Sequence[Operation], model: Model, start: Hashable) -> tuple[tuple[Operation, ...], int]:
+    ends = sorted(op.returned for op in operations if op.answer is Answer.OK and op.returned is not None)
+    low, high = 0, len(ends) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if order_of(_until(operations, ends[middle]), model, start, limit=LIMIT) is Found.NONE:
+            high = middle
+        else:
+            low = middle + 1
+    kept = _until(operations, ends[low])
+    for number, operation in enumerate(kept):
+        if operation.answer is Answer.OK:
+            fewer = [*kept[:number], replace(operation, answer=Answer.UNKNOWN), *kept[number + 1 :]]
+            if order_of(fewer, model, start, limit=_SHRINK_LIMIT) is Found.NONE:
+                kept = fewer
+    known = tuple(sorted((op for op in kept if op.answer is Answer.OK), key=lambda op: op.called))
+    return known, len(kept) - len(known)
+
+
+def _until(operations: Sequence[Operation], end: float) -> list[Operation]:
+    """The history as it was known at a position: later answers are not there yet."""
+    return [
+        operation if operation.returned is not None and operation.returned <= end else _open(operation)
+        for operation in operations
+        if operation.called <= end
+    ]
+
+
+def _open(operation: Operation) -> Operation:
+    return replace(operation, answer=Answer.UNKNOWN, returned=None)
