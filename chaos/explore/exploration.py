@@ -6,7 +6,7 @@ cuts it. Read `server.py` for what happens to one state, `crew.py` for how work 
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from time import monotonic
 from types import TracebackType
@@ -131,6 +131,26 @@ class Exploration:
         chunk = Chunk(model=number, wanted=((recipe, told.acked),))
         ((_, (answer,)),) = self._crew.answered(iter([chunk]))
         return _observation(recipe, told, model, answer)
+
+    def observe_left(self, folder: str, acks: Sequence[str]) -> tuple[Outcome, Outcome | None, Outcome | None]:
+        """Recovery on what some run of the workload left, again where that failed, and the workload run on when asked.
+
+        Args:
+            folder: what it left; it stays as it is.
+            acks: what that run acknowledged, as canonical texts.
+
+        Raises:
+            UsageError: the target can't be imported.
+            HarnessFault: a worker failed.
+        """
+        chunk = Chunk(model=None, wanted=((folder, list(acks)),), left=True)
+        ((_, (answer,)),) = self._crew.answered(iter([chunk]))
+        first, again, resumed = answer
+        return (
+            _outcome(first),
+            None if again is None else outcome_of(again),
+            None if resumed is None else outcome_of(resumed),
+        )
 
     def statistics(self) -> Statistics:
         """What was done so far, and what was left out."""

@@ -29,12 +29,14 @@ class Ask:
         names: the paths present after recovery.
         leftovers: descriptors, locks and processes that recovery leaves behind.
         resume: run the workload on from the recovered state, and recover once more.
+        usage: memory that recovery takes, and the longest file that it leaves.
         second: record recovery and the workload going on, for a second crash (`second.py`).
     """
 
     names: bool = False
     leftovers: bool = False
     resume: bool = False
+    usage: bool = False
     second: bool = False
 
 
@@ -45,8 +47,8 @@ class Settings:
 
     Attributes:
         models: persistence models, weakest promise broken first; a state that an earlier one had is not run again.
-        isolation: how recoveries are kept apart. `BATCH` can't answer `leftovers` and `resume`: with either asked,
-            states run in forks all the same. A recovery that is a command line always runs as `COMMAND`.
+        isolation: how recoveries are kept apart. `BATCH` can't answer `leftovers`, `usage` and `resume`: with one
+            asked, states run in forks all the same. A recovery that is a command line always runs as `COMMAND`.
         jobs: worker processes.
         deadline_s: a recovery still running after this is hung; so is a resumed workload.
         memory_bytes: what one recovery may take beyond what the warmed server holds already.
