@@ -17,9 +17,9 @@ from chaos.oracles.check import check, undamaged_objections
 from chaos.oracles.clean import clean, undamaged_leftovers
 from chaos.oracles.durable import durable, undamaged_losses
 from chaos.oracles.finite import finite, undamaged_non_finite
+from chaos.oracles.in_time import in_time, undamaged_rounds
 from chaos.oracles.recovers import recovers, undamaged_failures
 from chaos.oracles.resumable import resumable
-from chaos.oracles.terminates import terminates, undamaged_rounds
 
 __all__ = ["DEFAULT_ORACLES", "ORACLES", "Oracle", "choose"]
 
@@ -70,7 +70,7 @@ ORACLES: dict[str, Oracle] = {
     ),
     "terminates": Oracle(
         asserts="workload and recovery end in time, within the rounds allowed",
-        judge=terminates,
+        judge=in_time,
         undamaged=undamaged_rounds,
     ),
     "bounded": Oracle(asserts="memory, files and recovery time stay within bounds", judge=bounded, needs_usage=True),
