@@ -67,12 +67,14 @@ ALLOWED: dict[str, set[str]] = {
     "chaos.scenario": {
         "chaos.errors",
         "chaos.child",
+        "chaos.faults.fault",
         "chaos.observations",
         "chaos.trace.model",
         "chaos.report",
     },
     "chaos.scenario.runner": {
         "chaos.errors",
+        "chaos.faults.fault",
         "chaos.child",
         "chaos.observations",
         "chaos.trace.model",
@@ -92,6 +94,7 @@ ALLOWED: dict[str, set[str]] = {
     "chaos.cli": {
         "chaos",
         "chaos.errors",
+        "chaos.faults.fault",
         "chaos.child",
         "chaos.observations",
         "chaos.syscalls",

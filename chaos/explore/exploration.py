@@ -189,6 +189,7 @@ class Exploration:
             writers=len({ack.process for ack in acks}),
             names=frozenset(name for step in steps for name in step.names),
             checked=self._roles.check is not None,
+            bounds=self._settings.allowed,
             unstable=(twin.ending, twin.value) != (steps[-1].ending, steps[-1].value),
         )
 

@@ -183,6 +183,20 @@ class Fault:
         which += f" after acknowledgement {self.after_ack}" if self.after_ack else ""
         return f"the disk is full after {self.size_bytes} bytes" if self.deed is Deed.FULL else f"{which} {_does(self)}"
 
+    def done(self) -> str:
+        """What became of a call that it struck, in words, e.g. "failed with ENOSPC"."""
+        size = "half of it" if self.size_bytes is None else f"{self.size_bytes} bytes"
+        return {
+            Deed.ERRNO: f"failed with {self.errno}",
+            Deed.SHORT: f"wrote {size} only, and said so",
+            Deed.FULL: f"found the disk full (after {size})",
+            Deed.DELAY: f"came {self.duration_s} s late",
+            Deed.PAUSE: f"came after {self.duration_s} s in which its process stood still",
+            Deed.HANG: "never returned",
+            Deed.LIE: "returned 0 and synced nothing",
+            Deed.KILL: f"was killed {self.moment}{' it' if self.moment != 'inside' else ''}",
+        }[self.deed]
+
 
 def parse_fault(table: Mapping[str, Any]) -> Fault:
     """Read a fault's table.
