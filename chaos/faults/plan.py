@@ -1,4 +1,4 @@
-"""The faults of one run, with the seed of what is drawn: a text that makes the run happen again, and smaller ones of it.
+"""The faults of one run, with the seed of what is drawn: a text that makes the run happen again, and smaller ones.
 
     {"faults":[{"call":"write","errno":"ENOSPC","nth":3}],"seed":"0 1"}
 
@@ -87,9 +87,9 @@ def smaller(plan: Plan) -> Iterator[Plan]:
     count = len(plan.faults)
     if count > 1:
         yield from (replace(plan, faults=(fault,)) for fault in plan.faults)
-    if count > 3:  # noqa: PLR2004 - below, the halves are single faults or what is tried next
+    if count > 3:
         yield from (replace(plan, faults=half) for half in (plan.faults[: count // 2], plan.faults[count // 2 :]))
-    if count > 2:  # noqa: PLR2004 - of two, one alone was tried
+    if count > 2:
         yield from (replace(plan, faults=(*plan.faults[:at], *plan.faults[at + 1 :])) for at in range(count))
     for at, fault in enumerate(plan.faults):
         for other in _earlier(fault):

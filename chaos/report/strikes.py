@@ -9,14 +9,14 @@ from typing import final
 
 from chaos.child import values
 from chaos.observations import Ending, Finding, Observation, Outcome, Reference, Violation
-from chaos.oracles.answer import ending_words, is_legal
+from chaos.oracles.answer import ending_words, is_legal, same
 from chaos.report.blame import Blamed, signature
 from chaos.report.findings import finding_id
 from chaos.report.places import place, short_place, user_frame
 from chaos.report.timeline import ROWS, operation_row
 from chaos.trace.model import Frame, Kind, Op, Trace
 
-__all__ = ["Strike", "strike_signature", "struck_finding", "told_with_strikes", "workload_words"]
+__all__ = ["Strike", "blamed_strike", "strike_signature", "struck_finding", "told_with_strikes", "workload_words"]
 
 _SHOWN = 3
 _VALUE_LIMIT = 80
@@ -31,6 +31,7 @@ class Strike:
         call: its name.
         path: what it was about.
         done: what became of it, e.g. "failed with ENOSPC".
+        fault: which of the run's faults did it.
         after: how many operations had taken effect.
         source: the Python frames that made it, innermost first.
     """
@@ -38,6 +39,7 @@ class Strike:
     call: str
     path: str
     done: str
+    fault: int
     after: int
     source: tuple[Frame, ...] = ()
 
@@ -55,6 +57,11 @@ class Strike:
     def sentence(self) -> str:
         """One line: from which source line, which call, and what became of it."""
         return f"{place(self.frame)}: {self.words}" if self.frame else self.words
+
+
+def blamed_strike(strikes: Sequence[Strike]) -> Strike:
+    """The one to blame: where the fault that struck last struck first; what it went on to do follows from that."""
+    return next(strike for strike in strikes if strike.fault == strikes[-1].fault)
 
 
 def strike_signature(strike: Strike) -> str:
@@ -84,12 +91,12 @@ def struck_finding(
         scenario: its name.
         model: what stands for the persistence model.
         trace: the run.
-        strikes: at least one; the last one is blamed.
+        strikes: at least one; see `blamed_strike`.
         found: what was seen and the objection to it; `state` is the plan.
         reference: what it was judged against.
     """
     observation, violation = found
-    last, outcome = strikes[-1], observation.outcome
+    last, outcome = blamed_strike(strikes), observation.outcome
     where = short_place(last.frame) if last.frame else f"{last.call}() of {last.path}"
     return Finding(
         id=finding_id(
@@ -119,7 +126,7 @@ def struck_finding(
 
 def told_with_strikes(finding: Finding, plan: str, strikes: Sequence[Strike], run: Outcome) -> Finding:
     """A finding in a crash state of a struck run, told with what struck it."""
-    last = strikes[-1]
+    last = blamed_strike(strikes)
     lines = [finding.id, strike_signature(last), last.done]
     return replace(
         finding,
@@ -151,7 +158,8 @@ def _explanation(
     again = observation.again
     if again is not None:
         right = again.ending is Ending.RETURNED and is_legal(again, observation, reference)
-        lines.append(f"a second start {'is right' if right else ending_words(again)}")
+        way = "fails in the same way" if same(again, observation.outcome) else ending_words(again)
+        lines.append(f"a second start {'is right' if right else way}")
     return tuple(lines)
 
 
@@ -179,7 +187,7 @@ def _error_type(found: tuple[Observation, Violation]) -> str:
 
 def _timeline(trace: Trace, strikes: Sequence[Strike], observation: Observation) -> tuple[str, ...]:
     """The operations around the last strike, the strikes between them, and how the run ended."""
-    middle = strikes[-1].after
+    middle = blamed_strike(strikes).after
     first = max(0, min(middle - ROWS // 2, len(trace.ops) - ROWS))
     rows: list[str] = []
     for seq in range(first, min(first + ROWS, len(trace.ops)) + 1):

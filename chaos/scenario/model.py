@@ -6,7 +6,7 @@ What is common to all kinds is in `Scenario`; what one kind needs is in its own 
 `layout.py` for the file format and `runner.py` for what becomes of a scenario.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import ClassVar, Literal, final
@@ -122,7 +122,7 @@ class Explore:
     engine: Engine = "auto"
     depth: int = 1
     failed_sync: int | None = None
-    bounds: Bounds = Bounds()
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 Drive = Explore | Inject | Race

@@ -48,7 +48,7 @@ def _bytes(value: object) -> int:
     try:
         return _whole(value)
     except ValueError:
-        raise ValueError('a number of bytes, or a size such as "64KB"') from None
+        raise ValueError('a number of bytes, or a size such as "64kB"') from None
 
 
 def _short(value: object) -> int | str:

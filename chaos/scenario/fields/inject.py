@@ -1,4 +1,4 @@
-"""The kind `inject` in a scenario file. Read `faults.py` for its tables `[[fault]]`, `chaos/scenario/layout.py` next."""
+"""The kind `inject` in a scenario file. Read `faults.py` for its `[[fault]]`, `chaos/scenario/layout.py` next."""
 
 from collections.abc import Mapping
 from pathlib import Path

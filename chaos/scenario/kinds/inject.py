@@ -4,7 +4,7 @@ Data only; read `chaos/faults/fault.py` for what a fault is, `chaos/scenario/fie
 `chaos/scenario/runner/injecting.py` for the run.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, final
 
 from chaos.child.target import Roles
@@ -47,4 +47,4 @@ class Inject:
     workload_deadline_s: float | None = None
     memory_bytes: int | None = None
     runs: int = RUNS
-    bounds: Bounds = Bounds()
+    bounds: Bounds = field(default_factory=Bounds)

@@ -60,6 +60,7 @@ class FaultyRun:
                 call=one.call.name,
                 path=f"{one.call.path} to {one.call.to_path}" if one.call.to_path else one.call.path,
                 done=self.plan.faults[one.fault].done(),
+                fault=one.fault,
                 after=one.after,
                 source=one.source,
             )
@@ -167,7 +168,11 @@ def _outcome(trace: Trace, tail: str, late: str) -> Outcome:
         return replace(ended, ending=Ending.HUNG, error_type="deadline", error=late)
     if trace.exit_code < 0:
         return replace(
-            ended, ending=Ending.KILLED, error_type="signal", detail=-trace.exit_code, error=ended_words(trace.exit_code)
+            ended,
+            ending=Ending.KILLED,
+            error_type="signal",
+            detail=-trace.exit_code,
+            error=ended_words(trace.exit_code),
         )
     if trace.exit_code:
         kind, error = _last_error(tail, trace.exit_code)

@@ -5,9 +5,10 @@ untouched; then everything was tried [SQLite's out-of-memory and I/O error tests
 `course.py` for who calls.
 """
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from time import monotonic
 from typing import final
@@ -18,14 +19,15 @@ from chaos.errors import NotMeasured, UsageError
 from chaos.explore.exploration import Exploration
 from chaos.explore.settings import Settings
 from chaos.explore.tally import Progress
+from chaos.faults.fault import Fault
 from chaos.faults.plan import Plan, explicit, parse_plan, smaller
 from chaos.observations import Bounds, Finding
-from chaos.oracles import ORACLES, Panel, choose
+from chaos.oracles import ORACLES, choose
 from chaos.report import Findings, News, Statistics
 from chaos.report.live_replay import LiveReplay, dump_live_replay
-from chaos.report.strikes import strike_signature, struck_finding
+from chaos.report.strikes import strike_signature, struck_finding, workload_words
 from chaos.scenario.kinds.inject import INJECT_MODEL, Inject
-from chaos.scenario.model import Budget, Explore, RunOptions
+from chaos.scenario.model import Explore, RunOptions
 from chaos.scenario.runner.account import INTERRUPTED, Account, budget_for
 from chaos.scenario.runner.compounding import Compounding
 from chaos.scenario.runner.crashing import keep_crash, replay_of, settings_for
@@ -37,8 +39,8 @@ from chaos.trace.model import Trace
 
 __all__ = ["inject_from", "inject_targets", "replay_injection", "run_injection"]
 
+_WIDER = "widen the fault, or let the workload make such calls in the folder that it is given"
 _TRIES = 40  # runs to shrink one finding: three faults of ten are alone after some twenty
-_SETTINGS = ("exclude", "deadline", "workload_deadline", "memory", "bounds")
 
 
 def run_injection(account: Account, drive: Inject) -> None:
@@ -49,7 +51,9 @@ def run_injection(account: Account, drive: Inject) -> None:
         KeyboardInterrupt: somebody stopped the recording of the first run.
     """
     if account.options.engine == "portable":
-        raise NotMeasured("the portable engine injects no faults", "`chaos doctor` says why engine syscalls does not work")
+        raise NotMeasured(
+            "the portable engine injects no faults", "`chaos doctor` says why engine syscalls does not work"
+        )
     drive = replace(drive, models=account.options.models or drive.models)
     account.learn(models=(INJECT_MODEL, *drive.models), engine="syscalls")
     began = monotonic()
@@ -110,12 +114,14 @@ class _Injection:
         self._made = self._struck = 0
         self._idle = set(range(len(drive.faults)))  # faults that struck nothing so far
         self._left_out: list[str] = []
+        self._stopped = False
         self._compounding = Compounding(account, drive.roles, settings, oracles) if drive.models else None
 
     def run(self, clean: Trace, *, record_s: float) -> None:
         """Make the runs, and tell the account."""
         interrupted = False
-        if self._works_undamaged(clean):
+        self._stopped = not self._works_undamaged(clean)
+        if not self._stopped:
             try:
                 if self._compounding is not None:
                     self._compounding.begin(clean, self._left_s())
@@ -125,11 +131,9 @@ class _Injection:
                 interrupted = True
             self._finish(interrupted=interrupted)
         self._learn(record_s, interrupted=interrupted)
-        if not self._struck and not self._findings and not interrupted:
-            words = "; ".join(fault.words() for fault in self._drive.faults)
-            raise NotMeasured(
-                f"no call was struck ({words})", "look at the calls that there are: chaos record, or widen the fault"
-            )
+        if self._idle and not interrupted and not self._stopped:
+            words = "; ".join(self._drive.faults[number].words() for number in sorted(self._idle))
+            raise NotMeasured(f"no call was struck: {words}", _WIDER if not self._left_out else "give a larger budget")
 
     def _works_undamaged(self, clean: Trace) -> bool:
         """Where recovery fails though nothing was hurt, faults can tell nothing more."""
@@ -161,7 +165,7 @@ class _Injection:
                     return
                 yield run
 
-    def _in_turn(self, number: int, beside: tuple) -> Iterator[FaultyRun]:  # type: ignore[type-arg]
+    def _in_turn(self, number: int, beside: tuple[Fault, ...]) -> Iterator[FaultyRun]:
         """One fault at the first call, at the second, and so on, until a run ends untouched by it."""
         fault = self._drive.faults[number]
         others = [other for other, one in enumerate(self._drive.faults) if not one.is_each]
@@ -232,19 +236,26 @@ class _Injection:
     def _finish(self, *, interrupted: bool) -> None:
         for key, run in self._cases.items():
             told = run if interrupted else self._shrunk(run)
-            finding = replace(self._told(told), states=self._counts[key])
-            self._findings.append(finding)
-            self._keep(finding, told)
+            self._add(replace(self._told(told), states=self._counts[key]), told)
         if self._compounding is not None:
             self._findings += self._compounding.finish()
 
+    def _add(self, finding: Finding, run: FaultyRun) -> None:
+        """A finding, or more runs that show one that is known: shrunk, two may turn out to be one."""
+        for place, known in enumerate(self._findings):
+            if known.id == finding.id:
+                self._findings[place] = replace(known, states=known.states + finding.states)
+                return
+        self._findings.append(finding)
+        self._keep(finding, run)
+
     def _shrunk(self, run: FaultyRun) -> FaultyRun:
         """The least that shows the same: nothing left to chance, few faults, early ones."""
-        tries, key = _TRIES, _cause(run)
+        tries, key = _TRIES, _same(run)
         pinned = explicit(run.plan, [(one.fault, one.nth) for one in run.struck])
         if pinned != run.plan:
             again = self._runs.play(pinned, counted=False)
-            if _cause(again) != key:
+            if _same(again) != key:
                 return run  # what it shows hangs on more than the faults: it is replayed as it was drawn
             run = again
         smallest = False
@@ -253,7 +264,7 @@ class _Injection:
             for plan in smaller(run.plan):
                 tries -= 1
                 again = self._runs.play(plan, counted=False)
-                if again.struck and _cause(again) == key:
+                if again.struck and _same(again) == key:
                     run, smallest = again, False
                     break
                 if tries <= 0:
@@ -282,15 +293,17 @@ class _Injection:
 
     def _learn(self, record_s: float, *, interrupted: bool) -> None:
         spent = monotonic() - self._began
-        crashes = None if self._compounding is None else self._compounding.statistics()
-        idle = [self._drive.faults[number] for number in sorted(self._idle)] if self._struck else []
-        result = self._account.result
+        crashes, verdicts, notes = self._compounding, self._runs.verdicts(), self._account.result.notes
+        if crashes is not None:
+            verdicts = crashes.verdicts(verdicts)
+            self._left_out += crashes.left_out
+            notes = (*notes, f"{crashes.states} crash states of the struck runs were judged")
         self._account.learn(
-            verdicts=self._runs.verdicts() if crashes is None else crashes.verdicts(self._runs.verdicts()),
+            verdicts=verdicts,
             findings=tuple(self._findings),
+            notes=notes,
             statistics=Statistics(
                 unit=Inject.unit,
-                operations=self._runs.reference and len(result.notes) * 0,
                 states=self._struck,
                 enumerated=self._made,
                 crash_points=self._struck,
@@ -300,6 +313,97 @@ class _Injection:
                 record_s=record_s,
                 explore_s=spent,
             ),
-            unmeasured=(*result.unmeasured, *(f"no call was struck: {fault.words()}" for fault in idle)),
             stop=INTERRUPTED if interrupted else None,
         )
+
+
+def _same(run: FaultyRun) -> str:
+    """What two runs have in common that show the same, wherever they were struck; "" for one that shows nothing."""
+    violation, outcome = run.violation, run.observation.outcome
+    if violation is None:
+        return ""
+    error = f" {outcome.ending.value} {outcome.error_type}" if violation.oracle == "recovers" else ""
+    return f"{violation.oracle} {violation.damage.value}{error}"
+
+
+def _cause(run: FaultyRun) -> str:
+    """Likewise, and where it was struck, if one fault alone struck it."""
+    same = _same(run)
+    alone = len({one.fault for one in run.struck}) == 1 and not run.plan.is_drawn
+    return f"{same} {strike_signature(run.strikes[0])}" if same and alone else same
+
+
+def _left_by(trace: Trace) -> Tree:
+    tree = initial_tree(trace)
+    for op in trace.ops:
+        tree = apply(tree, op)
+    return tree
+
+
+def inject_targets(drive: Inject) -> dict[str, Target]:
+    """The targets by the names that they have in a replay file."""
+    named = {role.name: getattr(drive.roles, role.name) for role in fields(Roles)}
+    return {name: target for name, target in named.items() if target is not None}
+
+
+def inject_from(replay: LiveReplay, targets: Mapping[str, Target]) -> Inject:
+    """The drive that a replay file tells of.
+
+    Raises:
+        UsageError: the file lacks something.
+    """
+    given = replay.settings
+    try:
+        return Inject(
+            roles=Roles(**targets),
+            faults=parse_plan(replay.recipe).faults,
+            oracles=replay.oracles,
+            deadline_s=_number(given.get("deadline_s")),
+            workload_deadline_s=_number(given.get("workload_deadline_s")),
+            exclude=tuple(json.loads(given.get("exclude", "[]"))),
+            memory_bytes=int(given["memory_bytes"]) if "memory_bytes" in given else None,
+            bounds=Bounds(**json.loads(given.get("bounds", "{}"))),
+        )
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"the replay file can't be read: {error}", "the file is damaged") from None
+
+
+def replay_injection(replay: LiveReplay, drive: Inject) -> tuple[bool, tuple[str, ...]]:
+    """Run a finding's plan once more.
+
+    Returns:
+        whether the same oracle still objects, and what happened, line by line.
+
+    Raises:
+        ChaosError: a target can't be imported, or the harness failed.
+    """
+    base, plan = _base(drive), parse_plan(replay.recipe)
+    clean = record_scenario(base, "syscalls")
+    settings = settings_for(base, RunOptions(seed=replay.seed), None)
+    oracles = tuple(name for name in replay.oracles if name in ORACLES)
+    with Exploration(clean, drive.roles, replace(settings, jobs=1, ask=ask_for(oracles))) as exploration:
+        run = FaultyRuns(base, clean, exploration, oracles).play(plan)
+    own = run.observation.run
+    assert own is not None
+    lines = [strike.sentence for strike in run.strikes] or ["no call was struck"]
+    lines.append(f"the workload {workload_words(own)}")
+    violation = run.violation
+    if violation is not None:
+        lines.append(f"{violation.oracle}: {violation.message} ({violation.damage.value})")
+    return violation is not None and violation.oracle == replay.oracle, tuple(lines)
+
+
+def _number(text: str | None) -> float | None:
+    return None if text is None else float(text)
+
+
+def _settings(drive: Inject) -> dict[str, str]:
+    bounds = {name: value for name, value in asdict(drive.bounds).items() if value is not None}
+    given = {
+        "exclude": json.dumps(drive.exclude) if drive.exclude else None,
+        "bounds": json.dumps(bounds) if bounds else None,
+        "deadline_s": drive.deadline_s,
+        "workload_deadline_s": drive.workload_deadline_s,
+        "memory_bytes": drive.memory_bytes,
+    }
+    return {name: str(value) for name, value in given.items() if value is not None}
