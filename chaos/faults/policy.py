@@ -20,7 +20,7 @@ from chaos.faults.waiting import wait
 from chaos.syscalls.calls import PROCEED, Call, Decision, Proceed
 from chaos.trace.model import Frame
 
-__all__ = ["FaultPolicy", "Struck"]
+__all__ = ["FaultPolicy", "Struck", "check_single"]
 
 _KEPT = 1000  # strikes remembered of one run: a fault on every call of a long run must not eat the memory
 
@@ -33,6 +33,19 @@ _DEEDS: dict[Deed, Callable[[Fault, Call], Decision | None]] = {
     Deed.LIE: lie,
     Deed.KILL: kill,
 }
+
+
+def check_single(faults: Sequence[Fault]) -> None:
+    """Refuse faults that say no single run.
+
+    Raises:
+        UsageError: one is to be tried at each call in turn.
+    """
+    for fault in faults:
+        if fault.is_each:
+            raise UsageError(
+                f"fault: {fault.words()} takes many runs, and this is one", "give nth, every or probability"
+            )
 
 
 @final
@@ -71,11 +84,7 @@ class FaultPolicy:
         Raises:
             UsageError: one says no single run: it is to be tried at each call in turn.
         """
-        for fault in faults:
-            if fault.is_each:
-                raise UsageError(
-                    f"fault: {fault.words()} takes many runs, and this is one", "give nth, every or probability"
-                )
+        check_single(faults)
         self._parts = [_Part(fault, f"{seed} {number}") for number, fault in enumerate(faults)]
         self._acks = 0
         self.struck: list[Struck] = []

@@ -6,12 +6,14 @@ Read `injecting.py` for which runs are made.
 import os
 import re
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
 from chaos.disk import initial_tree
 from chaos.errors import HarnessFault
 from chaos.explore.exploration import Exploration
+from chaos.faults.fault import Fault
 from chaos.faults.plan import Plan
 from chaos.faults.policy import FaultPolicy, Struck
 from chaos.observations import Ending, Observation, Outcome, Reference, Verdict, Violation
@@ -22,7 +24,7 @@ from chaos.scenario.model import Explore
 from chaos.scenario.runner.recording import check_proven, deadline_note, ended_words, last_words, recorded_run
 from chaos.trace.model import Trace
 
-__all__ = ["FaultyRun", "FaultyRuns"]
+__all__ = ["FaultyRun", "FaultyRuns", "strikes_of"]
 
 _OUTLIVED = re.compile(r"killed [\d.e+-]+ s after the main process had ended: (.*)")
 _RAISED = re.compile(r"((?:\w+\.)*[A-Z]\w*)(?:: (.*))?")  # the last line of a traceback
@@ -55,17 +57,7 @@ class FaultyRun:
     @property
     def strikes(self) -> tuple[Strike, ...]:
         """What was struck, in words."""
-        return tuple(
-            Strike(
-                call=one.call.name,
-                path=f"{one.call.path} to {one.call.to_path}" if one.call.to_path else one.call.path,
-                done=self.plan.faults[one.fault].done(),
-                fault=one.fault,
-                after=one.after,
-                source=one.source,
-            )
-            for one in self.struck
-        )
+        return strikes_of(self.plan.faults, self.struck)
 
 
 @final
@@ -155,6 +147,21 @@ class FaultyRuns:
         own = replace(clean.steps[0], ending=Ending.RAISED, value="", error_type="(unknown)")
         steps = (clean.steps[0], *[own] * len(made), clean.steps[-1])
         return replace(clean, steps=steps, acks=trace.acks, first=clean, diverged=True)
+
+
+def strikes_of(faults: Sequence[Fault], struck: Sequence[Struck]) -> tuple[Strike, ...]:
+    """What a policy says it struck, in words."""
+    return tuple(
+        Strike(
+            call=one.call.name,
+            path=f"{one.call.path} to {one.call.to_path}" if one.call.to_path else one.call.path,
+            done=faults[one.fault].done(),
+            fault=one.fault,
+            after=one.after,
+            source=one.source,
+        )
+        for one in struck
+    )
 
 
 def _outcome(trace: Trace, tail: str, late: str) -> Outcome:

@@ -385,7 +385,7 @@ def replay_injection(replay: LiveReplay, drive: Inject) -> tuple[bool, tuple[str
         run = FaultyRuns(base, clean, exploration, oracles).play(plan)
     own = run.observation.run
     assert own is not None
-    lines = [strike.sentence for strike in run.strikes] or ["no call was struck"]
+    lines = list(dict.fromkeys(strike.sentence for strike in run.strikes)) or ["no call was struck"]
     lines.append(f"the workload {workload_words(own)}")
     violation = run.violation
     if violation is not None:
