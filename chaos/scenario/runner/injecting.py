@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
+from hashlib import blake2b
 from pathlib import Path
 from time import monotonic
 from typing import final
@@ -113,6 +114,7 @@ class _Injection:
         self._findings: list[Finding] = []
         self._made = self._struck = 0
         self._idle = set(range(len(drive.faults)))  # faults that struck nothing so far
+        self._digest = blake2b(digest_size=8)
         self._left_out: list[str] = []
         self._stopped = False
         self._compounding = Compounding(account, drive.roles, settings, oracles) if drive.models else None
@@ -189,6 +191,7 @@ class _Injection:
         run = self._runs.play(plan)
         self._made += 1
         self._struck += bool(run.struck)
+        self._digest.update(repr([(one.fault, one.nth, one.call.name) for one in run.struck]).encode())
         self._idle -= {numbers[one.fault] for one in run.struck}
         for line in unmeasured_words(run.trace):
             if line not in self._account.result.unmeasured:
@@ -293,7 +296,12 @@ class _Injection:
 
     def _learn(self, record_s: float, *, interrupted: bool) -> None:
         spent = monotonic() - self._began
-        crashes, verdicts, notes = self._compounding, self._runs.verdicts(), self._account.result.notes
+        crashes, verdicts = self._compounding, self._runs.verdicts()
+        notes = (
+            *self._account.result.notes,
+            f"{self._made} runs from seed {self._seed}, {self._struck} of them struck; "
+            f"digest of what was struck: {self._digest.hexdigest()}",
+        )
         if crashes is not None:
             verdicts = crashes.verdicts(verdicts)
             self._left_out += crashes.left_out
