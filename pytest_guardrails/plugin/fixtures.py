@@ -10,8 +10,9 @@ import pytest
 if TYPE_CHECKING:
     from pytest_guardrails.plugin.crash import Crash
     from pytest_guardrails.plugin.faults import Faults
+    from pytest_guardrails.plugin.race import Race
 
-__all__ = ["crash", "faults"]
+__all__ = ["crash", "faults", "race"]
 
 
 @pytest.fixture
@@ -39,3 +40,16 @@ def faults(request: pytest.FixtureRequest) -> Iterator["Faults"]:
     injecting = Faults(request)
     yield injecting
     injecting.check_replayed()
+
+
+@pytest.fixture
+def race(request: pytest.FixtureRequest) -> Iterator["Race"]:
+    """Let two or more workers run side by side in every order of their system calls that can be tried.
+
+    race(save, save, check=lambda disk, results: ...)
+    """
+    from pytest_guardrails.plugin.race import Race
+
+    racing = Race(request)
+    yield racing
+    racing.check_replayed()
