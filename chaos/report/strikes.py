@@ -170,9 +170,8 @@ def _short(violation: Violation, outcome: Outcome) -> str:
         "durable": "an acknowledged state is lost",
         "atomic": "recovery returns a state that never was whole",
         "check": "the check objects to what recovery returns",
-        "terminates": "the program does not end",
     }
-    return told.get(violation.oracle, violation.message)
+    return told.get(violation.oracle, violation.message.partition(" (")[0])
 
 
 def _name(outcome: Outcome) -> str:

@@ -121,10 +121,12 @@ class StruckChild:
         seed = f"{self._seed} {self._calls}"
         try:
             with quiet_forks():
-                return call_with_faults(function, self._folder, self._faults, deadline_s=self._deadline_s, seed=seed)
+                called = call_with_faults(function, self._folder, self._faults, deadline_s=self._deadline_s, seed=seed)
         except ChaosError as error:
             problem = error
-        fail([f"faults: {problem}"])
+        else:
+            return called
+        return fail([f"faults: {problem}"])
 
 
 @final

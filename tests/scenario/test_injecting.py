@@ -186,7 +186,9 @@ def test_one_fault_that_strikes_nothing_is_enough_and_findings_stay(tmp_path: Pa
 def test_a_call_that_hangs_is_found_unless_the_program_gives_up(tmp_path: Path) -> None:
     found = only(run(tmp_path, replacing, {"call": "rename", "nth": 2, "hang": True}, workload_deadline_s=0.5))
     assert (found.oracle, found.damage) == ("terminates", Damage.STUCK)
-    assert found.title.endswith("rename() of new to state never returned, and the program does not end")
+    assert found.title.endswith(
+        "rename() of new to state never returned, and the workload did not end before its deadline"
+    )
 
 
 def test_faults_drawn_by_chance_are_shrunk_to_one_that_is_told_exactly(tmp_path: Path) -> None:
@@ -286,6 +288,13 @@ def test_bounds_on_files_memory_and_rounds_are_kept(tmp_path: Path) -> None:
                 write(disk / "state", f"{number:05000}")
             ack(number)
 
+    def insisting(disk: Path, ack: Ack) -> None:
+        for attempt in range(9):
+            ack(f"attempt {attempt}")
+            with suppress(OSError):
+                replacing(disk, lambda _: None)
+                return
+
     def greedy(disk: Path) -> int:
         return recover(disk) + 0 * len(b"x" * (64 << 20))
 
@@ -297,8 +306,13 @@ def test_bounds_on_files_memory_and_rounds_are_kept(tmp_path: Path) -> None:
         run(tmp_path, replacing, late, recover=greedy, oracles=("bounded",), bounds=Bounds(memory_bytes=32 << 20))
     )
     assert "recovery took 64" in memory.extra["message"]
-    rounds = only(run(tmp_path, replacing, late, oracles=("terminates",), bounds=Bounds(rounds=2)))
+    rounds = only(
+        run(tmp_path, insisting, {"call": "rename", "nth": 1, "onwards": True, "errno": "EIO"}, bounds=Bounds(rounds=3))
+    )
     assert (rounds.damage, rounds.oracle) == (Damage.STUCK, "terminates")
+    assert rounds.title.endswith("failed with EIO, and the workload went on for 9 rounds; 3 are allowed")
+    undamaged = only(run(tmp_path, replacing, late, oracles=("terminates",), bounds=Bounds(rounds=2)))
+    assert undamaged.title.startswith("fails on an undamaged disk: the workload went on for 3 rounds; 2 are allowed")
     fine = Bounds(file_bytes=5000, memory_bytes=200 << 20, rounds=3, recovery_s=60)
     named = ("bounded", "terminates")
     assert status(run(tmp_path, growing, fault, recover=greedy, oracles=named, bounds=fine)) is Status.PASSED

@@ -69,6 +69,10 @@ class FaultyRuns:
         clean: a run without faults, which says what is right.
         exploration: of that run.
         oracles: what must hold.
+
+    Attributes:
+        reference: recovery on the trees of the run without faults.
+        undamaged: objections to that run.
     """
 
     def __init__(self, base: Explore, clean: Trace, exploration: Exploration, oracles: tuple[str, ...]) -> None:
@@ -76,8 +80,12 @@ class FaultyRuns:
         # What is not watched has no place in the tree, so that a set-up with such files is run each time.
         self._initial = None if base.exclude else initial_tree(clean)
         self.reference = exploration.reference
-        self.panel = Panel(self.reference, oracles, operations=len(clean.ops))
+        self._panel = Panel(self.reference, oracles, operations=len(clean.ops))
         self._verdicts: dict[str, OracleVerdict] = {}
+        self.undamaged = self._panel.judge_reference()
+        # What an oracle has against the run without faults it would have against every other.
+        told = {violation.oracle for violation in self.undamaged}
+        self._judging = tuple(name for name in oracles if name not in told)
 
     def play(self, plan: Plan, *, counted: bool = True) -> FaultyRun:
         """Make one run.
@@ -128,10 +136,11 @@ class FaultyRuns:
 
     def verdicts(self) -> tuple[OracleVerdict, ...]:
         """What the oracles say of all runs that count."""
-        return tuple(self._verdicts.get(name, _nothing(name)) for name in self._oracles)
+        undamaged = {one.oracle: one for one in self._panel.verdicts() if one.oracle not in self._judging}
+        return tuple(undamaged.get(name) or self._verdicts.get(name, _nothing(name)) for name in self._oracles)
 
     def _judge(self, observation: Observation, reference: Reference, *, counted: bool) -> Violation | None:
-        panel = Panel(reference, self._oracles, operations=observation.point)
+        panel = Panel(reference, self._judging, operations=observation.point)
         found = panel.judge(observation)
         for verdict in panel.verdicts() if counted else ():
             known = self._verdicts.get(verdict.oracle)

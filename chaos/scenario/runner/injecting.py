@@ -139,7 +139,7 @@ class _Injection:
 
     def _works_undamaged(self, clean: Trace) -> bool:
         """Where recovery fails though nothing was hurt, faults can tell nothing more."""
-        undamaged = self._runs.panel.judge_reference()
+        undamaged = self._runs.undamaged
         if not undamaged:
             return True
         findings = Findings(self._name, clean, self._runs.reference, models=["kill"], describe=lambda *_: ())
