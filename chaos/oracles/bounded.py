@@ -6,9 +6,9 @@ for machines differ. Read `clean.py` next.
 """
 
 from chaos.observations import Bounds, Damage, Observation, Outcome, Reference
-from chaos.oracles.answer import Answer, holds, unknown, violated
+from chaos.oracles.answer import Answer, Objection, holds, unknown, violated
 
-__all__ = ["bounded"]
+__all__ = ["bounded", "undamaged_excess"]
 
 
 def bounded(observation: Observation, reference: Reference) -> Answer:
@@ -20,6 +20,15 @@ def bounded(observation: Observation, reference: Reference) -> Answer:
     if observation.run is not None:
         over += _over("the workload", observation.run, Bounds(file_bytes=bounds.file_bytes))
     return violated(Damage.EXCESS, "; ".join(over)) if over else holds()
+
+
+def undamaged_excess(reference: Reference) -> tuple[Objection, ...]:
+    """Steps of a run that nothing hurt, after which recovery takes too much."""
+    found = []
+    for step, outcome in enumerate(reference.steps):
+        if over := _over("recovery", outcome, reference.bounds):
+            found.append(Objection(step=step, damage=Damage.EXCESS, message="; ".join(over)))
+    return tuple(found)
 
 
 def _over(who: str, outcome: Outcome, bounds: Bounds) -> list[str]:

@@ -7,10 +7,10 @@ Two independent signs, neither of which needs code of the user:
    itself, each following the one before. So an acknowledgement made too early (before a flush, say) is seen as well;
 2. the recovered value is that of an older acknowledged step, and not that of a legal one.
 
-Only the first is used where whole steps can't be compared (see `atomic.incomparable`). A run that faults made go another
-way is held against the proof of the run without them. A run that follows a crash may prove nothing of its own, because
-what it acknowledges is lost without any further crash; there the run without a crash is the proof, and the undamaged
-trees of the later one are held against it. Read `check.py` next.
+Only the first is used where whole steps can't be compared (see `atomic.incomparable`). A run that faults made go
+another way is held against the proof of the run without them. A run that follows a crash may prove nothing of its own,
+because what it acknowledges is lost without any further crash; there the run without a crash is the proof, and the
+undamaged trees of the later one are held against it. Read `check.py` next.
 """
 
 from collections.abc import Callable, Iterator

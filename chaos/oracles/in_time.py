@@ -1,8 +1,8 @@
-"""Oracle `terminates`, of programs that recover: the workload and recovery end before their deadlines, and within the rounds they may take.
+"""Oracle `terminates`, of programs that recover: they end before their deadlines, and within the rounds they may take.
 
 A round is an acknowledgement of the workload: a loop that is fed the same again and again must give up at some point.
-What a fault holds for ever (a disk that hangs) is no excuse: a program needs a deadline of its own. Read `terminates.py`
-for processes side by side, `bounded.py` next.
+What a fault holds for ever (a disk that hangs) is no excuse: a program needs a deadline of its own. Read
+`terminates.py` for processes side by side, `bounded.py` next.
 """
 
 from chaos.observations import Damage, Ending, Observation, Reference

@@ -12,7 +12,7 @@ from chaos.errors import UsageError
 from chaos.observations import Observation, Reference
 from chaos.oracles.answer import Answer, Objection
 from chaos.oracles.atomic import atomic
-from chaos.oracles.bounded import bounded
+from chaos.oracles.bounded import bounded, undamaged_excess
 from chaos.oracles.check import check, undamaged_objections
 from chaos.oracles.clean import clean, undamaged_leftovers
 from chaos.oracles.durable import durable, undamaged_losses
@@ -73,7 +73,12 @@ ORACLES: dict[str, Oracle] = {
         judge=in_time,
         undamaged=undamaged_rounds,
     ),
-    "bounded": Oracle(asserts="memory, files and recovery time stay within bounds", judge=bounded, needs_usage=True),
+    "bounded": Oracle(
+        asserts="memory, files and recovery time stay within bounds",
+        judge=bounded,
+        undamaged=undamaged_excess,
+        needs_usage=True,
+    ),
     "clean": Oracle(
         asserts="no file, process, descriptor or lock is left behind",
         judge=clean,

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Faults", "FaultsOptions", "StruckChild"]
 
 _T = TypeVar("_T")
-Table = Mapping[str, Any]
+_Table = Mapping[str, Any]
 
 
 class FaultsOptions(TypedDict, total=False):
@@ -82,7 +82,7 @@ class StruckChild:
         struck: what was struck so far, one line each.
     """
 
-    def __init__(self, folder: Path, faults: Sequence[Table], seed: int, deadline_s: float) -> None:
+    def __init__(self, folder: Path, faults: Sequence[_Table], seed: int, deadline_s: float) -> None:
         self._folder, self._seed, self._deadline_s = folder, seed, deadline_s
         self._faults = tuple(fault_from(table) for table in faults)
         check_single(self._faults)
@@ -143,7 +143,7 @@ class Faults:
         *,
         workload: TargetLike,
         recover: TargetLike,
-        fault: Table | Sequence[Table],
+        fault: _Table | Sequence[_Table],
         **options: "Unpack[FaultsOptions]",
     ) -> ScenarioResult:
         """Run the workload with a fault in each run, and fail the test when something is lost, or nothing was struck.
@@ -182,7 +182,7 @@ class Faults:
 
     @contextmanager
     def child(
-        self, folder: Path | str, *tables: Table, deadline: float | str = 60.0, **table: Any
+        self, folder: Path | str, *tables: _Table, deadline: float | str = 60.0, **table: Any
     ) -> Iterator[StruckChild]:
         """Children of this process in which calls on the files of `folder` are struck.
 
@@ -221,7 +221,7 @@ class Faults:
             fail([f"faults: finding {wanted} is of another test; nothing was replayed here"])
 
     def _scenario(
-        self, workload: TargetLike, recover: TargetLike, fault: Table | Sequence[Table], given: FaultsOptions
+        self, workload: TargetLike, recover: TargetLike, fault: _Table | Sequence[_Table], given: FaultsOptions
     ) -> Scenario:
         here = str(self._request.path.parent)
         roles = {name: target_of("faults", given.get(name), name, here) for name in ("setup", "check", "resume")}

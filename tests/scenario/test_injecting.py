@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from chaos.child.target import CallableTarget, Roles
 from chaos.faults.fault import parse_fault
 from chaos.faults.plan import parse_plan

@@ -27,6 +27,7 @@ from chaos.oracles import ORACLES, choose
 from chaos.report import Findings, News, Statistics
 from chaos.report.live_replay import LiveReplay, dump_live_replay
 from chaos.report.strikes import strike_signature, struck_finding, workload_words
+from chaos.report.text import counted
 from chaos.scenario.kinds.inject import INJECT_MODEL, Inject
 from chaos.scenario.model import Explore, RunOptions
 from chaos.scenario.runner.account import INTERRUPTED, Account, budget_for
@@ -299,7 +300,7 @@ class _Injection:
         crashes, verdicts = self._compounding, self._runs.verdicts()
         notes = (
             *self._account.result.notes,
-            f"{self._made} runs from seed {self._seed}, {self._struck} of them struck; "
+            f"{counted(self._made, 'run')} from seed {self._seed}, {self._struck} of them struck; "
             f"digest of what was struck: {self._digest.hexdigest()}",
         )
         if crashes is not None:
