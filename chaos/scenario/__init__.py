@@ -4,7 +4,8 @@
 """
 
 from chaos.scenario.discovery import discover
-from chaos.scenario.kinds import Inject, Race
+from chaos.scenario.kinds import Race
+from chaos.scenario.kinds.inject import Inject
 from chaos.scenario.loader import load
 from chaos.scenario.model import (
     Budget,

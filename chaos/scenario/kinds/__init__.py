@@ -3,7 +3,6 @@
 Read `race.py` for one, `chaos/scenario/layout.py` for the table of them.
 """
 
-from chaos.scenario.kinds.inject import Inject
 from chaos.scenario.kinds.race import HISTORIES, RACE_MODEL, RACE_ORACLES, Race
 
-__all__ = ["HISTORIES", "Inject", "RACE_MODEL", "RACE_ORACLES", "Race"]
+__all__ = ["HISTORIES", "RACE_MODEL", "RACE_ORACLES", "Race"]

@@ -9,7 +9,8 @@ from time import monotonic
 from chaos.errors import ChaosError, HarnessFault, NotMeasured, UsageError
 from chaos.report import ScenarioResult, Status, Stop, compare
 from chaos.report.folder import RunFolder
-from chaos.scenario.kinds import Inject, Race
+from chaos.scenario.kinds import Race
+from chaos.scenario.kinds.inject import Inject
 from chaos.scenario.model import Explore, RunOptions, Scenario
 from chaos.scenario.runner.account import INTERRUPTED, Account
 from chaos.scenario.runner.crashing import run_exploration

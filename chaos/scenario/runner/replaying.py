@@ -21,7 +21,8 @@ from chaos.observations import Outcome, Reference, Violation
 from chaos.oracles import ORACLES, Panel
 from chaos.report.live_replay import LiveReplay, load_live_targets
 from chaos.report.replay import Replay, load_replay, read_any
-from chaos.scenario.kinds import Inject, Race
+from chaos.scenario.kinds import Race
+from chaos.scenario.kinds.inject import Inject
 from chaos.scenario.model import Drive
 from chaos.scenario.runner.crashing import tree_of
 from chaos.scenario.runner.exploring import ask_for
