@@ -16,6 +16,7 @@ from chaos.child.ack import ack
 from chaos.errors import UsageError
 from chaos.faults.fault import parse_fault
 from chaos.faults.policy import FaultPolicy, Struck
+from chaos.syscalls.launch import architecture
 from chaos.trace.model import Kind, Trace
 from chaos.trace.recorder import Program, RecordOptions, record
 from tests.trace.replaying import kinds, proven, writes
@@ -272,12 +273,19 @@ def test_a_held_call_of_a_process_that_was_killed_meanwhile_has_no_effect(tmp_pa
     def program() -> None:
         child = os.fork()
         if child == 0:
-            (tmp_path / "never").write_bytes(b"")
+            os.sync()
             os._exit(0)
         (tmp_path / "kill").write_bytes(b"")
+        while Path(f"/proc/{child}/syscall").read_text().split()[0] != str(architecture().numbers["sync"]):
+            time.sleep(0.001)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         time.sleep(0.3)
 
-    trace, _ = struck(program, tmp_path, {"path": "never", "nth": 1, "pause": 0.2})
-    assert (trace.exit_code, [op.path for op in trace.ops]) == (0, ["kill"])
+    trace, _ = struck(program, tmp_path, {"call": "sync", "nth": 1, "pause": 0.2})
+    assert (trace.exit_code, kinds(trace)) == (0, ["create"])
+
+
+def test_a_held_call_is_decided_about_once(tmp_path: Path) -> None:
+    trace, found = struck(writer(tmp_path, "a"), tmp_path, {"path": "a", "every": 1, "delay": 0.001})
+    assert (trace.exit_code, [one.call.name for one in found]) == (0, ["openat", "write"])

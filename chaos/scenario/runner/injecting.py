@@ -22,7 +22,7 @@ from chaos.explore.settings import Settings
 from chaos.explore.tally import Progress
 from chaos.faults.fault import Fault
 from chaos.faults.plan import Plan, explicit, parse_plan, smaller
-from chaos.observations import Bounds, Finding
+from chaos.observations import Bounds, Ending, Finding
 from chaos.oracles import ORACLES, choose
 from chaos.report import Findings, News, Statistics
 from chaos.report.live_replay import LiveReplay, dump_live_replay
@@ -35,7 +35,7 @@ from chaos.scenario.runner.compounding import Compounding
 from chaos.scenario.runner.crashing import keep_crash, replay_of, settings_for
 from chaos.scenario.runner.exploring import ask_for
 from chaos.scenario.runner.faulty import FaultyRun, FaultyRuns
-from chaos.scenario.runner.recording import record_scenario, unmeasured_words
+from chaos.scenario.runner.recording import WORKLOAD_DEADLINE_S, record_scenario, unmeasured_words
 from chaos.trace.file import save
 from chaos.trace.model import Trace
 
@@ -43,6 +43,9 @@ __all__ = ["inject_from", "inject_targets", "replay_injection", "run_injection"]
 
 _WIDER = "widen the fault, or let the workload make such calls in the folder that it is given"
 _TRIES = 40  # runs to shrink one finding: three faults of ten are alone after some twenty
+_SLOW_TRIES = 4  # where each costs the whole deadline
+_OVERTIME_S = 10.0  # what shrinking may take beyond the budget
+_LEAST_DEADLINE_S = 10.0  # on a busy machine the start of an interpreter takes a second
 
 
 def run_injection(account: Account, drive: Inject) -> None:
@@ -67,7 +70,7 @@ def run_injection(account: Account, drive: Inject) -> None:
     settings = settings_for(base, account.options, account.scenario.budget)
     oracles = _oracles(drive)
     with Exploration(clean, drive.roles, replace(settings, jobs=1, ask=ask_for(oracles))) as exploration:
-        runs = FaultyRuns(base, clean, exploration, oracles)
+        runs = FaultyRuns(_patient(base, monotonic() - began), clean, exploration, oracles)
         injection = _Injection(account, drive, runs, oracles, settings)
         injection.run(clean, record_s=monotonic() - began)
 
@@ -85,6 +88,13 @@ def _base(drive: Inject) -> Explore:
         engine="syscalls",
         bounds=drive.bounds,
     )
+
+
+def _patient(base: Explore, clean_s: float) -> Explore:
+    """How struck runs are recorded: unless told otherwise, they have ten times what a run without faults takes."""
+    if base.workload_deadline_s is not None:
+        return base
+    return replace(base, workload_deadline_s=min(WORKLOAD_DEADLINE_S, max(_LEAST_DEADLINE_S, 10 * clean_s)))
 
 
 def _oracles(drive: Inject) -> tuple[str, ...]:
@@ -115,6 +125,7 @@ class _Injection:
         self._findings: list[Finding] = []
         self._made = self._struck = 0
         self._idle = set(range(len(drive.faults)))  # faults that struck nothing so far
+        self._played: set[tuple[Fault, ...]] = set()  # nothing is learnt from a run with the same faults again
         self._digest = blake2b(digest_size=8)
         self._left_out: list[str] = []
         self._stopped = False
@@ -132,7 +143,7 @@ class _Injection:
                     self._take(run)
             except KeyboardInterrupt:
                 interrupted = True
-            self._finish(interrupted=interrupted)
+            interrupted = self._finish(interrupted=interrupted)
         self._learn(record_s, interrupted=interrupted)
         if self._idle and not interrupted and not self._stopped:
             words = "; ".join(self._drive.faults[number].words() for number in sorted(self._idle))
@@ -191,6 +202,8 @@ class _Injection:
             return None
         run = self._runs.play(plan)
         self._made += 1
+        if not plan.is_drawn:
+            self._played.add(plan.faults)
         self._struck += bool(run.struck)
         self._digest.update(repr([(one.fault, one.nth, one.call.name) for one in run.struck]).encode())
         self._idle -= {numbers[one.fault] for one in run.struck}
@@ -237,12 +250,18 @@ class _Injection:
             self._name, INJECT_MODEL, run.trace, run.strikes, (run.observation, run.violation), run.reference
         )
 
-    def _finish(self, *, interrupted: bool) -> None:
+    def _finish(self, *, interrupted: bool) -> bool:
+        """Make the findings; whether somebody lost patience, now or before."""
         for key, run in self._cases.items():
-            told = run if interrupted else self._shrunk(run)
+            told = run
+            try:
+                told = run if interrupted else self._shrunk(run)
+            except KeyboardInterrupt:
+                interrupted = True
             self._add(replace(self._told(told), states=self._counts[key]), told)
         if self._compounding is not None:
             self._findings += self._compounding.finish()
+        return interrupted
 
     def _add(self, finding: Finding, run: FaultyRun) -> None:
         """A finding, or more runs that show one that is known: shrunk, two may turn out to be one."""
@@ -255,25 +274,31 @@ class _Injection:
 
     def _shrunk(self, run: FaultyRun) -> FaultyRun:
         """The least that shows the same: nothing left to chance, few faults, early ones."""
-        tries, key = _TRIES, _same(run)
+        own, same = run.observation.run, _same(run)
+        tries = _SLOW_TRIES if own is not None and own.ending is Ending.HUNG else _TRIES
         pinned = explicit(run.plan, [(one.fault, one.nth) for one in run.struck])
         if pinned != run.plan:
-            again = self._runs.play(pinned, counted=False)
-            if _same(again) != key:
+            again = self._tried(pinned)
+            if again is None or _same(again) != same:
                 return run  # what it shows hangs on more than the faults: it is replayed as it was drawn
             run = again
-        smallest = False
-        while not smallest and tries > 0:
-            smallest = True
+        while True:
             for plan in smaller(run.plan):
-                tries -= 1
-                again = self._runs.play(plan, counted=False)
-                if again.struck and _same(again) == key:
-                    run, smallest = again, False
+                again = self._tried(plan) if tries > 0 else None
+                tries -= again is not None
+                if again is not None and again.struck and _same(again) == same:
+                    run = again
                     break
-                if tries <= 0:
-                    break
-        return run
+            else:
+                return run
+
+    def _tried(self, plan: Plan) -> FaultyRun | None:
+        """A run with less in it; None for one that was made already, or when the time is over."""
+        left_s = self._left_s()
+        if plan.faults in self._played or (left_s is not None and left_s < -_OVERTIME_S):
+            return None
+        self._played.add(plan.faults)
+        return self._runs.play(plan, counted=False)
 
     def _keep(self, finding: Finding, run: FaultyRun) -> None:
         replay = LiveReplay(
@@ -386,12 +411,12 @@ def replay_injection(replay: LiveReplay, drive: Inject) -> tuple[bool, tuple[str
     Raises:
         ChaosError: a target can't be imported, or the harness failed.
     """
-    base, plan = _base(drive), parse_plan(replay.recipe)
+    base, plan, began = _base(drive), parse_plan(replay.recipe), monotonic()
     clean = record_scenario(base, "syscalls")
     settings = settings_for(base, RunOptions(seed=replay.seed), None)
     oracles = tuple(name for name in replay.oracles if name in ORACLES)
     with Exploration(clean, drive.roles, replace(settings, jobs=1, ask=ask_for(oracles))) as exploration:
-        run = FaultyRuns(base, clean, exploration, oracles).play(plan)
+        run = FaultyRuns(_patient(base, monotonic() - began), clean, exploration, oracles).play(plan)
     own = run.observation.run
     assert own is not None
     lines = list(dict.fromkeys(strike.sentence for strike in run.strikes)) or ["no call was struck"]
