@@ -57,6 +57,7 @@ class Struck:
         fault: which of the faults, from 0.
         nth: which of the calls that match it.
         call: the call.
+        acked: how many acknowledgements had been made.
         after: how many operations had taken effect.
         source: the Python frames that made it, innermost first.
     """
@@ -64,6 +65,7 @@ class Struck:
     fault: int
     nth: int
     call: Call
+    acked: int = 0
     after: int = 0
     source: tuple[Frame, ...] = ()
 
@@ -104,7 +106,7 @@ class FaultPolicy:
                 found = decision
                 self.count += 1
                 if len(self.struck) < _KEPT:
-                    self.struck.append(Struck(fault=number, nth=part.count, call=call))
+                    self.struck.append(Struck(fault=number, nth=part.count, call=call, acked=self._acks))
         if call.name == "ack":
             self._acks += 1
         return found

@@ -346,7 +346,9 @@ def test_a_program_that_fails_without_faults_is_told_as_that(tmp_path: Path) -> 
     def refusing(_: Path) -> int:
         raise RuntimeError("never")
 
-    found = only(run(tmp_path, replacing, EACH_WRITE, recover=refusing))
+    result = run(tmp_path, replacing, EACH_WRITE, recover=refusing)
+    assert result.statistics.enumerated == 0
+    found = only(result)
     assert found.title.startswith("fails on an undamaged disk")
     assert found.state == ""
 

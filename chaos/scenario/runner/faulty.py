@@ -166,6 +166,7 @@ def strikes_of(faults: Sequence[Fault], struck: Sequence[Struck]) -> tuple[Strik
             path=f"{one.call.path} to {one.call.to_path}" if one.call.to_path else one.call.path,
             done=faults[one.fault].done(),
             fault=one.fault,
+            acked=one.acked,
             after=one.after,
             source=one.source,
         )
