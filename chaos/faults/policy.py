@@ -13,7 +13,7 @@ from typing import final
 
 from chaos.errors import UsageError
 from chaos.faults.disk import Space, refuse, shorten
-from chaos.faults.fault import Deed, Fault
+from chaos.faults.fault import FAMILIES, Deed, Fault
 from chaos.faults.process import kill
 from chaos.faults.syncs import lie
 from chaos.faults.waiting import wait
@@ -23,6 +23,8 @@ from chaos.trace.model import Frame
 __all__ = ["FaultPolicy", "Struck", "check_single"]
 
 _KEPT = 1000  # strikes remembered of one run: a fault on every call of a long run must not eat the memory
+
+_BY_NAME = frozenset({*FAMILIES["read"], "ack"})  # these never match a fault that names no call
 
 _DEEDS: dict[Deed, Callable[[Fault, Call], Decision | None]] = {
     Deed.ERRNO: refuse,
@@ -141,7 +143,7 @@ class _Part:
 
     def _matches(self, call: Call) -> bool:
         fault = self._fault
-        if call.name not in self._names if self._names else call.name == "ack":
+        if call.name not in self._names if self._names else call.name in _BY_NAME:
             return False
         if fault.process is not None and call.process != fault.process:
             return False

@@ -289,3 +289,53 @@ def test_a_held_call_of_a_process_that_was_killed_meanwhile_has_no_effect(tmp_pa
 def test_a_held_call_is_decided_about_once(tmp_path: Path) -> None:
     trace, found = struck(writer(tmp_path, "a"), tmp_path, {"path": "a", "every": 1, "delay": 0.001})
     assert (trace.exit_code, [one.call.name for one in found]) == (0, ["openat", "write"])
+
+
+READING = RecordOptions(sources=False, deadline_s=20, reads=True)
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ({"call": "read", "nth": 1, "errno": "EIO"}, ["open: Input/output error", "b", "c"]),
+        ({"call": "read", "nth": 2, "errno": "EIO"}, ["read: Input/output error", "b", "c"]),
+        ({"call": "open_read", "path": "c", "every": 1, "errno": "EMFILE"}, ["a", "b", "open: Too many open files"]),
+        ({"call": "read", "path": "b", "nth": 1, "onwards": True, "delay": 0.001}, ["a", "b", "c"]),
+    ],
+    ids=str,
+)
+def test_reads_and_opens_to_read_are_struck_by_name(tmp_path: Path, fault: dict[str, Any], told: list[str]) -> None:
+    for name in "abc":
+        (tmp_path / name).write_text(name)
+
+    def read(name: str) -> str:
+        try:
+            descriptor = os.open(tmp_path / name, os.O_RDONLY)
+        except OSError as error:
+            return f"open: {error.strerror}"
+        try:
+            return os.read(descriptor, 10).decode()
+        except OSError as error:
+            return f"read: {error.strerror}"
+        finally:
+            os.close(descriptor)
+
+    def program() -> None:
+        found = [read(name) for name in "abc"]
+        (tmp_path / "told").write_text(repr(found))
+
+    policy = FaultPolicy([parse_fault(fault)])
+    trace = proven(program, tmp_path, options=READING, policy=policy)
+    assert (trace.exit_code, (tmp_path / "told").read_text()) == (0, repr(told))
+    assert policy.struck
+
+
+def test_a_fault_that_names_no_call_strikes_no_read(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("text")
+
+    def program() -> None:
+        (tmp_path / "b").write_text((tmp_path / "a").read_text())
+
+    policy = FaultPolicy([parse_fault({"every": 1, "delay": 0.001})])
+    assert proven(program, tmp_path, options=READING, policy=policy).exit_code == 0
+    assert [one.call.path for one in policy.struck] == ["b", "b"]

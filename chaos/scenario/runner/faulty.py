@@ -100,7 +100,8 @@ class FaultyRuns:
             HarnessFault: the recording is wrong, or a worker failed.
         """
         policy = FaultPolicy(plan.faults, seed=plan.seed)
-        with recorded_run(self._base, policy=policy, initial=self._initial) as (trace, disk, tail):
+        reads = any(fault.strikes_reads for fault in plan.faults)
+        with recorded_run(self._base, policy=policy, initial=self._initial, reads=reads) as (trace, disk, tail):
             late = deadline_note(trace)
             try:
                 check_proven(trace, disk)
