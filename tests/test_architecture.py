@@ -27,7 +27,8 @@ ALLOWED: dict[str, set[str]] = {
     "chaos.observations": {"chaos.trace.model"},
     "chaos.history": {"chaos.observations", "chaos.child"},
     "chaos.syscalls": {"chaos.errors", "chaos.child"},
-    "chaos.faults": {"chaos.errors", "chaos.syscalls", "chaos.child"},
+    "chaos.faults.fault": {"chaos.errors"},
+    "chaos.faults": {"chaos.errors", "chaos.faults.fault", "chaos.syscalls", "chaos.child", "chaos.trace.model"},
     "chaos.trace.file": {"chaos.errors", "chaos.trace.model", "pytest_guardrails.reliability.durability"},
     "chaos.trace": {"chaos.errors", "chaos.child", "chaos.syscalls", "chaos.trace.model", "chaos.trace.file"},
     "chaos.disk": {"chaos.errors", "chaos.trace.model", "chaos.trace"},
@@ -66,12 +67,14 @@ ALLOWED: dict[str, set[str]] = {
     "chaos.scenario": {
         "chaos.errors",
         "chaos.child",
+        "chaos.faults.fault",
         "chaos.observations",
         "chaos.trace.model",
         "chaos.report",
     },
     "chaos.scenario.runner": {
         "chaos.errors",
+        "chaos.faults.fault",
         "chaos.child",
         "chaos.observations",
         "chaos.trace.model",
@@ -91,6 +94,7 @@ ALLOWED: dict[str, set[str]] = {
     "chaos.cli": {
         "chaos",
         "chaos.errors",
+        "chaos.faults.fault",
         "chaos.child",
         "chaos.observations",
         "chaos.syscalls",

@@ -5,6 +5,7 @@
 
 from chaos.scenario.discovery import discover
 from chaos.scenario.kinds import Race
+from chaos.scenario.kinds.inject import Inject
 from chaos.scenario.loader import load
 from chaos.scenario.model import (
     Budget,
@@ -24,6 +25,7 @@ __all__ = [
     "Engine",
     "Expectation",
     "Explore",
+    "Inject",
     "Isolation",
     "Problem",
     "Profile",

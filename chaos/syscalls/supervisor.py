@@ -23,7 +23,9 @@ from chaos.syscalls.beside import Beside
 from chaos.syscalls.calls import (
     CONTINUE,
     Call,
+    Fail,
     Handler,
+    Hold,
     Installed,
     KillAfter,
     KillBefore,
@@ -37,10 +39,12 @@ from chaos.syscalls.calls import (
     Trap,
     Wait,
 )
+from chaos.syscalls.held import HeldCalls
 from chaos.syscalls.kernel import set_file_identity
 from chaos.syscalls.launch import Guarded, MainEnded, architecture
 from chaos.syscalls.listener import Listener
 from chaos.syscalls.processes import Process, ProcessGone, ProcessTable, Unreadable, own_identity
+from chaos.syscalls.tables import READS
 
 __all__ = ["Ending", "Observer", "Supervisor", "Timing"]
 
@@ -98,6 +102,10 @@ class Observer(Protocol):
         """It did, or it failed."""
         ...
 
+    def intervened(self, trap: Trap, call: Call) -> None:
+        """The policy does not let a call simply proceed; the caller still waits, and nothing is done yet."""
+        ...
+
     def foreign(self, process: Process) -> None:
         """A program of another architecture or calling convention made a call."""
         ...
@@ -137,7 +145,9 @@ class Supervisor:
         known = architecture()
         self._guarded = guarded
         self._audit = known.audit
-        self._handlers = {number: (name, handlers.get(name)) for name, number in known.numbers.items()}
+        numbers = {**known.numbers, **READS[known.name]}
+        self._handlers = {number: (name, handlers.get(name)) for name, number in numbers.items()}
+        self._by_name = handlers
         self._observer = observer
         self._policy = policy
         self._listener = Listener(guarded.listener)
@@ -145,6 +155,7 @@ class Supervisor:
         self.processes = ProcessTable(watch=lambda pidfd: self._poll.register(pidfd, select.EPOLLIN))
         self._extra = dict(extra or {})
         self._waiting: dict[int, tuple[Trap, Steps]] = {}
+        self._held = HeldCalls()
         self._main_ended = False
         self._ended = False
         self._main_ended_first = False
@@ -189,12 +200,19 @@ class Supervisor:
             if remaining <= 0:
                 self._expire()
                 return
-            wait_ms = min(remaining, _LONGEST_WAIT_S) * 1000
+            wait_s = min(remaining, _LONGEST_WAIT_S)
+            if self._held:
+                self._release()
+                wait_s = min(wait_s, max(0.0, self._held.due_s - monotonic())) if self._held else 0.0
+            wait_ms = wait_s * 1000
             for _ in range(_CALLS_A_LOOK):
                 ready = poll(wait_ms)
                 if ready != only_a_call:
                     break
                 self._notification()  # by far the most frequent
+                if self._held:
+                    ready = []  # there is a moment to look out for
+                    break
             else:
                 continue
             if len(ready) > 1 or (ready and ready[0][0] != listener):
@@ -283,11 +301,21 @@ class Supervisor:
         if handler is None:
             self._listener.let_through(id_)
             return
-        trap = Trap(id_, name, arguments, thread, owner)
-        if owner[0].identity == self._identity:
+        self._take(Trap(id_, name, arguments, thread, owner), handler)
+
+    def _take(self, trap: Trap, handler: Handler) -> None:
+        if trap.process.identity == self._identity:
             self._begin(trap, handler)
         else:
             self._begin_as(trap, handler)
+
+    def _release(self) -> None:
+        """Calls that were held long enough: what they name may have changed meanwhile, so they are read anew."""
+        for trap, stopped in self._held.due(time.monotonic()):
+            if stopped and trap.process in self.processes.processes():  # else its pidfd is closed
+                trap.process.go_on()
+            if self._listener.is_valid(trap.id):
+                self._take(trap, self._by_name[trap.name])
 
     def _begin_as(self, trap: Trap, handler: Handler) -> None:
         """The caller has other rights than the supervisor: files are accessed with the caller's."""
@@ -324,7 +352,7 @@ class Supervisor:
                     self._poll.register(step.descriptor, select.EPOLLIN)
                     self._waiting[step.descriptor] = (trap, steps)
                     return
-                if self._policy is not None and step is not None:
+                if self._policy is not None and step is not None and not trap.held:
                     limit, kill = self._decide(trap, steps, step)
                 self._observer.before(trap)
                 observed = True
@@ -366,6 +394,7 @@ class Supervisor:
         decision = self._policy.decide(call)
         if isinstance(decision, Proceed):
             return None, None
+        self._observer.intervened(trap, call)
         if isinstance(decision, Partial):
             return decision.size_bytes, None
         if isinstance(decision, KillInside):
@@ -375,12 +404,23 @@ class Supervisor:
         if isinstance(decision, KillBefore):
             steps.close()
             self._kill(trap, decision.reach)
+        elif isinstance(decision, Fail):
+            self._refuse(trap, steps, decision.errno)
         else:
-            with suppress(OSError):  # the handler is told, for a sync that failed is recorded
-                steps.throw(OSError(decision.errno, os.strerror(decision.errno)))
             steps.close()
-            self._listener.answer(trap.id, -decision.errno)
+            if isinstance(decision, Hold):
+                self._held.add(trap, decision, time.monotonic())
+            else:
+                self._listener.answer(trap.id, decision.result)
         raise _AnsweredError
+
+    def _refuse(self, trap: Trap, steps: Steps, errno: int) -> None:
+        self._observer.before(trap)
+        with suppress(OSError):  # the handler is told, for a sync that failed is recorded
+            steps.throw(OSError(errno, os.strerror(errno)))
+        steps.close()
+        self._observer.after(trap)
+        self._listener.answer(trap.id, -errno)
 
     def _kill(self, trap: Trap, reach: Reach) -> None:
         if reach is Reach.TREE:

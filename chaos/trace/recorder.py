@@ -1,8 +1,9 @@
 """Record what a program does to a folder: the syscall engine's front door.
 
 `record` reads the folder, starts the program under the supervisor, lets the call handlers (`data_calls`,
-`copy_calls`, `name_calls`, `renames`, `open_calls`, `process_calls`) perform and record each call, and returns the
-trace. Replaying the trace must give the folder as it was left; `chaos.disk.prove` checks that, and the caller asks.
+`copy_calls`, `name_calls`, `renames`, `open_calls`, `read_calls`, `process_calls`) perform and record each call, and
+returns the trace. Replaying the trace must give the folder as it was left; `chaos.disk.prove` checks that, and the
+caller asks.
 
 What is guaranteed: every process of the program has ended when `record` returns or raises. What could not be
 followed is in `Trace.unmeasured`, never passed over. Read `model.py` for the result.
@@ -12,21 +13,22 @@ import gc
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import final
+from typing import Protocol, final, runtime_checkable
 
 from chaos.child import frames
 from chaos.child.ack import ACK_DESCRIPTOR
 from chaos.child.processor import own_processor
-from chaos.syscalls.calls import Handler, Policy, Trap
+from chaos.syscalls.calls import Call, Handler, Policy, Trap
+from chaos.syscalls.filter import reading_filter
 from chaos.syscalls.interrupts import HeldSignals, held_signals
-from chaos.syscalls.launch import Guarded, launch
+from chaos.syscalls.launch import Guarded, architecture, launch
 from chaos.syscalls.processes import Process, ProcessTable
 from chaos.syscalls.supervisor import Ending, Supervisor, Timing
 from chaos.trace.copy_calls import CopyCalls
 from chaos.trace.data_calls import DataCalls
 from chaos.trace.journal import Journal
 from chaos.trace.mapped import MappedFiles
-from chaos.trace.model import InitialNode, Trace
+from chaos.trace.model import Frame, InitialNode, Trace
 from chaos.trace.name_calls import NameCalls
 from chaos.trace.nodes import Nodes
 from chaos.trace.open_calls import OpenCalls
@@ -35,11 +37,27 @@ from chaos.trace.options import RecordOptions as RecordOptions  # noqa: PLC0414
 from chaos.trace.options import check_recordable, describe
 from chaos.trace.places import Places
 from chaos.trace.process_calls import ProcessCalls
+from chaos.trace.read_calls import ReadCalls
 from chaos.trace.recording import Recording
 from chaos.trace.renames import Renames
 from chaos.trace.sources import SourceLines
 
-__all__ = ["record"]
+__all__ = ["Witness", "record"]
+
+
+@runtime_checkable
+class Witness(Policy, Protocol):
+    """A policy that wants to know where in the program it intervened."""
+
+    def intervened(self, call: Call, *, after: int, source: tuple[Frame, ...]) -> None:
+        """Called right after each decision that is not to proceed.
+
+        Args:
+            call: the one that was decided about.
+            after: how many operations had taken effect.
+            source: the Python frames that led to the call, innermost first; empty where they can't be had.
+        """
+        ...
 
 
 def record(
@@ -90,6 +108,7 @@ class _Recorder:
         self._journal = Journal()
         self._mapped = MappedFiles(self._journal, options.mapped_bytes)
         self._sources: SourceLines | None = None
+        self._policy: Policy | None = None
         self._recording = Recording(
             nodes=self._nodes,
             journal=self._journal,
@@ -99,6 +118,7 @@ class _Recorder:
 
     def run(self, program: Program, policy: Policy | None) -> Trace:
         self._recording.judged = policy is not None
+        self._policy = policy
         command = self._options.command or describe(program)
         initial = self._nodes.scan()
         self._sources = SourceLines() if self._options.sources else None
@@ -109,6 +129,7 @@ class _Recorder:
                 cwd=self._options.cwd,
                 env=self._environment(),
                 output=self._options.output,
+                program_filter=reading_filter(architecture()) if self._options.reads else None,
                 prepare=frames.start if callable(program) and self._sources is not None else None,
             )
             with held_signals() as held:
@@ -148,6 +169,15 @@ class _Recorder:
         if self._sources is not None:
             self._journal.attribute(self._sources.finish())
 
+    def intervened(self, trap: Trap, call: Call) -> None:
+        """A fault comes."""
+        if not isinstance(self._policy, Witness):
+            return
+        source: tuple[Frame, ...] = ()
+        if self._sources is not None and self._sources.start(trap.thread, trap.process.id):
+            source = self._sources.finish()
+        self._policy.intervened(call, after=len(self._journal), source=source)
+
     def foreign(self, process: Process) -> None:
         """A program of another architecture made a call."""
         self._journal.miss("", f"process {process.number} uses another architecture's system calls, which are not read")
@@ -163,6 +193,7 @@ class _Recorder:
             **NameCalls(self._recording).handlers(),
             **Renames(self._recording).handlers(),
             **OpenCalls(self._recording).handlers(),
+            **ReadCalls(self._recording).handlers(),
             **ProcessCalls(self._journal, processes).handlers(),
         }
 

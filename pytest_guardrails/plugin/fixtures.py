@@ -9,9 +9,10 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_guardrails.plugin.crash import Crash
+    from pytest_guardrails.plugin.faults import Faults
     from pytest_guardrails.plugin.race import Race
 
-__all__ = ["crash", "race"]
+__all__ = ["crash", "faults", "race"]
 
 
 @pytest.fixture
@@ -25,6 +26,20 @@ def crash(request: pytest.FixtureRequest) -> Iterator["Crash"]:
     crashing = Crash(request)
     yield crashing
     crashing.check_replayed()
+
+
+@pytest.fixture
+def faults(request: pytest.FixtureRequest) -> Iterator["Faults"]:
+    """Run a workload with a fault in each run, and fail the test if what it leaves is wrong.
+
+    faults(workload=..., recover=..., fault={"call": "write", "errno": "ENOSPC"}), or, for a single call:
+    with faults.child(tmp_path, call="fsync", nth=1, errno="EIO") as child: child(save, tmp_path / "state.json")
+    """
+    from pytest_guardrails.plugin.faults import Faults
+
+    injecting = Faults(request)
+    yield injecting
+    injecting.check_replayed()
 
 
 @pytest.fixture

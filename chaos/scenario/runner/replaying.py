@@ -22,9 +22,11 @@ from chaos.oracles import ORACLES, Panel
 from chaos.report.live_replay import LiveReplay, load_live_targets
 from chaos.report.replay import Replay, load_replay, read_any
 from chaos.scenario.kinds import Race
+from chaos.scenario.kinds.inject import Inject
 from chaos.scenario.model import Drive
 from chaos.scenario.runner.crashing import tree_of
 from chaos.scenario.runner.exploring import ask_for
+from chaos.scenario.runner.injecting import inject_from, replay_injection
 from chaos.scenario.runner.racing import race_from, replay_race
 from chaos.scenario.runner.second import second_reference
 from chaos.trace.file import load
@@ -147,7 +149,8 @@ def live_drive(path: Path, replay: LiveReplay) -> Drive:
     Raises:
         UsageError: a target is a function inside a test, or the file is damaged.
     """
-    return race_from(replay, load_live_targets(_content(path), str(path)))
+    targets = load_live_targets(_content(path), str(path))
+    return inject_from(replay, targets) if replay.kind == Inject.kind else race_from(replay, targets)
 
 
 def replay_live(replay: LiveReplay, drive: Drive) -> tuple[bool, tuple[str, ...]]:
@@ -159,6 +162,8 @@ def replay_live(replay: LiveReplay, drive: Drive) -> tuple[bool, tuple[str, ...]
     Raises:
         ChaosError: a target can't be imported, the drive is of another kind, or the harness failed.
     """
+    if isinstance(drive, Inject):
+        return replay_injection(replay, drive)
     if isinstance(drive, Race):
         return replay_race(replay, drive)
     raise UsageError(f"finding {replay.finding} is of kind {replay.kind}, and this is of kind {drive.kind}")
