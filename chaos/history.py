@@ -56,7 +56,8 @@ class Said(NamedTuple):
     Attributes:
         position: where in the order of everything that happened.
         process: whose.
-        text: `a` an acknowledgement, `+` and `-` in and out of a section, `(` and `)` a call and its answer.
+        text: `a` an acknowledgement, `+` and `-` in and out of a section, `(` a call, `)` its answer, `x` that it had
+            no effect, `?` that nobody knows.
     """
 
     position: int
@@ -83,6 +84,14 @@ def operations_of(said: Iterable[Said]) -> list[Operation]:
             found.append(
                 Operation(
                     process=one.process, name=name, argument=argument, key=key, result=result,
+                    called=called, returned=one.position,
+                )
+            )  # fmt: skip
+        elif one.text[:1] == "x":
+            called, name, argument, key = open_calls.pop((one.process, one.value[0]))
+            found.append(
+                Operation(
+                    process=one.process, name=name, argument=argument, key=key, answer=Answer.FAIL,
                     called=called, returned=one.position,
                 )
             )  # fmt: skip
