@@ -1,0 +1,129 @@
+"""How a fleet is run, as settings; and what is found afterwards, as data. Pure."""
+
+from dataclasses import dataclass, field
+from typing import Any, final
+
+from chaos.child.target import Target
+from chaos.errors import UsageError
+from chaos.fleet.faults import Fault, FaultKind, Restart
+from chaos.fleet.plan import Plan
+from chaos.observations import Outcome
+
+__all__ = ["Course", "Crewman", "FleetRoles", "FleetSettings"]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetRoles:
+    """The parts that the target plays in a fleet.
+
+    Attributes:
+        worker: `worker(disk, witness)`, run as several processes at a time; or commands.
+        recover: `recover(disk)`: what is there in the end, as a plain value; run when nobody else runs.
+        setup: `setup(disk)`, run once before.
+        check: `check(value, acked)` raises when it objects; `acked` are all acknowledged values, in order.
+    """
+
+    worker: Target
+    recover: Target | None = None
+    setup: Target | None = None
+    check: Target | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSettings:
+    """How long, how many, and what is done to them.
+
+    Attributes:
+        workers: how many, at least 1.
+        faults: what they suffer.
+        restart: whether those who died come back.
+        duration_s: the faults are over by then; sooner when the last one is over or nobody is left to suffer it.
+        progress_s: after the faults every worker must state something new, or return, within this.
+        finish_s: after that, how long workers are waited for that should return by themselves; None = they are killed.
+        deadline_s: for setting up, and for recovery.
+        disk_bytes: size of the disk they share, which a fault `disk_full` needs.
+    """
+
+    workers: int = 3
+    faults: tuple[Fault, ...] = ()
+    restart: Restart = field(default_factory=Restart)
+    duration_s: float = 5.0
+    progress_s: float = 10.0
+    finish_s: float | None = None
+    deadline_s: float = 30.0
+    disk_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UsageError(f"a fleet has at least one worker, not {self.workers}")
+        if not self.duration_s > 0 or not self.progress_s > 0:
+            raise UsageError("a fleet's times must be above 0")
+        if self.disk_bytes is None and any(fault.kind is FaultKind.DISK_FULL for fault in self.faults):
+            raise UsageError("a full disk needs to be a disk of its own", 'say how large it is: disk = "16MB"')
+
+
+@final
+@dataclass(slots=True, kw_only=True)
+class Crewman:
+    """What became of one worker.
+
+    Attributes:
+        lives: how often it was started.
+        killed: how many lives a fault ended.
+        failed: how many ended by themselves, otherwise than by returning.
+        returned: it came to its end.
+        stated: statements of progress.
+        peak_bytes: the most memory that it held.
+        last_failure: how the last of its failed lives ended, in words.
+    """
+
+    lives: int = 0
+    killed: int = 0
+    failed: int = 0
+    returned: bool = False
+    stated: int = 0
+    peak_bytes: int = 0
+    last_failure: str = ""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How one fleet went. Its statements are in the chronicle at `chronicle`, as long as its folder is there.
+
+    Attributes:
+        plan: what was to be done.
+        fired: how many strikes were carried out.
+        crew: what became of each worker.
+        chronicle: path of the file of statements.
+        stuck: workers that made no progress once the faults were over.
+        unfinished: workers that should have returned, and did not in time.
+        recovery: what is there in the end; None when there is nothing to ask.
+        strays: names of processes that were left behind.
+        sizes: path and size of each file in the end.
+        names_before: files that were there before the workers began.
+        hurt_s: how long the faults went on.
+    """
+
+    plan: Plan
+    fired: int
+    crew: tuple[Crewman, ...]
+    chronicle: str
+    stuck: tuple[int, ...] = ()
+    unfinished: tuple[int, ...] = ()
+    recovery: Outcome | None = None
+    strays: tuple[str, ...] = ()
+    sizes: dict[str, int] = field(default_factory=dict)
+    names_before: frozenset[str] = frozenset()
+    hurt_s: float = 0.0
+
+    @property
+    def statistics(self) -> dict[str, Any]:
+        """Numbers for people."""
+        return {
+            "strikes": self.fired,
+            "lives": sum(one.lives for one in self.crew),
+            "statements": sum(one.stated for one in self.crew),
+        }
