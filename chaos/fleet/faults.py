@@ -28,6 +28,7 @@ class FaultKind(str, Enum):
 
 
 _LASTING = {FaultKind.PAUSE, FaultKind.MEMORY, FaultKind.DESCRIPTORS, FaultKind.CLOCK, FaultKind.DISK_FULL}
+_LEAST_S = 0.001  # between two deaths without progress, where no back-off is asked for: no machine spins on forks
 _NEEDS_AMOUNT = {FaultKind.MEMORY, FaultKind.DESCRIPTORS, FaultKind.CPU}
 
 
@@ -107,4 +108,5 @@ class Restart:
 
     def wait_s(self, fruitless: int) -> float:
         """How long to wait after so many deaths in a row without progress, the last one counted."""
-        return float(min(self.longest_s, self.backoff_s * 2 ** min(max(0, fruitless - 1), 30)))
+        first_s = self.backoff_s or (_LEAST_S if fruitless > 1 else 0.0)
+        return float(min(self.longest_s, first_s * 2 ** min(max(0, fruitless - 1), 30)))

@@ -56,8 +56,8 @@ class Strike:
         if self.kind is FaultKind.CLOCK:
             return f"{self.clock} clock {'frozen' if self.shift_s is None else f'shifted by {self.shift_s:g} s'} of"
         if self.amount is None:
-            return self.kind.value.replace("_", " ")
-        return f"{self.kind.value.replace('_', ' ')} ({self.amount})"
+            return _name(self.kind)
+        return f"{_name(self.kind)} ({self.amount})"
 
 
 @final
@@ -99,6 +99,10 @@ class Plan:
 
 
 _ALWAYS = ("at_s", "kind", "workers")
+
+
+def _name(kind: FaultKind) -> str:
+    return str(kind.value).replace("_", " ")
 
 
 def draw(seed: int | str, workers: int, faults: Sequence[Fault], duration_s: float) -> Plan:

@@ -33,6 +33,7 @@ _LOOK_S = 0.003  # how often the statements are counted while something hangs on
 _CALM_S = 0.1  # and while nothing does
 _TRIM_EVERY_S = 1.0
 _ENDED_S = 10.0  # a killed process needs a while to die
+_HOPELESS = 8  # deaths in a row, with no fault about, after which a worker is given up
 _LIMITS = {FaultKind.MEMORY: "memory", FaultKind.DESCRIPTORS: "descriptors", FaultKind.CPU: "cpu"}
 
 
@@ -47,7 +48,7 @@ def run_fleet(roles: FleetRoles, settings: FleetSettings, plan: Plan, places: Pl
     clocks = any(strike.kind is FaultKind.CLOCK for strike in plan.strikes)
     with Crew(places, _job(roles, settings, plan, places), clocks=clocks) as crew:
         _set_up(crew, settings)
-        before = frozenset(crew.play("look", settings.deadline_s).get("sizes", ()))
+        initial = _recover(crew, roles, settings, places) if settings.look_first else None
         fleet = _Fleet(crew, places, settings, plan)
         try:
             fleet.hurt()
@@ -68,17 +69,17 @@ def run_fleet(roles: FleetRoles, settings: FleetSettings, plan: Plan, places: Pl
         recovery=recovery,
         strays=strays,
         sizes=sizes,
-        names_before=before,
+        initial=initial,
         hurt_s=fleet.hurt_s,
     )
 
 
 def _job(roles: FleetRoles, settings: FleetSettings, plan: Plan, places: Places) -> Job:
-    optional = {name: getattr(roles, name) for name in ("setup", "recover", "check")}
-    specs: Any = {name: None if target is None else spec_of(target) for name, target in optional.items()}
     return Job(
         worker=spec_of(roles.worker),
-        **specs,
+        setup=None if roles.setup is None else spec_of(roles.setup),
+        recover=None if roles.recover is None else spec_of(roles.recover),
+        check=None if roles.check is None else spec_of(roles.check),
         disk=places.disk,
         chronicle=places.chronicle,
         output=places.printed,
@@ -99,7 +100,7 @@ def _recover(crew: Crew, roles: FleetRoles, settings: FleetSettings, places: Pla
         return None
     with open(places.path("acked"), "w", encoding="utf-8") as file:
         if roles.check is not None:
-            file.writelines(text[1:] + "\n" for _, worker, _, text in statements(places.chronicle) if worker >= 0 and text[:1] == "a")
+            file.writelines(text[1:] + "\n" for _, _, _, text in statements(places.chronicle) if text[:1] == "a")
     report = crew.play("recover", settings.deadline_s)
     frames = tuple(Frame(file=file, line=line, function=function) for file, line, function in report.pop("frames", ()))
     ending = Ending(report.pop("ending", Ending.RETURNED.value))
@@ -163,7 +164,10 @@ class _Fleet:
                 if not one.returned and self._counts_on(worker) and self._told.counts[worker] <= before.get(worker, 0)
             )
 
-        while stuck() and self._now() < end:
+        self._fruitless = [0] * len(self.crewmen)
+        while (left := stuck()) and self._now() < end:
+            if all(self._fruitless[worker] >= _HOPELESS for worker in left):
+                break
             self._tick(end)
         return stuck()
 

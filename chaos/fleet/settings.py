@@ -1,7 +1,7 @@
 """How a fleet is run, as settings; and what is found afterwards, as data. Pure."""
 
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import final
 
 from chaos.child.target import Target
 from chaos.errors import UsageError
@@ -44,6 +44,7 @@ class FleetSettings:
         finish_s: after that, how long workers are waited for that should return by themselves; None = they are killed.
         deadline_s: for setting up, and for recovery.
         disk_bytes: size of the disk they share, which a fault `disk_full` needs.
+        look_first: whether to ask what is there before the workers begin, too.
     """
 
     workers: int = 3
@@ -54,6 +55,7 @@ class FleetSettings:
     finish_s: float | None = None
     deadline_s: float = 30.0
     disk_bytes: int | None = None
+    look_first: bool = False
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -101,9 +103,9 @@ class Course:
         stuck: workers that made no progress once the faults were over.
         unfinished: workers that should have returned, and did not in time.
         recovery: what is there in the end; None when there is nothing to ask.
+        initial: what was there before; None when nobody asked.
         strays: names of processes that were left behind.
         sizes: path and size of each file in the end.
-        names_before: files that were there before the workers began.
         hurt_s: how long the faults went on.
     """
 
@@ -114,16 +116,17 @@ class Course:
     stuck: tuple[int, ...] = ()
     unfinished: tuple[int, ...] = ()
     recovery: Outcome | None = None
+    initial: Outcome | None = None
     strays: tuple[str, ...] = ()
     sizes: dict[str, int] = field(default_factory=dict)
-    names_before: frozenset[str] = frozenset()
     hurt_s: float = 0.0
 
     @property
-    def statistics(self) -> dict[str, Any]:
-        """Numbers for people."""
-        return {
-            "strikes": self.fired,
-            "lives": sum(one.lives for one in self.crew),
-            "statements": sum(one.stated for one in self.crew),
-        }
+    def lives(self) -> int:
+        """How often a worker was started."""
+        return sum(one.lives for one in self.crew)
+
+    @property
+    def stated(self) -> int:
+        """Statements of progress of all."""
+        return sum(one.stated for one in self.crew)

@@ -42,7 +42,7 @@ class Told:
     @property
     def total(self) -> int:
         """Of all workers."""
-        return self.counts.total() if hasattr(self.counts, "total") else sum(self.counts.values())
+        return self.counts.total()
 
     def close(self) -> None:
         """Let go of the file."""

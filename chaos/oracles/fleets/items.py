@@ -10,19 +10,21 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from chaos.child import values
-from chaos.history import Answer, Operation, Said, operations_of
+from chaos.history import Said, operations_of
 from chaos.observations import Damage, Ending, Outcome
-from chaos.oracles.live.aftermath import Aftermath, LiveAnswer, holds, some, unknown, violated
+from chaos.oracles.answer import Answer, holds, unknown, violated
+from chaos.oracles.fleets.aftermath import Aftermath, some
+from chaos.oracles.lost_update import lost_update
 
 __all__ = ["durable", "no_lost_update"]
 
 _NO_VALUE = "recovery returned no value"
 
 
-def durable(aftermath: Aftermath) -> LiveAnswer:
+def durable(aftermath: Aftermath) -> Answer:
     """Everything that was acknowledged is there in the end."""
     found = _value(aftermath.recovery)
-    if isinstance(found, LiveAnswer):
+    if isinstance(found, Answer):
         return found
     there = set(_members(found[0]))
     missing: list[Said] = []
@@ -38,14 +40,14 @@ def durable(aftermath: Aftermath) -> LiveAnswer:
     if missing:
         words = some((values.render(one.text[1:], 60) for one in missing), len(missing))
         gone = f"{len(missing)} of {acknowledged} acknowledged values are gone: {words}"
-        return violated(Damage.LOST, gone, (one.position for one in missing[:3]))
+        return violated(Damage.LOST, gone, position=missing[0].position)
     return holds()
 
 
-def no_lost_update(aftermath: Aftermath) -> LiveAnswer:
+def no_lost_update(aftermath: Aftermath) -> Answer:
     """What was counted is what was acknowledged, no less and no more."""
     found = _value(aftermath.recovery)
-    if isinstance(found, LiveAnswer):
+    if isinstance(found, Answer):
         return found
     value = found[0]
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -55,38 +57,25 @@ def no_lost_update(aftermath: Aftermath) -> LiveAnswer:
     return unknown("what recovery returned is neither a number nor a list: return one, or give a check")
 
 
-def _counted(value: float, aftermath: Aftermath) -> LiveAnswer:
+def _counted(value: float, aftermath: Aftermath) -> Answer:
     before = _value(aftermath.initial)
     start = before[0] if isinstance(before, tuple) and isinstance(before[0], (int, float)) else 0
-    adds = [one for one in operations_of(_calls(aftermath.said())) if one.name == "add"]
-    least, most = _sums(adds) if adds else _acknowledged(aftermath)
-    if not most:
-        return unknown("no update was made")
-    grown = value - start
-    if grown < least:
-        return violated(Damage.LOST, f"it grew by {grown:g}, and {least:g} were acknowledged: {least - grown:g} lost")
+    calls = operations_of(one for one in aftermath.said() if one.text[:1] in "()x")
+    if any(one.name == "add" for one in calls):
+        told = lost_update(calls, value, initial=start)
+        return violated(Damage.LOST, told) if told else holds()
+    acknowledged = sum(1 for _ in _acknowledgements(aftermath.said()))
+    if not acknowledged:
+        return unknown("no update was acknowledged")
+    grown, most = value - start, acknowledged + aftermath.interrupted
+    if grown < acknowledged:
+        return violated(Damage.LOST, f"it grew by {grown:g}, and {acknowledged} updates were acknowledged")
     if grown > most:
-        return violated(Damage.SILENT, f"it grew by {grown:g}, and at most {most:g} were added: {grown - most:g} too many")
+        return violated(Damage.SILENT, f"it grew by {grown:g}, and at most {most} updates were made")
     return holds()
 
 
-def _sums(adds: Iterable[Operation]) -> tuple[float, float]:
-    sure = unsure_less = unsure_more = 0.0
-    for one in adds:
-        if one.answer is Answer.OK:
-            sure += one.argument
-        elif one.answer is Answer.UNKNOWN:
-            unsure_less += min(0, one.argument)
-            unsure_more += max(0, one.argument)
-    return sure + unsure_less, sure + unsure_more
-
-
-def _acknowledged(aftermath: Aftermath) -> tuple[float, float]:
-    acknowledged = sum(1 for _ in _acknowledgements(aftermath.said()))
-    return acknowledged, acknowledged + aftermath.interrupted if acknowledged else 0
-
-
-def _listed(value: Iterable[Any], aftermath: Aftermath) -> LiveAnswer:
+def _listed(value: Iterable[Any], aftermath: Aftermath) -> Answer:
     there = Counter(values.encode(one) for one in value)
     acknowledged = Counter(one.text[1:] for one in _acknowledgements(aftermath.said()))
     if not acknowledged:
@@ -95,18 +84,18 @@ def _listed(value: Iterable[Any], aftermath: Aftermath) -> LiveAnswer:
     fewer = [text for text, times in acknowledged.items() if there[text] < times]
     if fewer:
         words = some((values.render(text, 60) for text in fewer), len(fewer))
-        return violated(Damage.LOST, f"there less often than acknowledged: {words}", _places(aftermath, set(fewer[:3])))
+        return violated(Damage.LOST, f"there less often than acknowledged: {words}", position=_place(aftermath, fewer[0]))
     if twice:
         words = some((values.render(text, 60) for text in twice), len(twice))
-        return violated(Damage.SILENT, f"there more often than acknowledged: {words}", _places(aftermath, set(twice[:3])))
+        return violated(Damage.SILENT, f"there more often than acknowledged: {words}", position=_place(aftermath, twice[0]))
     return holds()
 
 
-def _places(aftermath: Aftermath, texts: set[str]) -> Iterator[int]:
-    return (one.position for one in _acknowledgements(aftermath.said()) if one.text[1:] in texts)
+def _place(aftermath: Aftermath, text: str) -> int | None:
+    return next((one.position for one in _acknowledgements(aftermath.said()) if one.text[1:] == text), None)
 
 
-def _value(outcome: Outcome | None) -> tuple[Any] | LiveAnswer:
+def _value(outcome: Outcome | None) -> tuple[Any] | Answer:
     """The recovered value, in a tuple, or why there is none."""
     if outcome is None:
         return unknown("there is no `recover` that says what is there in the end")
@@ -117,10 +106,6 @@ def _value(outcome: Outcome | None) -> tuple[Any] | LiveAnswer:
 
 def _acknowledgements(said: Iterable[Said]) -> Iterator[Said]:
     return (one for one in said if one.text[:1] == "a")
-
-
-def _calls(said: Iterable[Said]) -> Iterator[Said]:
-    return (one for one in said if one.text[:1] in "()x")
 
 
 def _members(value: Any) -> Iterator[str]:

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 from chaos.child import values
 from chaos.observations import Damage, Ending, Outcome
-from chaos.oracles.answer import ending_words
-from chaos.oracles.live.aftermath import Aftermath, LiveAnswer, holds, some, unknown, violated
+from chaos.oracles.answer import Answer, ending_words, holds, unknown, violated
+from chaos.oracles.fleets.aftermath import Aftermath, some
 
 __all__ = ["bounded", "check", "clean", "finite", "recovers", "terminates"]
 
 
-def recovers(aftermath: Aftermath) -> LiveAnswer:
+def recovers(aftermath: Aftermath) -> Answer:
     """Recovery returns: no exception, no hang, no exit."""
     outcome = aftermath.recovery
     if outcome is None:
@@ -20,7 +20,7 @@ def recovers(aftermath: Aftermath) -> LiveAnswer:
     return violated(Damage.CANNOT_START, f"recovery {ending_words(outcome)}")
 
 
-def check(aftermath: Aftermath) -> LiveAnswer:
+def check(aftermath: Aftermath) -> Answer:
     """The user's own check accepts the value."""
     outcome = aftermath.recovery
     if outcome is None or outcome.ending is not Ending.RETURNED:
@@ -28,28 +28,28 @@ def check(aftermath: Aftermath) -> LiveAnswer:
     return violated(Damage.SILENT, outcome.check) if outcome.check else holds()
 
 
-def finite(aftermath: Aftermath) -> LiveAnswer:
+def finite(aftermath: Aftermath) -> Answer:
     """No NaN and no infinity in what was acknowledged or recovered."""
     for one in aftermath.said():
         if one.text[:1] == "a" and (places := values.non_finite(one.text[1:])):
-            return violated(Damage.SILENT, f"acknowledged a number that is not finite, at {places[0]}", [one.position])
+            return violated(Damage.SILENT, f"acknowledged a number that is not finite, at {places[0]}", position=one.position)
     value = _returned(aftermath.recovery)
     if value is not None and (places := values.non_finite(value)):
         return violated(Damage.SILENT, f"recovery returned a number that is not finite, at {places[0]}")
     return holds()
 
 
-def terminates(aftermath: Aftermath) -> LiveAnswer:
+def terminates(aftermath: Aftermath) -> Answer:
     """Once the faults are over every worker goes on, and one that should return does."""
     if aftermath.stuck:
-        damage = Damage.CANNOT_START if any(aftermath.stuck.values()) else Damage.LOUD
+        damage = Damage.CANNOT_START if any(aftermath.stuck.values()) else Damage.STUCK
         return violated(damage, f"no progress once the faults were over: {_who(aftermath.stuck)}")
     if aftermath.unfinished:
-        return violated(Damage.LOUD, f"did not return: {_who(aftermath.unfinished)}")
+        return violated(Damage.STUCK, f"did not return: {_who(aftermath.unfinished)}")
     return holds()
 
 
-def clean(aftermath: Aftermath) -> LiveAnswer:
+def clean(aftermath: Aftermath) -> Answer:
     """No process and no file is left behind that no one will remove."""
     if aftermath.strays:
         return violated(Damage.UNCLEAN, f"processes left behind: {some(aftermath.strays, len(aftermath.strays))}")
@@ -60,7 +60,7 @@ def clean(aftermath: Aftermath) -> LiveAnswer:
     return holds()
 
 
-def bounded(aftermath: Aftermath) -> LiveAnswer:
+def bounded(aftermath: Aftermath) -> Answer:
     """Memory, disk and recovery time stay within what was given."""
     bounds, outcome = aftermath.bounds, aftermath.recovery
     given = (bounds.memory_bytes, bounds.disk_bytes, bounds.recovery_s)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import final
 
 from chaos.history import Said
-from chaos.observations import Damage, Outcome, Verdict
+from chaos.observations import Outcome
 
-__all__ = ["Aftermath", "Bounds", "LiveAnswer", "holds", "some", "unknown", "violated"]
+__all__ = ["Aftermath", "Bounds", "some"]
 
 _SHOWN = 3
 
@@ -48,7 +48,6 @@ class Aftermath:
         peaks: most memory held, by worker, in bytes.
         disk_bytes: of all files in the end.
         bounds: what may not be exceeded.
-        model: what the calls of the history are made of, by name; "" when there are none to be judged.
     """
 
     said: Callable[[], Iterable[Said]]
@@ -62,40 +61,6 @@ class Aftermath:
     peaks: tuple[int, ...] = ()
     disk_bytes: int = 0
     bounds: Bounds = field(default_factory=Bounds)
-    model: str = ""
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveAnswer:
-    """One oracle's answer.
-
-    Attributes:
-        verdict: UNKNOWN when it can't be told, which is never a pass.
-        damage: of a violation.
-        message: what is wrong, or why it is unknown; one line.
-        positions: where in the order of everything to look.
-    """
-
-    verdict: Verdict
-    damage: Damage | None = None
-    message: str = ""
-    positions: tuple[int, ...] = ()
-
-
-def holds() -> LiveAnswer:
-    """Nothing to object to."""
-    return LiveAnswer(verdict=Verdict.HOLDS)
-
-
-def unknown(reason: str) -> LiveAnswer:
-    """It can't be told."""
-    return LiveAnswer(verdict=Verdict.UNKNOWN, message=reason)
-
-
-def violated(damage: Damage, message: str, positions: Iterable[int] = ()) -> LiveAnswer:
-    """An objection."""
-    return LiveAnswer(verdict=Verdict.VIOLATED, damage=damage, message=message, positions=tuple(positions))
 
 
 def some(things: Iterable[object], total: int) -> str:

@@ -1,0 +1,9 @@
+"""Oracles over a fleet that was hurt: pure functions of an `Aftermath`.
+
+Read `aftermath.py` for what they are given, `registry.py` for their names and canaries.
+"""
+
+from chaos.oracles.fleets.aftermath import Aftermath, Bounds
+from chaos.oracles.fleets.registry import FLEET_CANARIES, FLEET_ORACLES, choose_fleet, prove_fleet
+
+__all__ = ["FLEET_CANARIES", "FLEET_ORACLES", "Aftermath", "Bounds", "choose_fleet", "prove_fleet"]
