@@ -43,6 +43,19 @@ ALLOWED: dict[str, set[str]] = {
         "chaos.disk",
         "chaos.explore",
     },
+    "chaos.fleet.faults": {"chaos.errors"},
+    "chaos.fleet": {
+        "chaos.errors",
+        "chaos.observations",
+        "chaos.history",
+        "chaos.child",
+        "chaos.trace.model",
+        "chaos.syscalls",
+        "chaos.faults",
+        "chaos.fleet.faults",
+        "chaos.explore",
+        "chaos.oracles",
+    },
     "chaos.explore": {
         "chaos.errors",
         "chaos.observations",
@@ -65,6 +78,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "chaos.scenario": {
         "chaos.errors",
+        "chaos.fleet.faults",
         "chaos.child",
         "chaos.observations",
         "chaos.trace.model",
@@ -82,6 +96,8 @@ ALLOWED: dict[str, set[str]] = {
         "chaos.disk",
         "chaos.explore",
         "chaos.race",
+        "chaos.fleet",
+        "chaos.fleet.faults",
         "chaos.history",
         "chaos.oracles",
         "chaos.report",
@@ -127,7 +143,7 @@ ALLOWED: dict[str, set[str]] = {
     },
 }
 # Rooms whose modules may import nothing but the standard library and what the table above allows.
-STANDARD_LIBRARY_ONLY = {"chaos.child", "chaos.syscalls", "chaos.trace", "chaos.disk", "chaos.explore", "chaos.race"}
+STANDARD_LIBRARY_ONLY = {"chaos.child", "chaos.syscalls", "chaos.trace", "chaos.disk", "chaos.explore", "chaos.race", "chaos.fleet"}
 PYTEST_ROOM = "pytest_guardrails.plugin"
 
 

@@ -3,8 +3,8 @@
 import json
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
 from functools import partial
+from typing import Any
 
 from chaos.child import values
 from chaos.child.chronicle import HARNESS
@@ -75,7 +75,7 @@ def _harness_words(text: str) -> str:
     if text[:1] == "~":
         return f"worker {what['worker']} {what['how']}"
     who = what.get("workers")
-    return what["what"] + (f" worker {', '.join(map(str, who))}" if who else "")
+    return str(what["what"]) + (f" worker {', '.join(map(str, who))}" if who else "")
 
 
 def _words(text: str) -> str:
@@ -85,7 +85,7 @@ def _words(text: str) -> str:
     if kind == "!":
         report = json.loads(rest)
         return f"fails: {report.get('error_type', '')}: {report.get('error', '')}"
-    value = values.decode(rest) if kind != ":" else rest
+    value: Any = values.decode(rest) if kind != ":" else rest
     if kind == "(":
         number, name, argument, key = value
         arguments = ", ".join(repr(one) for one in (key, argument) if one is not None)
@@ -99,16 +99,3 @@ def _words(text: str) -> str:
 
 def _shortened(line: str) -> str:
     return line if len(line) <= _LINE else line[: _LINE - 3] + "..."
-
-
-def failures(chronicle: str) -> Iterator[tuple[int, str]]:
-    """Worker and words of each life that raised."""
-    for _, worker, _, text in statements(chronicle):
-        if text[:1] == "!":
-            yield worker, _words(text)
-
-
-def last_failure_of(chronicle: str, workers: Iterable[int]) -> str:
-    """How one of the workers failed last; "" when none did."""
-    wanted = set(workers)
-    return next(iter(deque((words for worker, words in failures(chronicle) if worker in wanted), maxlen=1)), "")

@@ -11,6 +11,8 @@ from chaos.fleet.plan import Plan
 
 __all__ = ["shrunk"]
 
+_FEW = 4  # strikes, at which the workers get their turn: what is short is tried quickly
+
 
 def shrunk(plan: Plan, fails: Callable[[Plan], bool], *, goes_on: Callable[[], bool] = lambda: True) -> Plan:
     """The smallest plan found that fails.
@@ -20,15 +22,15 @@ def shrunk(plan: Plan, fails: Callable[[Plan], bool], *, goes_on: Callable[[], b
         fails: tries a plan, and says whether it went wrong in the same way.
         goes_on: whether there is time for another attempt.
     """
-    smaller = _fewer_strikes(plan, fails, goes_on)
-    fewer = _fewer_workers(smaller, fails, goes_on)
-    return fewer if fewer is smaller else _fewer_strikes(fewer, fails, goes_on)
+    few = _fewer_strikes(plan, fails, goes_on, enough=_FEW)
+    fewer = _fewer_workers(few, fails, goes_on)
+    return _fewer_strikes(fewer, fails, goes_on)
 
 
-def _fewer_strikes(plan: Plan, fails: Callable[[Plan], bool], goes_on: Callable[[], bool]) -> Plan:
+def _fewer_strikes(plan: Plan, fails: Callable[[Plan], bool], goes_on: Callable[[], bool], *, enough: int = 0) -> Plan:
     size = len(plan.strikes)
-    while size:
-        for start in range(0, len(plan.strikes), size):
+    while size and len(plan.strikes) > enough:
+        for start in reversed(range(0, len(plan.strikes), size)):  # the last ones first: that makes the next tries short
             if not goes_on():
                 return plan
             kept = plan.strikes[:start] + plan.strikes[start + size :]

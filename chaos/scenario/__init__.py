@@ -4,7 +4,7 @@
 """
 
 from chaos.scenario.discovery import discover
-from chaos.scenario.kinds import Race
+from chaos.scenario.kinds import Fleet, Race
 from chaos.scenario.loader import load
 from chaos.scenario.model import (
     Budget,
@@ -24,6 +24,7 @@ __all__ = [
     "Engine",
     "Expectation",
     "Explore",
+    "Fleet",
     "Isolation",
     "Problem",
     "Profile",

@@ -13,6 +13,7 @@ from chaos.scenario.kinds import Race
 from chaos.scenario.model import Explore, RunOptions, Scenario
 from chaos.scenario.runner.account import INTERRUPTED, Account
 from chaos.scenario.runner.crashing import run_exploration
+from chaos.scenario.runner.fleeting import run_fleets
 from chaos.scenario.runner.racing import run_race
 from chaos.scenario.watching import Listener
 from chaos.trace.model import Trace
@@ -61,3 +62,5 @@ def _drive(account: Account, trace: Trace | None) -> None:
         run_exploration(account, drive, trace)
     elif isinstance(drive, Race):
         run_race(account, drive)
+    else:
+        run_fleets(account, drive)

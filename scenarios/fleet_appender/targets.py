@@ -1,0 +1,67 @@
+"""Several processes append records to one log, each record in two writes under a lock; and they are killed in between."""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from chaos.child.witness import Witness
+
+_PADDING = "." * 4000
+_PAUSE_S = 0.001
+
+
+def setup(disk: Path) -> None:
+    (disk / "log").write_bytes(b"")
+
+
+def naive(disk: Path, witness: Witness) -> None:
+    """Takes for granted that the log ends where a record ends: whoever comes after a cut record spoils its own."""
+    for number in range(1_000_000):
+        with _locked(disk) as log:
+            _append(log, f"{witness.number}.{witness.life}.{number}")
+        witness(f"{witness.number}.{witness.life}.{number}")
+        time.sleep(_PAUSE_S)
+
+
+def sound(disk: Path, witness: Witness) -> None:
+    """Removes what a killed process left of a record, before it appends its own."""
+    for number in range(1_000_000):
+        with _locked(disk) as log:
+            size = os.fstat(log).st_size
+            if size and os.pread(log, 1, size - 1) != b"\n":
+                os.ftruncate(log, _end_of_last_record(log, size))
+            _append(log, f"{witness.number}.{witness.life}.{number}")
+        witness(f"{witness.number}.{witness.life}.{number}")
+        time.sleep(_PAUSE_S)
+
+
+def recover(disk: Path) -> list[str]:
+    """The names of all records that are whole."""
+    content = (disk / "log").read_text()
+    whole = content[: content.rfind("\n") + 1].splitlines()
+    return [line.partition(" ")[0] for line in whole if line.endswith(" " + _PADDING)]
+
+
+@contextmanager
+def _locked(disk: Path) -> Iterator[int]:
+    log = os.open(disk / "log", os.O_RDWR | os.O_APPEND)
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX)
+        yield log
+    finally:
+        os.close(log)
+
+
+def _append(log: int, name: str) -> None:
+    os.write(log, name.encode())
+    time.sleep(_PAUSE_S)  # making the rest of the record takes its time
+    os.write(log, f" {_PADDING}\n".encode())
+    os.fsync(log)
+
+
+def _end_of_last_record(log: int, size: int) -> int:
+    tail = os.pread(log, len(_PADDING) + 100, max(0, size - len(_PADDING) - 100))
+    return size - len(tail) + tail.rfind(b"\n") + 1
