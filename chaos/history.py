@@ -57,8 +57,8 @@ class Said(NamedTuple):
     Attributes:
         position: where in the order of everything that happened.
         process: whose.
-        text: `a` an acknowledgement, `+` and `-` in and out of a section, `(` a call, `)` its answer, `x` that it had
-            no effect, `?` that nobody knows.
+        text: `a` an acknowledgement, `+` and `-` in and out of a section, `(` a call, `)` its answer, `/` that it had
+            no effect, `?` that nobody knows, `x` the worker's end.
     """
 
     position: int
@@ -101,6 +101,8 @@ def operations_of(said: Iterable[Said]) -> list[Operation]:
             open_calls[one.process, number] = (one.position, name, argument, key)
         elif one.text[:1] == ")":
             number, result = one.value
+            if (one.process, number) not in open_calls:
+                continue  # answered by another thread than asked: the outcome stays unknown
             called, name, argument, key = open_calls.pop((one.process, number))
             found.append(
                 Operation(
@@ -108,7 +110,7 @@ def operations_of(said: Iterable[Said]) -> list[Operation]:
                     called=called, returned=one.position,
                 )
             )  # fmt: skip
-        elif one.text[:1] == "x":
+        elif one.text[:1] == "/" and (one.process, one.value[0]) in open_calls:
             called, name, argument, key = open_calls.pop((one.process, one.value[0]))
             found.append(
                 Operation(

@@ -2,7 +2,7 @@
 
 Everything goes through the acknowledgement channel, which the supervisor sees in order with the system calls, so it
 costs no call of its own and can't be lost; in a fleet it is the chronicle (`chronicle.py`). A statement is a letter and
-canonical text: `a` an acknowledgement, `+` and `-` in and out of a section, `(` a call, `)` its answer, `x` that it
+canonical text: `a` an acknowledgement, `+` and `-` in and out of a section, `(` a call, `)` its answer, `/` that it
 failed without effect, `?` that an exception left it unknown. Standard library only: it runs inside targets.
 """
 
@@ -55,9 +55,9 @@ class Witness:
         try:
             yield answered
         except BaseException as error:
-            ack_text(("x" if answered.failed else "?") + encode([number, type(error).__name__]))
+            ack_text(("/" if answered.failed else "?") + encode([number, type(error).__name__]))
             raise
-        ack_text("x" + encode([number, None]) if answered.failed else ")" + encode([number, answered.result]))
+        ack_text("/" + encode([number, None]) if answered.failed else ")" + encode([number, answered.result]))
 
 
 @final

@@ -90,9 +90,9 @@ def _words(text: str) -> str:
         number, name, argument, key = value
         arguments = ", ".join(repr(one) for one in (key, argument) if one is not None)
         return f"call {number}: {name}({arguments})"
-    if kind in ")x?":
+    if kind in ")/?":
         number, result = value
-        return f"call {number}: {'-> ' + repr(result) if kind == ')' else 'failed' if kind == 'x' else 'unknown'}"
+        return f"call {number}: {'-> ' + repr(result) if kind == ')' else 'failed' if kind == '/' else 'unknown'}"
     words = {"a": "acknowledges", "+": "enters", "-": "leaves", ".": "returns", ":": "has done command"}
     return f"{words.get(kind, kind)} {value!r}" if value != "" else words.get(kind, kind)
 

@@ -77,10 +77,8 @@ def told(path: str, workers: int) -> Iterator[Said]:
             continue
         process = process_of(worker, life, workers)
         yield Said(position, process, text)
-        last, sections = ends.get((worker, life), (-1, []))
-        if position == last:
-            for section in reversed(sections):
-                yield Said(position, process, "-" + section)
+        if ends.get((worker, life), (-1, []))[0] == position:
+            yield Said(position, process, "x")
 
 
 def _ends_inside(path: str) -> dict[tuple[int, int], tuple[int, list[str]]]:

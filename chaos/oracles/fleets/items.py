@@ -60,7 +60,7 @@ def no_lost_update(aftermath: Aftermath) -> Answer:
 def _counted(value: float, aftermath: Aftermath) -> Answer:
     before = _value(aftermath.initial)
     start = before[0] if isinstance(before, tuple) and isinstance(before[0], (int, float)) else 0
-    calls = operations_of(one for one in aftermath.said() if one.text[:1] in "()x")
+    calls = operations_of(one for one in aftermath.said() if one.text[:1] in "()/")
     if any(one.name == "add" for one in calls):
         told = lost_update(calls, value, initial=start)
         return violated(Damage.LOST, told) if told else holds()

@@ -14,7 +14,7 @@ __all__ = ["exclusive", "linearizable"]
 
 def exclusive(aftermath: Aftermath) -> Answer:
     """No two processes are in one critical section at a time."""
-    found = intrusion_of(one for one in aftermath.said() if one.text[:1] in "+-")
+    found = intrusion_of(one for one in aftermath.said() if one.text[:1] in "+-x")
     if found is not None:
         section = f" {found.section!r}" if found.section else ""
         who = f"process {found.entered} came into section{section} while process {found.inside} was inside"
@@ -26,7 +26,7 @@ def exclusive(aftermath: Aftermath) -> Answer:
 
 def linearizable(aftermath: Aftermath, terms: Terms) -> Answer:
     """The calls have an order that explains their answers."""
-    history = operations_of(one for one in aftermath.said() if one.text[:1] in "()x")
+    history = operations_of(one for one in aftermath.said() if one.text[:1] in "()/")
     if terms.model is None or not history:
         return unknown('no worker told of a call: witness.call("read") as call: call.result = ...')
     judged = judgement_of(history, terms.model, initial=terms.initial)
