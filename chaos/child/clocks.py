@@ -1,4 +1,4 @@
-"""Clocks that somebody else sets: the time module as a worker sees it, with jumps and freezes told through shared memory.
+"""Clocks that somebody else sets: time as a worker sees it, with jumps and freezes told through shared memory.
 
 `interpose` replaces the functions of `time` that read a clock, and what `datetime` tells of the present, before the
 target is imported, so that `from time import monotonic` gets the replaced one as well. What is not reached: C code

@@ -15,8 +15,10 @@ Over the socket, one packet of JSON each. First, to here, the job (`_Job`), answ
 - `{"limit": "memory" | "descriptors" | "cpu", "worker": n, "value": n or null}`: for its present life and later ones;
 - `{"room": bytes or null}`: so much room is left on the disk, or all there was;
 
-Statements (`chronicle.py`) that it makes for a worker: `^` and the process id when a life begins, `.` and the value when
-the worker returns, `!` and a report when it raises, `:` and its number when a command ended well. Back, whenever it happens, `{"ended": worker, "life": n, "status": wait status, "peak": bytes}`.
+back, whenever it happens, `{"ended": worker, "life": n, "status": wait status, "peak": bytes}`.
+
+Statements (`chronicle.py`) that it makes for a worker: `^` and the process id when a life begins, `.` and the value
+when the worker returns, `!` and a report when it raises, `:` and its number when a command ended well.
 """
 
 import gc

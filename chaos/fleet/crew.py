@@ -126,7 +126,9 @@ class Crew:
             os.unlink(where)
         except FileNotFoundError:
             code = os.waitstatus_to_exitcode(ended["status"])
-            kind = {"ending": "killed", "error_type": "signal"} if code < 0 else {"ending": "exited", "error_type": "exit"}
+            kind = (
+                {"ending": "killed", "error_type": "signal"} if code < 0 else {"ending": "exited", "error_type": "exit"}
+            )
             return {**kind, "detail": abs(code), "duration_s": took_s}
         report = json.loads(content) if role == "look" else unpack(content)
         return {**report, "duration_s": took_s}
@@ -166,7 +168,10 @@ class Crew:
         self._control.close()
 
     def _launch(self, job: Job, theirs: socket.socket) -> Guarded:
-        if any(spec is not None and spec[0] == "callable" for spec in (job["worker"], job["setup"], job["recover"], job["check"])):
+        if any(
+            spec is not None and spec[0] == "callable"
+            for spec in (job["worker"], job["setup"], job["recover"], job["check"])
+        ):
             return launch(partial(_serve, theirs, self._control, job), program_filter=(), output=self.places.output)
         os.set_inheritable(theirs.fileno(), True)
         program = (sys.executable, "-u", "-c", _PROGRAM, str(theirs.fileno()))
@@ -218,7 +223,9 @@ def _serve(theirs: socket.socket, ours: socket.socket, job: Job) -> None:
 
 def _refusal(answer: dict[str, Any]) -> Exception:
     if answer.get("lacking"):
-        return NotMeasured(f"this system does not give the fleet what its faults need: {answer['wrong']}", "run it as root")
+        return NotMeasured(
+            f"this system does not give the fleet what its faults need: {answer['wrong']}", "run it as root"
+        )
     return UsageError(str(answer["wrong"]), "run the import by itself")
 
 
@@ -229,5 +236,3 @@ def _make_clocks(path: str, workers: int) -> Clocks:
         return Clocks(file, workers)
     finally:
         os.close(file)
-
-

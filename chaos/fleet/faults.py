@@ -65,7 +65,9 @@ class Fault:
         if (self.every_s is None) == (self.statements is None):
             raise UsageError(f"a fault {self.kind.value!r} needs either `every` or `statements`", 'as in every = "1s"')
         if (self.every_s or self.statements or 0) <= 0:
-            raise UsageError(f"a fault {self.kind.value!r} must come every so often, not {self.every_s or self.statements}")
+            raise UsageError(
+                f"a fault {self.kind.value!r} must come every so often, not {self.every_s or self.statements}"
+            )
         if self.statements is not None and self.count is None:
             raise UsageError(f"a fault {self.kind.value!r} that counts statements needs a `count`")
         if self.kind in _NEEDS_AMOUNT and self.amount is None:

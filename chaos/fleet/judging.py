@@ -1,4 +1,4 @@
-"""From how a fleet went to what the oracles judge, and to the lines that people read about it. Reads the chronicle only."""
+"""From how a fleet went to what the oracles judge, and to the lines that people read about it."""
 
 import json
 import re

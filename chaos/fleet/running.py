@@ -327,5 +327,3 @@ def _clock_settings(strike: Strike) -> dict[str, int]:
 
 def _ending_words(code: int) -> str:
     return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-
-

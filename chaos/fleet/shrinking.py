@@ -30,7 +30,9 @@ def shrunk(plan: Plan, fails: Callable[[Plan], bool], *, goes_on: Callable[[], b
 def _fewer_strikes(plan: Plan, fails: Callable[[Plan], bool], goes_on: Callable[[], bool], *, enough: int = 0) -> Plan:
     size = len(plan.strikes)
     while size and len(plan.strikes) > enough:
-        for start in reversed(range(0, len(plan.strikes), size)):  # the last ones first: that makes the next tries short
+        for start in reversed(
+            range(0, len(plan.strikes), size)
+        ):  # the last ones first: that makes the next tries short
             if not goes_on():
                 return plan
             kept = plan.strikes[:start] + plan.strikes[start + size :]

@@ -50,7 +50,7 @@ class Told:
 
 
 def statements(path: str) -> Iterator[tuple[int, int, int, str]]:
-    """Every whole statement as (position, worker, life, text), in order; a line that a kill cut short is passed over."""
+    """Every whole statement as (position, worker, life, text), in order; what a kill cut short is passed over."""
     position = 0
     with open(path, "rb") as file:
         for line in file:

@@ -1,4 +1,4 @@
-"""Several processes append records to one log, each record in two writes under a lock; and they are killed in between."""
+"""Several processes append records to one log, each in two writes under a lock, and are killed in between."""
 
 import fcntl
 import os

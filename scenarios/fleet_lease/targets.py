@@ -1,4 +1,4 @@
-"""One writer at a time by a lease, and a writer that is paused beyond it: by hand, and with the stack's fenced lease."""
+"""One writer at a time by a lease, and one that is paused beyond it: by hand, and with the stack's fenced lease."""
 
 import fcntl
 import json
@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from chaos.child.witness import Witness
-from pytest_guardrails.reliability.durability import Fence, FencedError, Lease, LeaseHeldError, LeaseLostError, write_atomic
+from pytest_guardrails.reliability.durability import (
+    Fence,
+    FencedError,
+    Lease,
+    LeaseHeldError,
+    LeaseLostError,
+    write_atomic,
+)
 
 _TTL_S = 0.2
 _WORK_S = 0.01

@@ -84,10 +84,14 @@ def _listed(value: Iterable[Any], aftermath: Aftermath) -> Answer:
     fewer = [text for text, times in acknowledged.items() if there[text] < times]
     if fewer:
         words = some((values.render(text, 60) for text in fewer), len(fewer))
-        return violated(Damage.LOST, f"there less often than acknowledged: {words}", position=_place(aftermath, fewer[0]))
+        return violated(
+            Damage.LOST, f"there less often than acknowledged: {words}", position=_place(aftermath, fewer[0])
+        )
     if twice:
         words = some((values.render(text, 60) for text in twice), len(twice))
-        return violated(Damage.SILENT, f"there more often than acknowledged: {words}", position=_place(aftermath, twice[0]))
+        return violated(
+            Damage.SILENT, f"there more often than acknowledged: {words}", position=_place(aftermath, twice[0])
+        )
     return holds()
 
 

@@ -32,7 +32,9 @@ def finite(aftermath: Aftermath) -> Answer:
     """No NaN and no infinity in what was acknowledged or recovered."""
     for one in aftermath.said():
         if one.text[:1] == "a" and (places := values.non_finite(one.text[1:])):
-            return violated(Damage.SILENT, f"acknowledged a number that is not finite, at {places[0]}", position=one.position)
+            return violated(
+                Damage.SILENT, f"acknowledged a number that is not finite, at {places[0]}", position=one.position
+            )
     value = _returned(aftermath.recovery)
     if value is not None and (places := values.non_finite(value)):
         return violated(Damage.SILENT, f"recovery returned a number that is not finite, at {places[0]}")
@@ -76,7 +78,9 @@ def bounded(aftermath: Aftermath) -> Answer:
         if outcome is None:
             return unknown("there is no `recover`")
         if outcome.duration_s > bounds.recovery_s:
-            return violated(Damage.LOUD, f"recovery took {outcome.duration_s:.3g} s, and {bounds.recovery_s:g} s are allowed")
+            return violated(
+                Damage.LOUD, f"recovery took {outcome.duration_s:.3g} s, and {bounds.recovery_s:g} s are allowed"
+            )
     return holds()
 
 

@@ -8,13 +8,13 @@ from typing import Any
 from chaos.errors import UsageError
 from chaos.fleet.faults import Fault, FaultKind, Restart, RestartPolicy
 from chaos.scenario.fields.pieces import COUNT, DURATION, ENV, SIZE, TARGET, Kind, check_env, expect, made, oracles
-from chaos.scenario.kinds.fleet import FLEET_MODEL, FLEET_ORACLES, Fleet
+from chaos.scenario.kinds.fleet import FLEET_MODEL, FLEET_ORACLES, FLEET_ROLES, Fleet
 from chaos.scenario.kinds.race import HISTORIES
 from chaos.scenario.quantities import DURATION_PATTERN, SIZE_PATTERN, duration_s, size_bytes
 from chaos.scenario.reading import Reader
 from chaos.scenario.shapes import Field, Table, Tables, anything, choice, measured
 
-__all__ = ["FLEET"]
+__all__ = ["FLEET", "fault_from", "restart_from"]
 
 _REF = r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$"
 _SHIFT_PATTERN = rf"^-?{DURATION_PATTERN[1:]}"
@@ -85,9 +85,7 @@ _FAULT_FIELDS = (
     Field(key="clock", shape=choice(["wall", "steady"]), about="which clock is set"),
     Field(
         key="shift",
-        shape=measured(
-            {"anyOf": [{"enum": ["frozen"]}, {"type": "string", "pattern": _SHIFT_PATTERN}]}, _shift
-        ),
+        shape=measured({"anyOf": [{"enum": ["frozen"]}, {"type": "string", "pattern": _SHIFT_PATTERN}]}, _shift),
         about='by how much it jumps, such as "-1h"; or "frozen"',
     ),
 )
@@ -129,7 +127,7 @@ _FIELDS = (
     Field(key="workers", shape=COUNT, about="how many processes there are"),
     Field(key="duration", shape=DURATION, about="how long one run is hurt at most"),
     Field(key="progress", shape=DURATION, about="how long each worker may take to go on once the faults are over"),
-    Field(key="finish", shape=DURATION, about="how long workers are waited for that should return; else they are killed"),
+    Field(key="finish", shape=DURATION, about="how long is waited for workers to return; without it they are killed"),
     Field(key="deadline", shape=DURATION, about="for setting up, and for recovery"),
     Field(key="disk", shape=SIZE, about="give them a disk of this size"),
     oracles(FLEET_ORACLES),
@@ -150,7 +148,7 @@ _FAULT_SETTINGS = {"every": "every_s", "first": "first_s", "lasts": "lasts_s", "
 def _build(reader: Reader, values: Mapping[str, Any], folder: Path) -> Fleet | None:
     given = values.get("target", {})
     env = given.get("env", ())
-    targets = {name: made(given[name], folder, env) for name in ("worker", "recover", "setup", "check") if name in given}
+    targets: Any = {name: made(given[name], folder, env) for name in FLEET_ROLES if name in given}
     check_env(reader, env, list(targets.values()))
     settings = {_SETTINGS[key]: value for key, value in values.items() if key in _SETTINGS}
     faults = [_fault(reader, entry, number) for number, entry in enumerate(values.get("fault", ()))]
@@ -162,7 +160,7 @@ def _build(reader: Reader, values: Mapping[str, Any], folder: Path) -> Fleet | N
     return Fleet(
         **targets,
         faults=tuple(fault for fault in faults if fault is not None),
-        restart=_restart(values.get("restart", {})),
+        restart=_made_restart(values.get("restart", {})),
         most_memory_bytes=bounds.get("memory"),
         most_disk_bytes=bounds.get("disk"),
         most_recovery_s=bounds.get("recovery"),
@@ -174,18 +172,49 @@ def _build(reader: Reader, values: Mapping[str, Any], folder: Path) -> Fleet | N
 def _fault(reader: Reader, entry: Mapping[str, Any], number: int) -> Fault | None:
     if "kind" not in entry:
         return None
-    settings = {_FAULT_SETTINGS.get(key, key): value for key, value in entry.items() if key != "kind"}
     try:
-        return Fault(kind=FaultKind(entry["kind"]), **settings)
+        return _made_fault(entry)
     except UsageError as error:
         reader.report(("fault", number), error.message, error.hint)
         return None
 
 
-def _restart(entry: Mapping[str, Any]) -> Restart:
+def _made_fault(entry: Mapping[str, Any]) -> Fault:
+    settings = {_FAULT_SETTINGS.get(key, key): value for key, value in entry.items() if key != "kind"}
+    return Fault(kind=FaultKind(entry["kind"]), **settings)
+
+
+def _made_restart(entry: Mapping[str, Any]) -> Restart:
     names = {"most": "most", "backoff": "backoff_s"}
     settings = {names[key]: value for key, value in entry.items() if key in names}
     return Restart(policy=RestartPolicy(entry.get("policy", "always")), **settings)
+
+
+def fault_from(table: Mapping[str, Any]) -> Fault:
+    """A fault from a table as it stands below [[fault]] in a file.
+
+    Raises:
+        UsageError: what is wrong with it.
+    """
+    return _made_fault(_typed(table, _FAULT_FIELDS, "fault"))
+
+
+def restart_from(table: Mapping[str, Any]) -> Restart:
+    """The restart policy from a table as it stands below [restart] in a file.
+
+    Raises:
+        UsageError: what is wrong with it.
+    """
+    return _made_restart(_typed(table, _RESTART_FIELDS, "restart"))
+
+
+def _typed(table: Mapping[str, Any], fields: tuple[Field, ...], name: str) -> dict[str, Any]:
+    reader = Reader("", {(): 0}, {})
+    values = reader.table(dict(table), (), fields)
+    for problem in reader.problems[:1]:
+        key = f"{name}.{problem.key}" if problem.key else name
+        raise UsageError(f"{key}: {problem.message}", problem.hint)
+    return values
 
 
 FLEET = Kind(fields=_FIELDS, build=_build)

@@ -3,7 +3,16 @@
 Read `race.py` for one, `chaos/scenario/layout.py` for the table of them.
 """
 
-from chaos.scenario.kinds.fleet import FLEET_MODEL, FLEET_ORACLES, Fleet
+from chaos.scenario.kinds.fleet import FLEET_MODEL, FLEET_ORACLES, FLEET_ROLES, Fleet
 from chaos.scenario.kinds.race import HISTORIES, RACE_MODEL, RACE_ORACLES, Race
 
-__all__ = ["FLEET_MODEL", "FLEET_ORACLES", "HISTORIES", "RACE_MODEL", "RACE_ORACLES", "Fleet", "Race"]
+__all__ = [
+    "FLEET_MODEL",
+    "FLEET_ORACLES",
+    "FLEET_ROLES",
+    "HISTORIES",
+    "RACE_MODEL",
+    "RACE_ORACLES",
+    "Fleet",
+    "Race",
+]

@@ -1,6 +1,6 @@
 """The kind `fleet`: several live workers in one folder, hurt by faults from a seeded plan, then healed and judged.
 
-Data only; read `chaos/scenario/fields/fleet.py` for its keys in a file, `chaos/scenario/runner/fleeting.py` for its run.
+Data only; read `chaos/scenario/fields/fleet.py` for its keys in a file, `chaos/scenario/runner/fleeting.py` for a run.
 """
 
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from typing import Any, ClassVar, final
 from chaos.child.target import Target
 from chaos.fleet.faults import Fault, Restart
 
-__all__ = ["FLEET_MODEL", "FLEET_ORACLES", "Fleet"]
+__all__ = ["FLEET_MODEL", "FLEET_ORACLES", "FLEET_ROLES", "Fleet"]
 
 # As in `model.py`: the names written down, held equal to the table in `chaos.oracles.fleets` by a test.
 FLEET_ORACLES = (
@@ -24,6 +24,7 @@ FLEET_ORACLES = (
     "clean",
     "bounded",
 )
+FLEET_ROLES = ("worker", "recover", "setup", "check")
 FLEET_MODEL = "fleet"  # what stands for the persistence model in a fleet's findings
 
 

@@ -25,7 +25,7 @@ from chaos.oracles.jury import Jury, Objected
 from chaos.report import News, Statistics
 from chaos.report.findings import finding_id
 from chaos.report.live_replay import LiveReplay, dump_live_replay
-from chaos.scenario.kinds import FLEET_MODEL, Fleet
+from chaos.scenario.kinds import FLEET_MODEL, FLEET_ROLES, Fleet
 from chaos.scenario.model import Budget, Profile, RunOptions
 from chaos.scenario.runner.account import INTERRUPTED, Account
 from chaos.scenario.runner.history_terms import terms_of
@@ -36,7 +36,6 @@ _RUNS = {Profile.QUICK: 1, Profile.CI: 3, Profile.DEEP: 50}
 _SHRINK_S = {Profile.QUICK: 4.0, Profile.CI: 8.0, Profile.DEEP: 120.0}
 _TRIES = 2  # of each smaller plan while shrinking: the processes' timing is their own
 _REPLAYS = 10  # of a finding's plan, until it shows again
-_ROLES = ("worker", "recover", "setup", "check")
 
 
 def run_fleets(account: Account, drive: Fleet) -> None:
@@ -77,7 +76,7 @@ class _Trial:
             modelled=self.terms.model is not None,
             bounded=self.bounds != Bounds(),
         )
-        self.roles = FleetRoles(**{name: getattr(drive, name) for name in _ROLES})
+        self.roles = FleetRoles(**{name: getattr(drive, name) for name in FLEET_ROLES})
         self.settings = FleetSettings(
             workers=drive.workers,
             faults=drive.faults,
@@ -261,15 +260,16 @@ class _Fleets:
                 explore_s=spent_s,
             ),
             notes=(
-                f"{self._fired} faults struck {self._drive.workers} workers, which were started {self._lives} times and "
-                f"made {self._stated} statements; plans {', '.join(self._digests[:5])} of seed {self._account.options.seed}",
+                f"{self._fired} faults struck {self._drive.workers} workers, which were started {self._lives} times "
+                f"and made {self._stated} statements",
+                f"plans of seed {self._account.options.seed}: {', '.join(self._digests[:5])}",
             ),
         )
 
 
 def fleet_targets(drive: Fleet) -> dict[str, Target]:
     """A fleet's targets by the names that they have in a replay file."""
-    return {name: target for name in _ROLES if (target := getattr(drive, name)) is not None}
+    return {name: target for name in FLEET_ROLES if (target := getattr(drive, name)) is not None}
 
 
 def fleet_from(replay: LiveReplay, targets: Mapping[str, Target]) -> Fleet:
@@ -284,8 +284,7 @@ def fleet_from(replay: LiveReplay, targets: Mapping[str, Target]) -> Fleet:
         initial = given.pop("initial", None)
         restart = Restart(**{**policy, "policy": RestartPolicy(policy.get("policy", "always"))})
         return Fleet(
-            **targets,
-            **{**given, "search": tuple(given.get("search", ()))},
+            **{**targets, **given, "search": tuple(given.get("search", ()))},
             oracles=replay.oracles,
             restart=restart,
             initial=None if initial is None else values.decode(initial),
@@ -345,5 +344,3 @@ def _outcome(seen: _Seen) -> Outcome:
     """Recovery, its value left out where it is long: it is told by the oracle."""
     outcome = seen.course.recovery or Outcome(ending=Ending.RETURNED, value="null")
     return outcome if len(outcome.value) < 2000 else replace(outcome, value=values.encode("(long)"))
-
-
