@@ -193,7 +193,7 @@ class _Tender:
             self.control.close()
             _redirect(os.path.join(self.job["output"], str(worker)))
             for what, value in self.limits.get(worker, {}).items():
-                _confine(0, what, value)
+                _confine(os.getpid(), what, value, above)
             gc.enable()
             code = be()
         finally:
@@ -263,7 +263,7 @@ class _Tender:
         pid = self.pids.get(worker)
         if pid is not None:
             with suppress(OSError):  # it is ending
-                _confine(pid, what, value)
+                _confine(pid, what, value, os.getpid())
 
     def leave_room(self, room: int | None) -> None:
         space = os.statvfs(self.job["disk"])
@@ -289,15 +289,15 @@ class _Tender:
             self.tell({"ended": worker, "life": life, "status": status, "peak": usage.ru_maxrss * 1024})
 
 
-def _confine(pid: int, what: str, value: int | None) -> None:
-    """Set a soft limit, or put it back where the hard one is."""
+def _confine(pid: int, what: str, value: int | None, above: int) -> None:
+    """Set a soft limit, or put it back where the hard one is; memory counts beyond what the process above holds."""
     kind = _LIMITS[what]
     _, hard = resource.prlimit(pid, kind)
     if value is not None and what == "memory":
-        value += _data_bytes(pid or os.getpid())
+        value += _data_bytes(above)
     elif value is not None and what == "cpu":
         resource.prlimit(pid, resource.RLIMIT_CORE, (0, resource.prlimit(pid, resource.RLIMIT_CORE)[1]))
-        value += _cpu_s(pid or os.getpid())
+        value += _cpu_s(pid)
     wanted = hard if value is None else value
     resource.prlimit(pid, kind, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
@@ -330,6 +330,8 @@ def _redirect(path: str) -> None:
     for standard in (1, 2):
         os.dup2(file, standard)
     os.close(file)
+    # In a fork of a test these may be the test runner's own, which lead elsewhere.
+    sys.stdout, sys.stderr = (open(standard, "w", buffering=1, closefd=False) for standard in (1, 2))  # noqa: SIM115
 
 
 def _flush() -> None:

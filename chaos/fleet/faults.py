@@ -20,14 +20,14 @@ class FaultKind(str, Enum):
 
     KILL = "kill"  # SIGKILL to the worker and all that it started
     PAUSE = "pause"  # SIGSTOP, and SIGCONT later: a process that sleeps through its lease
-    MEMORY = "memory"  # so many bytes more than it has, and no further
+    MEMORY = "memory"  # so many bytes more than it began with, and no further
     DESCRIPTORS = "descriptors"  # so many open files in all
     CPU = "cpu"  # so many seconds of processor time more, then SIGXCPU
     CLOCK = "clock"  # a jump or a standstill of the clocks that the worker sees
     DISK_FULL = "disk_full"  # so much room is left on the disk that all share
 
 
-_LASTING = {FaultKind.PAUSE, FaultKind.MEMORY, FaultKind.DESCRIPTORS, FaultKind.CLOCK, FaultKind.DISK_FULL}
+_LASTING = set(FaultKind) - {FaultKind.KILL}
 _LEAST_S = 0.001  # between two deaths without progress, where no back-off is asked for: no machine spins on forks
 _NEEDS_AMOUNT = {FaultKind.MEMORY, FaultKind.DESCRIPTORS, FaultKind.CPU}
 

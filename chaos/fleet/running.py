@@ -152,6 +152,9 @@ class _Fleet:
         for undo in [*self._lasting.values()]:
             undo()
         self._lasting.clear()
+        settled = self._now() + _ENDED_S
+        while self._hit & self._alive and self._now() < settled:  # what they said before they died is no progress
+            self._tick(settled)
         self._told.advance()
         before = dict(self._told.counts)
         end = self._now() + self.settings.progress_s
@@ -258,13 +261,18 @@ class _Fleet:
         if not hit:
             one.failed += 1
             one.last_failure = words
-        self._told.advance()
-        fruitful = self._told.counts[worker] > self._seen[worker]
-        self._seen[worker] = self._told.counts[worker]
-        self._fruitless[worker] = 1 if fruitful else self._fruitless[worker] + 1
+            self._count_fruitless(worker)
         if self._restarts and self.settings.restart.allows(one.lives - 1):
             self._waiting.add(worker)
-            self._later(self.settings.restart.wait_s(self._fruitless[worker]), lambda: self._start(worker))
+            deaths = 1 if hit else self._fruitless[worker]
+            self._later(self.settings.restart.wait_s(deaths), lambda: self._start(worker))
+
+    def _count_fruitless(self, worker: int) -> None:
+        """A worker died that no fault had killed: was there any progress since it did so before?"""
+        self._told.advance()
+        made = self._told.counts[worker]
+        self._fruitless[worker] = 1 if made > self._seen[worker] else self._fruitless[worker] + 1
+        self._seen[worker] = made
 
     def _strike(self, strike: Strike) -> None:
         self.fired += 1
@@ -281,8 +289,7 @@ class _Fleet:
             if self._lasting.pop(number, None) is not None:
                 self._take_back(strike)
 
-        if strike.kind is not FaultKind.CPU or strike.lasts_s is not None:
-            self._lasting[number] = lambda: self._take_back(strike)
+        self._lasting[number] = lambda: self._take_back(strike)
         if strike.lasts_s is not None:
             self._later(strike.lasts_s, undo)
 
