@@ -10,8 +10,9 @@ import pytest
 if TYPE_CHECKING:
     from pytest_guardrails.plugin.crash import Crash
     from pytest_guardrails.plugin.fleet import Fleet
+    from pytest_guardrails.plugin.race import Race
 
-__all__ = ["crash", "fleet"]
+__all__ = ["crash", "fleet", "race"]
 
 
 @pytest.fixture
@@ -38,3 +39,16 @@ def fleet(request: pytest.FixtureRequest) -> Iterator["Fleet"]:
     running = Fleet(request)
     yield running
     running.check_replayed()
+
+
+@pytest.fixture
+def race(request: pytest.FixtureRequest) -> Iterator["Race"]:
+    """Let two or more workers run side by side in every order of their system calls that can be tried.
+
+    race(save, save, check=lambda disk, results: ...)
+    """
+    from pytest_guardrails.plugin.race import Race
+
+    racing = Race(request)
+    yield racing
+    racing.check_replayed()

@@ -36,7 +36,7 @@ __all__ = ["Fleet", "FleetOptions"]
 
 
 class FleetOptions(TypedDict, total=False):
-    """What may be given to `fleet` besides the worker.
+    """What may be given to `fleet` besides the worker; also the marker's arguments.
 
     Attributes:
         recover: `recover(disk)`: what is there in the end, as a plain value.
@@ -81,6 +81,8 @@ class Fleet:
         self._request = request
         self._calls = 0
         self._told = False  # whether a call has said what became of the finding to be replayed
+        marker = request.node.get_closest_marker("fleet")
+        self._defaults: Mapping[str, Any] = {} if marker is None else marker.kwargs
 
     def __call__(self, worker: TargetLike, **options: "Unpack[FleetOptions]") -> ScenarioResult:
         """Run several processes, hurt them, and fail the test when something is lost, or when nothing struck.
@@ -98,14 +100,15 @@ class Fleet:
         config = self._request.config
         problem: ChaosError | None = None
         try:
-            known_names("fleet", options, list(FleetOptions.__annotations__), needed=("worker",))
-            scenario = self._scenario(worker, options)
+            given = cast("FleetOptions", {**self._defaults, **options})
+            known_names("fleet", given, list(FleetOptions.__annotations__), needed=("worker",))
+            scenario = self._scenario(worker, given)
             session = session_of(config)
             with quiet_forks():
                 if wanted := config.getoption("--chaos-replay"):
                     lines, result = self._replay(str(wanted), scenario, session.options.report_dir)
                 else:
-                    result = session.explore(scenario, options)
+                    result = session.explore(scenario, given)
                     lines = complaints("fleet", result, session)
         except ChaosError as error:
             problem = error
