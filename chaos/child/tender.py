@@ -32,6 +32,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from errno import EINVAL
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict, final
 
@@ -48,7 +49,8 @@ __all__ = ["PACKET_BYTES", "ROLE", "Job", "main", "serve"]
 
 PACKET_BYTES = 1 << 16
 ROLE = -2  # the number of a child that is no worker
-FAILED = 1
+_FAILED = 1
+_ATTEMPTS = 1000  # at a size that workers outgrow while it is being set
 _LIMITS = {"memory": resource.RLIMIT_DATA, "descriptors": resource.RLIMIT_NOFILE, "cpu": resource.RLIMIT_CPU}
 _KEPT_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD)
 
@@ -182,7 +184,7 @@ class _Tender:
         return pid
 
     def be_child(self, above: int, worker: int, be: Callable[[], int]) -> NoReturn:
-        code = FAILED
+        code = _FAILED
         try:
             set_parent_death_signal(above, signal.SIGKILL)
             os.setpgid(0, 0)
@@ -217,7 +219,7 @@ class _Tender:
             report = report_of_error(error)
             chronicle.append("!" + json.dumps(report))
             sys.stderr.write(f"{report['error_type']}: {report['error']}\n")
-            return FAILED
+            return _FAILED
         for thread in threading.enumerate():
             if thread is not threading.current_thread() and not thread.daemon:
                 thread.join()
@@ -266,10 +268,17 @@ class _Tender:
                 _confine(pid, what, value, os.getpid())
 
     def leave_room(self, room: int | None) -> None:
-        space = os.statvfs(self.job["disk"])
-        taken = (space.f_blocks - space.f_bfree) * space.f_frsize
-        size = self.job["disk_bytes"] if room is None else max(taken + room, space.f_frsize)
-        namespaces.resize_disk(self.job["disk"], size)
+        for attempt in range(_ATTEMPTS):
+            space = os.statvfs(self.job["disk"])
+            taken = (space.f_blocks - space.f_bfree) * space.f_frsize
+            size = self.job["disk_bytes"] if room is None else max(taken + room, space.f_frsize)
+            try:
+                namespaces.resize_disk(self.job["disk"], size)
+            except OSError as error:
+                if error.errno != EINVAL or attempt == _ATTEMPTS - 1:
+                    raise  # else the workers have written in between
+            else:
+                return
 
     def reap(self) -> None:
         while self.living:

@@ -101,7 +101,7 @@ class Crew:
             except ConnectionResetError:
                 packet = b""
             if not packet:
-                raise HarnessFault("the process above the fleet's workers is gone")
+                raise self._fault("it ended")
             self.messages.append(json.loads(packet))
         found, self.messages = self.messages, []
         return found
@@ -209,7 +209,12 @@ class Crew:
         try:
             self._control.send(json.dumps(message).encode())
         except OSError as error:
-            raise HarnessFault(f"the process above the fleet's workers is gone: {error}") from error
+            raise self._fault(str(error)) from error
+
+    def _fault(self, why: str) -> HarnessFault:
+        printed = " ".join(self.places.tail("above").split())[-500:]
+        words = f"the process above the fleet's workers is gone: {why}"
+        return HarnessFault(f"{words} ({printed})" if printed else words)
 
 
 _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))

@@ -13,7 +13,7 @@ from chaos.fleet import Course, Fault, FaultKind, FleetRoles, FleetSettings, Pla
 from chaos.fleet.places import Places
 from chaos.fleet.telling import statements
 
-__all__ = ["Ran", "appender", "kills", "read_log", "ran"]
+__all__ = ["STEP_S", "Ran", "appender", "kills", "ran", "read_log"]
 
 STEP_S = 0.0005
 Statement = tuple[int, int, str]
@@ -75,5 +75,3 @@ def appender(disk: Path, witness: Witness) -> None:
 def read_log(disk: Path) -> list[str]:
     path = disk / "log"
     return path.read_text().splitlines() if path.exists() else []
-
-

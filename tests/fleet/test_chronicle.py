@@ -1,5 +1,6 @@
-"""The chronicle: what was stated survives the writer's SIGKILL, whole and in order, and a part is never taken for it."""
+"""The chronicle: what was stated survives the writer's SIGKILL, whole and in order."""
 
+import mmap
 import os
 import signal
 import subprocess
@@ -88,8 +89,6 @@ def test_a_process_that_closes_all_descriptors_goes_on_stating(path: str) -> Non
 
 def test_no_statement_that_was_relied_on_is_lost_or_torn_by_kills(path: str, tmp_path: Path) -> None:
     """Each writer tells in shared memory how far it has come, after each append: that much must be there."""
-    import mmap
-
     shared = mmap.mmap(-1, 8 * 40)
     for number in range(40):
         pen = Chronicle(path, number, 0)

@@ -1,5 +1,7 @@
 """Plans: drawn by seed and by nothing else, written down and read again, and made smaller."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,7 +64,7 @@ def test_no_strike_comes_too_late_or_too_often(seed: int, duration_s: float) -> 
     strikes = draw(seed, 3, [Fault(kind=FaultKind.KILL, every_s=0.2, first_s=0.05, count=4)], duration_s).strikes
     assert len(strikes) <= 4
     assert all(0.05 <= one.at_s <= duration_s for one in strikes)
-    gaps = [later.at_s - one.at_s for one, later in zip(strikes, strikes[1:], strict=False)]
+    gaps = [later.at_s - one.at_s for one, later in pairwise(strikes)]
     assert all(0.099 <= gap <= 0.301 for gap in gaps)
 
 
@@ -160,6 +162,11 @@ def test_shrinking_keeps_what_it_takes_and_nothing_else(plan: Plan, data: st.Dat
 def test_shrinking_stops_when_its_time_is_up() -> None:
     plan = draw(1, 4, [KILLS], 5.0)
     tried: list[Plan] = []
-    small = shrunk(plan, lambda attempt: bool(tried.append(attempt)) or True, goes_on=lambda: len(tried) < 1)
+
+    def fails(attempt: Plan) -> bool:
+        tried.append(attempt)
+        return True
+
+    small = shrunk(plan, fails, goes_on=lambda: len(tried) < 1)
     assert len(tried) == 1
     assert len(small.strikes) < len(plan.strikes)

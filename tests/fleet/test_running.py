@@ -232,7 +232,7 @@ def test_without_any_fault_a_fleet_lives_and_ends() -> None:
 
 def test_what_a_worker_prints_does_not_reach_the_test(capfd: pytest.CaptureFixture[str]) -> None:
     def worker(disk: Path, witness: Witness) -> None:
-        print("to nobody")
+        sys.stdout.write("to nobody")
         os.write(2, b"to nobody")
 
     ran(worker, finish_s=30.0)
