@@ -2,10 +2,10 @@
 
 import os
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic, sleep
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -13,7 +13,10 @@ import pytest
 from chaos.explore.places import base_folder, sweep
 from chaos.report import Status
 from chaos.report.folder import latest_run, load_run
-from tests.cli.shell import MARKER, chaos, start
+from tests.cli.shell import chaos, is_marked, start
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 GIVE_UP_S = 60.0
 TARGETS = """\
@@ -70,17 +73,10 @@ def journal(folder: Path) -> str:
 
 def marked(folder: Path) -> list[psutil.Process]:
     """Processes that come from a run in this folder."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARKER) == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
+    return [process for process in psutil.process_iter() if is_marked(process, str(folder))]
 
 
-def kill_harness(process: "subprocess.Popen[str]", folder: Path) -> None:
+def kill_harness(process: "Popen[str]", folder: Path) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=GIVE_UP_S)
     wait_until(lambda: not marked(folder))

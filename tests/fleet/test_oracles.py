@@ -24,7 +24,9 @@ from chaos.scenario.kinds import FLEET_ORACLES as NAMES
 TERMS = Terms(model=model_named("counter"))
 
 
-def made(said: Sequence[tuple[int, str]] = (), value: object = None, *, before: object = None, **more: object) -> Aftermath:
+def made(
+    said: Sequence[tuple[int, str]] = (), value: object = None, *, before: object = None, **more: object
+) -> Aftermath:
     statements = [Said(position, process, text) for position, (process, text) in enumerate(said)]
     outcome = Outcome(ending=Ending.RETURNED, value=values.encode(value))
     initial = None if before is None else Outcome(ending=Ending.RETURNED, value=values.encode(before))
