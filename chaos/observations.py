@@ -13,6 +13,7 @@ from typing import final
 from chaos.trace.model import Ack, Frame
 
 __all__ = [
+    "Bounds",
     "Damage",
     "Ending",
     "Finding",
@@ -54,6 +55,7 @@ class Damage(str, Enum):
     CANNOT_START = "cannot start"  # recovery fails, and the workload can't go on either
     STUCK = "stuck"  # processes wait for each other, or never end
     LOUD = "loud damage"  # recovery complains, yet the workload can go on
+    EXCESS = "out of bounds"  # it takes more memory, disk or time than it may
     UNCLEAN = "unclean"  # something was left behind that no one will remove
     SELF_HEALED = "self-healed"  # first start fails, second is right; reported, not a violation
 
@@ -76,6 +78,8 @@ class Outcome:
         leftovers: what the run left open or running (processes, descriptors, locks), one line each; when asked.
         output: the tail of what a command printed, bounded.
         duration_s: wall time.
+        memory_bytes: the most resident memory that it took beyond what it began with; 0 when not asked for.
+        file_bytes: the size of the longest file in the folder afterwards; 0 when not asked for.
     """
 
     ending: Ending
@@ -90,6 +94,26 @@ class Outcome:
     leftovers: tuple[str, ...] = ()
     output: str = ""
     duration_s: float = 0.0
+    memory_bytes: int = 0
+    file_bytes: int = 0
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What a run may take; None sets no bound.
+
+    Attributes:
+        memory_bytes: resident memory of one recovery, beyond what it began with.
+        file_bytes: the longest file that the workload or recovery leaves.
+        recovery_s: wall time of one recovery.
+        rounds: acknowledgements that one run of the workload makes.
+    """
+
+    memory_bytes: int | None = None
+    file_bytes: int | None = None
+    recovery_s: float | None = None
+    rounds: int | None = None
 
 
 @final
@@ -105,6 +129,7 @@ class Observation:
         outcome: the first recovery.
         again: a second recovery on what the first one left, run when the first did not return a legal value.
         resumed: the workload run on from the recovered state, then recovery; only when an oracle asked.
+        run: the workload's own run that led to this state, where a fault struck it.
     """
 
     state: str
@@ -114,6 +139,7 @@ class Observation:
     outcome: Outcome
     again: Outcome | None = None
     resumed: Outcome | None = None
+    run: Outcome | None = None
 
 
 @final
@@ -132,6 +158,8 @@ class Reference:
         unstable: two recoveries of one undamaged tree returned different values, so values can't be compared.
         before: of a run that follows a crash: how many of the acknowledgements were made before it.
         first: of such a run: the reference of the run without any crash, which shows how values hold acknowledgements.
+        diverged: the run acknowledged something else than `first`, because faults struck it: its steps are unknown.
+        bounds: what runs may take.
     """
 
     steps: tuple[Outcome, ...]
@@ -142,6 +170,8 @@ class Reference:
     unstable: bool = False
     before: int = 0
     first: "Reference | None" = field(default=None, compare=False)
+    diverged: bool = False
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 @final

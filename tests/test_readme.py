@@ -27,6 +27,11 @@ def test_the_example_fails_with_the_output_shown(pytester: pytest.Pytester) -> N
     assert [line for line in shown if line not in printed] == []
 
 
+def test_the_example_with_faults_passes(pytester: pytest.Pytester) -> None:
+    (pytester.path / "test_full_disk.py").write_text(block("example: test_full_disk.py"))
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)
+
+
 def test_the_example_of_the_stack_runs_as_it_stands(tmp_path: Path) -> None:
     (tmp_path / "counting.py").write_text(block("example: counting.py"))
     done = subprocess.run([sys.executable, "counting.py"], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -64,7 +64,9 @@ class Stage:
         self._work = None if job["work"] is None else work_actor(job["work"])
         self._acked = [values.decode(text) for text in job["acks"]]
         recover = recover_actor(job["recover"])
-        self._recovery = Errand(recover, (self.disk,), self.folder, leftovers=bool(job["leftovers"]))
+        self._recovery = Errand(
+            recover, (self.disk,), self.folder, leftovers=bool(job["leftovers"]), usage=bool(job.get("usage"))
+        )
 
     def recovery(self, acked: int, since: Sequence[str] = ()) -> Errand:
         """Recovery and the check after a crash with so many acknowledgements, and some made since."""

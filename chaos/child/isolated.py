@@ -9,6 +9,7 @@ A report is JSON, the fields of `Outcome` that are not empty, then a zero byte a
 """
 
 import gc
+import importlib
 import json
 import os
 import sys
@@ -56,23 +57,27 @@ class Errand:
         arguments: what it is called with.
         folder: the watched folder.
         leftovers: whether to look for what the run left open or running.
+        usage: whether to tell how much memory the run took.
         check: the user's predicate over the value and the acknowledged values; None without one.
         acked: the values acknowledged before the crash.
     """
 
-    __slots__ = ("acked", "arguments", "check", "folder", "leftovers", "run")
+    __slots__ = ("acked", "arguments", "check", "folder", "leftovers", "run", "usage")
 
-    def __init__(self, run: Callable[..., Any], arguments: tuple[Any, ...], folder: str, *, leftovers: bool) -> None:
+    def __init__(
+        self, run: Callable[..., Any], arguments: tuple[Any, ...], folder: str, *, leftovers: bool, usage: bool = False
+    ) -> None:
         self.run = run
         self.arguments = arguments
         self.folder = folder
         self.leftovers = leftovers
+        self.usage = usage
         self.check: Callable[..., Any] | None = None
         self.acked: Sequence[Any] = ()
 
     def checked(self, check: Callable[..., Any], acked: Sequence[Any]) -> "Errand":
         """This errand, its value given to `check`."""
-        made = Errand(self.run, self.arguments, self.folder, leftovers=self.leftovers)
+        made = Errand(self.run, self.arguments, self.folder, leftovers=self.leftovers, usage=self.usage)
         made.check, made.acked = check, acked
         return made
 
@@ -105,13 +110,14 @@ def _flush(stream: Any) -> None:
 
 def carry_out(errand: Errand, board: Board) -> bytes:
     """Run the errand and return its report; never raises."""
+    before = _most_resident() if errand.usage else 0
     try:
         value = errand.run(*errand.arguments)
         board.mark(Phase.ENCODE)
         text = values.encode(value).encode()
-        if errand.check is None and not errand.leftovers:
+        if errand.check is None and not errand.leftovers and not errand.usage:
             return b"{}\0" + text
-        report: dict[str, Any] = {}
+        report: dict[str, Any] = {"memory_bytes": _most_resident() - before} if errand.usage else {}
         if errand.check is not None:
             board.mark(Phase.CHECK)
             _note(report, "check", _objection(errand.check, value, list(errand.acked)))
@@ -123,6 +129,13 @@ def carry_out(errand: Errand, board: Board) -> bytes:
         return _pack(report, text)
     except BaseException as error:  # noqa: BLE001 - the process edge: whatever the target raises is the result
         return _pack(report_of_error(error), b"")
+
+
+def _most_resident() -> int:
+    """The most memory that this process, a fork, had resident since it was made, or one of its children, in bytes."""
+    usage = importlib.import_module("resource")  # loaded only where it is asked for: forks must stay cheap
+    most: int = max(usage.getrusage(usage.RUSAGE_SELF).ru_maxrss, usage.getrusage(usage.RUSAGE_CHILDREN).ru_maxrss)
+    return most << 10
 
 
 def unpack(report: bytes) -> dict[str, Any]:

@@ -35,12 +35,14 @@ _RECEIVE_BYTES = 1 << 18
 class Chunk:
     """A handful of states of one model, or of undamaged trees (model None: numbers of operations).
 
-    With `second`, each is a state from which a second run starts, see `second_worker.py`.
+    With `second`, each is a state from which a second run starts, see `second_worker.py`; with `left`, each is a folder
+    that a run left, and what that run acknowledged.
     """
 
     model: int | None
     wanted: tuple[tuple[Any, ...], ...]
     second: bool = False
+    left: bool = False
     seconds: float = 0.0
 
 
@@ -294,6 +296,8 @@ def _message(task: _Task) -> bytes:
     chunk = task.chunk
     if chunk.second:
         return packed({"second": chunk.wanted})
+    if chunk.left:
+        return packed({"left": chunk.wanted})
     if chunk.model is None:
         return packed({"steps": chunk.wanted})
     return packed({"model": chunk.model, "states": chunk.wanted})

@@ -6,7 +6,7 @@ cuts it. Read `server.py` for what happens to one state, `crew.py` for how work 
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from time import monotonic
 from types import TracebackType
@@ -132,6 +132,26 @@ class Exploration:
         ((_, (answer,)),) = self._crew.answered(iter([chunk]))
         return _observation(recipe, told, model, answer)
 
+    def observe_left(self, folder: str, acks: Sequence[str]) -> tuple[Outcome, Outcome | None, Outcome | None]:
+        """Recovery on what some run of the workload left, again where that failed, and the workload run on when asked.
+
+        Args:
+            folder: what it left; it stays as it is.
+            acks: what that run acknowledged, as canonical texts.
+
+        Raises:
+            UsageError: the target can't be imported.
+            HarnessFault: a worker failed.
+        """
+        chunk = Chunk(model=None, wanted=((folder, list(acks)),), left=True)
+        ((_, (answer,)),) = self._crew.answered(iter([chunk]))
+        first, again, resumed = answer
+        return (
+            _outcome(first),
+            None if again is None else outcome_of(again),
+            None if resumed is None else outcome_of(resumed),
+        )
+
     def statistics(self) -> Statistics:
         """What was done so far, and what was left out."""
         return self._tally.statistics(self._crew.replaced)
@@ -169,6 +189,7 @@ class Exploration:
             writers=len({ack.process for ack in acks}),
             names=frozenset(name for step in steps for name in step.names),
             checked=self._roles.check is not None,
+            bounds=self._settings.allowed,
             unstable=(twin.ending, twin.value) != (steps[-1].ending, steps[-1].value),
         )
 

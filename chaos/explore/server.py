@@ -16,7 +16,7 @@ from chaos.child.actors import AckFile, spec_of
 from chaos.child.board import Board, Phase
 from chaos.child.isolated import CRASHED, carry_out, unpack
 from chaos.child.target import CommandTarget, Roles
-from chaos.disk import Slot, StateSpace, Tree, apply, initial_tree
+from chaos.disk import Slot, StateSpace, Tree, apply, initial_tree, read_tree
 from chaos.explore.places import remove
 from chaos.explore.settings import Isolation, Settings, needs_this_process, work_target
 from chaos.explore.stages import LocalStage, RemoteStage, RunStage
@@ -70,6 +70,7 @@ class Server:
             StateSpace(job.trace, model, bound=settings.bound, seed=settings.seed) for model in settings.models
         ]
         self._steps = _Steps(job.trace)
+        self._excluded = job.trace.excluded
         if isinstance(self._stage, LocalStage):
             self._stage.warm()
 
@@ -90,7 +91,13 @@ class Server:
         """What a message of the crew asks for, each as one JSON text."""
         if "steps" in message:
             return self.steps(message["steps"])
+        if "left" in message:
+            return [self._left(*one) for one in message["left"]]
         return self.states(message["model"], message["states"])
+
+    def _left(self, folder: str, acked: Sequence[str]) -> bytes:
+        """Recovery on what a run left in a folder, which stays as it is."""
+        return _packed(self.damaged(read_tree(folder, self._excluded), 0, acked))
 
     def tree(self, model: int, recipe: str) -> Tree:
         """A crash state's tree."""
@@ -127,6 +134,8 @@ class Server:
         answer = self._answer(self._stage.recover(acked, since))
         if names or self._ask.names:
             answer["names"] = _names(self._folder)
+        if self._ask.usage:
+            answer["file_bytes"] = _longest_file(self._folder)
         return answer
 
     def _resumed(self, acked: int, since: Sequence[str] = ()) -> Answer:
@@ -231,7 +240,8 @@ class _Steps:
 
 def can_batch(roles: Roles, settings: Settings) -> bool:
     """Whether a batch can answer what is asked; if not, states run in forks."""
-    return not (settings.ask.resume or settings.ask.leftovers or isinstance(roles.recover, CommandTarget))
+    ask = settings.ask
+    return not (ask.resume or ask.leftovers or ask.usage or isinstance(roles.recover, CommandTarget))
 
 
 def _plan(job: Job, folder: str) -> dict[str, Any]:
@@ -244,6 +254,7 @@ def _plan(job: Job, folder: str) -> dict[str, Any]:
         "folder": folder,
         "acks": [ack.value for ack in job.trace.acks] if roles.check is not None else [],
         "leftovers": settings.ask.leftovers,
+        "usage": settings.ask.usage,
         "limits": [settings.deadline_s, settings.memory_bytes, settings.file_bytes],
     }
 
@@ -278,6 +289,16 @@ def _names(folder: str) -> list[str]:
         prefix = os.path.relpath(above, folder) + "/" if above != folder else ""
         found += [prefix + name for name in (*folders, *files)]
     return sorted(found)
+
+
+def _longest_file(folder: str) -> int:
+    """The size of the longest regular file, in bytes; 0 where there is none."""
+    longest = 0
+    for above, _, files in os.walk(folder):
+        for name in files:
+            found = os.lstat(os.path.join(above, name))
+            longest = max(longest, found.st_size if stat.S_ISREG(found.st_mode) else 0)
+    return longest
 
 
 def _is_folder(path: str) -> bool:

@@ -7,6 +7,7 @@ from typing import final
 from chaos.child.target import CallableTarget, CommandTarget, Roles, Target
 from chaos.disk import PersistenceModel
 from chaos.errors import UsageError
+from chaos.observations import Bounds
 
 __all__ = ["Ask", "Isolation", "Settings", "check_settings", "needs_this_process", "work_target"]
 
@@ -29,12 +30,14 @@ class Ask:
         names: the paths present after recovery.
         leftovers: descriptors, locks and processes that recovery leaves behind.
         resume: run the workload on from the recovered state, and recover once more.
+        usage: memory that recovery takes, and the longest file that it leaves.
         second: record recovery and the workload going on, for a second crash (`second.py`).
     """
 
     names: bool = False
     leftovers: bool = False
     resume: bool = False
+    usage: bool = False
     second: bool = False
 
 
@@ -45,8 +48,8 @@ class Settings:
 
     Attributes:
         models: persistence models, weakest promise broken first; a state that an earlier one had is not run again.
-        isolation: how recoveries are kept apart. `BATCH` can't answer `leftovers` and `resume`: with either asked,
-            states run in forks all the same. A recovery that is a command line always runs as `COMMAND`.
+        isolation: how recoveries are kept apart. `BATCH` can't answer `leftovers`, `usage` and `resume`: with one
+            asked, states run in forks all the same. A recovery that is a command line always runs as `COMMAND`.
         jobs: worker processes.
         deadline_s: a recovery still running after this is hung; so is a resumed workload.
         memory_bytes: what one recovery may take beyond what the warmed server holds already.
@@ -56,6 +59,7 @@ class Settings:
         bound: how many free micro-operations are still enumerated exhaustively.
         seed: of the sampled part of the enumeration.
         ask: extra questions.
+        allowed: what recovery and the workload may take; for the oracles, nothing is cut here.
     """
 
     models: tuple[PersistenceModel, ...]
@@ -69,6 +73,7 @@ class Settings:
     bound: int = 12
     seed: int = 0
     ask: Ask = field(default_factory=Ask)
+    allowed: Bounds = field(default_factory=Bounds)
 
 
 def check_settings(settings: Settings, roles: Roles) -> None:

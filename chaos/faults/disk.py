@@ -1,18 +1,50 @@
-"""Faults of the disk: the nth matching call, or every one from it on, is refused with an error such as ENOSPC or EIO.
+"""Faults of the disk: a call is refused with an error such as EIO, a write is cut short, or there is no space left.
 
-`FailAt` is the setting, plain data; `FailPolicy` counts for one run. Read `chaos/syscalls/calls.py` for what a policy
-may decide.
+`refuse`, `shorten` and `Space` carry out what a `Fault` says (`policy.py` chooses when). `FailAt` is a setting for one
+refusal alone, and `FailPolicy` counts for one run. Read `chaos/syscalls/calls.py` for what a policy may decide.
 """
 
+import errno
 from dataclasses import dataclass
-from errno import errorcode
+from errno import ENOSPC, errorcode
 from fnmatch import fnmatchcase
 from typing import final
 
 from chaos.errors import UsageError
-from chaos.syscalls.calls import PROCEED, Call, Decision, Fail
+from chaos.faults.fault import Fault
+from chaos.syscalls.calls import PROCEED, Call, Decision, Fail, Partial
 
-__all__ = ["FailAt", "FailPolicy"]
+__all__ = ["FailAt", "FailPolicy", "Space", "refuse", "shorten"]
+
+
+def refuse(fault: Fault, _: Call) -> Fail:
+    """The call fails as the fault says."""
+    return Fail(int(getattr(errno, fault.errno)))
+
+
+def shorten(fault: Fault, call: Call) -> Partial | None:
+    """A write is cut; None for one that is that short already."""
+    size = call.size // 2 if fault.size_bytes is None else fault.size_bytes
+    return Partial(size) if 0 < size < call.size else None
+
+
+@final
+class Space:
+    """What is left on a small disk: every byte written takes some, and nothing gives any back.
+
+    That is harder than a real disk, where an overwrite takes no space and a removed file returns its own, and it is
+    the same in every run.
+    """
+
+    def __init__(self, size_bytes: int) -> None:
+        self._left = size_bytes
+
+    def take(self, call: Call) -> Decision:
+        """Let a write in as far as there is room."""
+        room, self._left = self._left, max(0, self._left - call.size)
+        if call.size <= room:
+            return PROCEED
+        return Partial(room) if room else Fail(ENOSPC)
 
 
 @final

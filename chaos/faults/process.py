@@ -1,6 +1,7 @@
-"""Faults on processes: SIGKILL before, after, or in the middle of the nth matching call.
+"""Faults on processes: SIGKILL before, after, or in the middle of a matching call.
 
-`KillAt` is the setting, plain data; `KillPolicy` counts for one run. Read `chaos/syscalls/calls.py` for what a policy
+`kill` carries out what a `Fault` says (`policy.py` chooses when). `KillAt` is a setting for one kill alone, and
+`KillPolicy` counts for one run. Read `chaos/syscalls/calls.py` for what a policy
 may decide.
 """
 
@@ -10,9 +11,21 @@ from fnmatch import fnmatchcase
 from typing import final
 
 from chaos.errors import UsageError
+from chaos.faults.fault import Fault
 from chaos.syscalls.calls import PROCEED, Call, Decision, KillAfter, KillBefore, KillInside, Reach
 
-__all__ = ["KillAt", "KillPolicy", "Moment"]
+__all__ = ["KillAt", "KillPolicy", "Moment", "kill"]
+
+
+def kill(fault: Fault, call: Call) -> KillBefore | KillInside | KillAfter | None:
+    """SIGKILL at the fault's moment; None for a call that has no inside."""
+    reach = Reach(fault.reach)
+    if fault.moment == "before":
+        return KillBefore(reach)
+    if fault.moment == "after":
+        return KillAfter(reach)
+    size = call.size // 2 if fault.size_bytes is None else fault.size_bytes
+    return KillInside(size, reach) if size < call.size else None
 
 
 @final

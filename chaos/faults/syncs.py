@@ -1,4 +1,4 @@
-"""Faults on syncs: the nth fsync or fdatasync fails once with EIO, and the next one succeeds.
+"""Faults on syncs: one that fails once with EIO, after which the next one succeeds, and one that lies.
 
 What that does to the disk is the persistence model's to say (rule `failed_sync_drops_pages`): here only the program is
 told. Read `chaos/syscalls/calls.py` for what a policy may decide.
@@ -8,11 +8,17 @@ from errno import EIO
 from typing import final
 
 from chaos.errors import UsageError
-from chaos.syscalls.calls import PROCEED, Call, Decision, Fail
+from chaos.faults.fault import Fault
+from chaos.syscalls.calls import PROCEED, Call, Decision, Fail, Pretend
 
-__all__ = ["FailingSync"]
+__all__ = ["FailingSync", "lie"]
 
 _SYNCS = frozenset({"fsync", "fdatasync"})
+
+
+def lie(_: Fault, __: Call) -> Pretend:
+    """The sync returns 0 and is no operation of the trace: a power cut then finds everything still unsynced."""
+    return Pretend(0)
 
 
 @final

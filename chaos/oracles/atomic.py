@@ -18,6 +18,8 @@ def incomparable(reference: Reference) -> str:
     """Why recovered values can't be compared with those of the undamaged steps; "" when they can."""
     if reference.checked:
         return "a check was given, and it decides"
+    if reference.diverged:
+        return "struck by faults, the run acknowledged something else than without them; give a check"
     if reference.writers > 1:
         return f"{reference.writers} processes acknowledge, so no step is whole; give a check"
     if reference.unstable:

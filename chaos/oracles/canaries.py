@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import final
 
 from chaos.child import values
-from chaos.observations import Damage, Ending, Observation, Outcome, Reference, Verdict
+from chaos.observations import Bounds, Damage, Ending, Observation, Outcome, Reference, Verdict
 from chaos.oracles.registry import ORACLES, Oracle
 from chaos.trace.model import Ack
 
@@ -103,6 +103,20 @@ CANARIES: dict[str, Canary] = {
         broken=_seen(_returned(2), resumed=_returned(3, acks=(2, 3))),
         sound=_seen(_returned(2), resumed=_returned(3, acks=(3,))),
         reference=_COUNTER,
+    ),
+    "terminates": Canary(
+        story="struck by a fault, the workload waits for ever",
+        damage=Damage.STUCK,
+        broken=replace(_seen(_returned(2)), run=Outcome(ending=Ending.HUNG, error_type="deadline")),
+        sound=replace(_seen(_returned(2)), run=Outcome(ending=Ending.RAISED, error_type="TimeoutError")),
+        reference=_COUNTER,
+    ),
+    "bounded": Canary(
+        story="recovery takes a byte more than it may",
+        damage=Damage.EXCESS,
+        broken=_seen(replace(_returned(2), memory_bytes=(64 << 20) + 1)),
+        sound=_seen(replace(_returned(2), memory_bytes=64 << 20)),
+        reference=replace(_COUNTER, bounds=Bounds(memory_bytes=64 << 20)),
     ),
     "clean": Canary(
         story="a temporary file stays in the folder",

@@ -16,7 +16,9 @@ _DIGITS = re.compile(r"\d+")
 
 def clean(observation: Observation, reference: Reference) -> Answer:
     """Compare names and leftovers after recovery with those of undamaged trees."""
-    outcome = observation.outcome
+    outcome, run = observation.outcome, observation.run
+    if run is not None and run.leftovers:
+        return violated(Damage.UNCLEAN, f"the workload left behind: {_some(run.leftovers)}")
     usual = {_shape(line) for step in legal_steps(observation, reference) for line in step.leftovers}
     if running := [line for line in outcome.leftovers if _shape(line) not in usual]:
         return violated(Damage.UNCLEAN, f"recovery left behind: {_some(running)}")

@@ -7,9 +7,10 @@ Two independent signs, neither of which needs code of the user:
    itself, each following the one before. So an acknowledgement made too early (before a flush, say) is seen as well;
 2. the recovered value is that of an older acknowledged step, and not that of a legal one.
 
-Only the first is used where whole steps can't be compared (see `atomic.incomparable`). A run that follows a crash may
-prove nothing of its own, because what it acknowledges is lost without any further crash; there the run without a crash
-is the proof, and the undamaged trees of the later one are held against it. Read `check.py` next.
+Only the first is used where whole steps can't be compared (see `atomic.incomparable`). A run that faults made go
+another way is held against the proof of the run without them. A run that follows a crash may prove nothing of its own,
+because what it acknowledges is lost without any further crash; there the run without a crash is the proof, and the
+undamaged trees of the later one are held against it. Read `check.py` next.
 """
 
 from collections.abc import Callable, Iterator
@@ -50,7 +51,7 @@ def undamaged_losses(reference: Reference) -> tuple[Objection, ...]:
     What is there in the end was acknowledged too early at worst, which the crash states tell. Acknowledgements from
     before the crash are left to these, too: a program may well start afresh.
     """
-    if reference.first is None or (inside := _proven_rule(reference.first)) is None:
+    if reference.first is None or reference.diverged or (inside := _proven_rule(reference.first)) is None:
         return ()
     own = replace(reference, steps=reference.steps[reference.before :], acks=reference.acks[reference.before :])
     if inside is _followed and not _is_distinct(own):
@@ -66,7 +67,8 @@ def undamaged_losses(reference: Reference) -> tuple[Objection, ...]:
 
 def _missing(value: str, reference: Reference, acked: int) -> list[str] | None:
     """The first `acked` acknowledged values, less those in `value`; None where the run does not prove the rule."""
-    inside = _proven_rule(reference)
+    proof = reference.first if reference.diverged else reference
+    inside = None if proof is None else _proven_rule(proof)
     if inside is None:
         return None
     there = inside(value, reference)

@@ -7,7 +7,7 @@ memory does not grow with the number of states. Read `chaos/report/findings.py` 
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 from chaos.observations import Damage, Observation, Reference, Verdict, Violation
@@ -15,9 +15,10 @@ from chaos.oracles.answer import Answer, unknown
 from chaos.oracles.finite import FileScan
 from chaos.oracles.registry import ORACLES, Oracle
 
-__all__ = ["OracleVerdict", "Panel", "judge", "judge_reference"]
+__all__ = ["OracleVerdict", "Panel", "joined", "judge", "judge_reference"]
 
 _SEVERITY = {damage: rank for rank, damage in enumerate(Damage)}
+_TELLING = (Verdict.VIOLATED, Verdict.HOLDS, Verdict.UNKNOWN)
 _ORDER = {name: rank for rank, name in enumerate(ORACLES)}
 
 
@@ -43,6 +44,16 @@ class OracleVerdict:
     violated: int = 0
     unknown: int = 0
     fault: str = ""
+
+
+def joined(one: OracleVerdict, other: OracleVerdict) -> OracleVerdict:
+    """One oracle's verdict on what both judged."""
+    counts = {name: getattr(one, name) + getattr(other, name) for name in ("held", "violated", "unknown")}
+    telling = min(one, other, key=lambda verdict: _TELLING.index(verdict.verdict))
+    reason = telling.reason
+    if counts["violated"]:
+        reason = f"in {counts['violated']} state{'s' if counts['violated'] > 1 else ''}"
+    return replace(telling, reason=reason, fault=one.fault or other.fault, **counts)
 
 
 def judge(observation: Observation, reference: Reference, names: Sequence[str]) -> tuple[Violation, ...]:

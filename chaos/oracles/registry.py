@@ -12,10 +12,12 @@ from chaos.errors import UsageError
 from chaos.observations import Observation, Reference
 from chaos.oracles.answer import Answer, Objection
 from chaos.oracles.atomic import atomic
+from chaos.oracles.bounded import bounded, undamaged_excess
 from chaos.oracles.check import check, undamaged_objections
 from chaos.oracles.clean import clean, undamaged_leftovers
 from chaos.oracles.durable import durable, undamaged_losses
 from chaos.oracles.finite import finite, undamaged_non_finite
+from chaos.oracles.in_time import in_time, undamaged_rounds
 from chaos.oracles.recovers import recovers, undamaged_failures
 from chaos.oracles.resumable import resumable
 
@@ -35,6 +37,7 @@ class Oracle:
         asserts: what must hold, one line.
         judge: its answer to one crash state.
         undamaged: what it has against trees that nothing damaged.
+        needs_usage: it needs to know what recovery took.
         needs_resumed: it needs the workload to be run on from each recovered state.
         needs_names: it needs the names in the folder after recovery.
     """
@@ -44,6 +47,7 @@ class Oracle:
     undamaged: Callable[[Reference], tuple[Objection, ...]] = _nothing
     needs_resumed: bool = False
     needs_names: bool = False
+    needs_usage: bool = False
 
 
 # In the order of how much each tells: of several objections to one state with equal damage the first is reported.
@@ -63,6 +67,17 @@ ORACLES: dict[str, Oracle] = {
         asserts="run on, the workload ends as without a crash and repeats no acknowledged step",
         judge=resumable,
         needs_resumed=True,
+    ),
+    "terminates": Oracle(
+        asserts="workload and recovery end in time, within the rounds allowed",
+        judge=in_time,
+        undamaged=undamaged_rounds,
+    ),
+    "bounded": Oracle(
+        asserts="memory, files and recovery time stay within bounds",
+        judge=bounded,
+        undamaged=undamaged_excess,
+        needs_usage=True,
     ),
     "clean": Oracle(
         asserts="no file, process, descriptor or lock is left behind",

@@ -122,6 +122,7 @@ class Cast:
         self._at_start: dict[int, int] = {}  # racer -> its call, until all are there
         self._begun = False
         self._running: dict[int, float] = {}  # participant -> since when
+        self._asleep: set[int] = set()  # of those who run, out of sight
         self._held: dict[int, _Held] = {}
         self._slept: Counter[int] = Counter()
         self.episode = Episode(len(pids))
@@ -164,17 +165,25 @@ class Cast:
                 episode.free += free
 
     def _settle(self) -> bool:
-        """Wait until everyone is held, has ended, or sleeps out of sight; whether the episode goes on."""
+        """Wait until everyone is held, has ended, or sleeps out of sight; whether the episode goes on.
+
+        Whoever wakes a sleeper has done so before it stands still itself. So when only those run who were asleep
+        before, one look tells; else there is time to wait for the next call first, which mostly comes.
+        """
+        look_first = len(self._running) > 1
         while self._running and self._is_under_way():
-            if self._take_events(_LOOK_S):
+            if self._take_events(0.0 if look_first or self._asleep.issuperset(self._running) else _LOOK_S):
+                look_first = True
                 continue
-            busy = [number for number in list(self._running) if not self._rests(number)]
+            look_first = False
+            self._asleep = {number for number in list(self._running) if self._rests(number)}
+            busy = self._running.keys() - self._asleep
             late = [number for number in busy if monotonic() - self._running[number] > self._deadline_s]
             if late:
-                self.episode.cut = f"{self._name(late[0])} computed for {self._deadline_s:g} s without any call"
+                self.episode.cut = f"{self._name(min(late))} computed for {self._deadline_s:g} s without any call"
                 return False
             # Whoever rests may do so at a trapped call that came after the last look at the listener.
-            if not busy and not self._take_events(0):
+            if not busy and not self._take_events(0.0):
                 break
         return self._is_under_way()
 
@@ -222,6 +231,7 @@ class Cast:
             held.stuck = True
             return False
         del self._held[number]
+        self._asleep.discard(number)
         self._running[number] = monotonic()
         self.episode.steps.append(Step(number, held.move, held.source))
         self.episode.ready.append(ready)
@@ -331,6 +341,7 @@ class Cast:
         if not self._begun and all(number in self._at_start for number in living):
             self._begun = True
             for number, waiting in self._at_start.items():
+                self._asleep.discard(number)
                 self._running[number] = monotonic()
                 self._listener.answer(waiting, 1)
 

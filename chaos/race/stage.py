@@ -216,10 +216,13 @@ class Stage:
     def _unsteered(self, message: Mapping[str, Any]) -> Outcome:
         """Run the set-up or the check in a process of its own."""
         self._tell(message)
-        pid = self._answer()["running"]
+        report: dict[str, Any] | None = None
+        while "running" not in (answer := self._answer()):
+            report = answer  # it was quicker than the message with its number
+        pid = answer["running"]
         end = os.pidfd_open(pid)
         try:
-            report = self._hear(_UNSTEERED_S, end=end)
+            report = report or self._hear(_UNSTEERED_S, end=end)
             hung = report is None and not _is_readable(end)
         finally:
             os.close(end)

@@ -1,5 +1,6 @@
 """Who stands still, and whose child somebody is, as /proc tells. Read `episode.py` for why it matters."""
 
+import os
 from collections.abc import Iterator, Mapping
 
 __all__ = ["is_over", "racer_above", "rests"]
@@ -13,8 +14,13 @@ def is_over(thread: int) -> bool:
 
 
 def rests(thread: int) -> bool:
-    """Whether a thread is asleep in the kernel or stopped, and so are all processes that it started."""
-    return _state(thread) in _RESTING and all(rests(child) for child in _children(thread))
+    """Whether a thread is asleep in the kernel or stopped, and so are its process's others and all their children."""
+    if _state(thread) not in _RESTING:
+        return False
+    others = _threads(thread)
+    return all(_state(other) in _RESTING for other in others) and all(
+        rests(child) for other in others for child in _children(other)
+    )
 
 
 def racer_above(thread: int, racers: Mapping[int, int]) -> int | None:
@@ -42,6 +48,13 @@ def _group_leader(thread: int) -> int:
             return next((int(line[5:]) for line in file if line.startswith("Tgid:")), 0)
     except OSError:
         return 0
+
+
+def _threads(thread: int) -> list[int]:
+    try:
+        return [int(name) for name in os.listdir(f"/proc/{thread}/task")]
+    except OSError:
+        return []  # it is gone
 
 
 def _children(thread: int) -> Iterator[int]:

@@ -23,6 +23,8 @@ _WHAT = {
     "finite": "a number that is not finite comes back",
     "resumable": "the workload does not go on as without a crash",
     "clean": "something is left behind",
+    "terminates": "the program does not end",
+    "bounded": "what it takes is out of bounds",
 }
 
 

@@ -11,7 +11,7 @@ from chaos.report.blame import Blamed
 from chaos.report.places import short_place, user_frame
 from chaos.trace.model import Ack, Kind, Op, Sync, Trace
 
-__all__ = ["ROWS", "timeline"]
+__all__ = ["ROWS", "operation_row", "timeline"]
 
 ROWS = 8
 _BEFORE = 5  # operations shown ahead of the crash when nothing further back is to blame
@@ -45,7 +45,7 @@ def timeline(trace: Trace, point: int, blamed: Sequence[Blamed], *, acked: int, 
         else:
             rows += _acks(made, previous, seq)
         mark = losses.get(seq, "") or ("not reached" if seq >= point else _mark(trace, seq, point, power))
-        rows.append(_row(trace.ops[seq], mark))
+        rows.append(operation_row(trace.ops[seq], mark))
         previous = seq
     if not shown or shown[-1] < point:
         rows += [*_acks(made, previous, point), _crash(power)]
@@ -70,7 +70,8 @@ def _acks(made: Sequence[Ack], previous: int | None, seq: int) -> list[str]:
     return [f"      acknowledged {values.render(ack.value, 50)}" for ack in made if after < ack.after <= seq]
 
 
-def _row(op: Op, mark: str) -> str:
+def operation_row(op: Op, mark: str) -> str:
+    """One operation as a row; `mark` is what became of it."""
     path = f"{op.path} -> {op.to_path}" if op.to_path else op.path
     size = f"{len(op.data)} B" if op.kind is Kind.WRITE else f"{op.size} B" if op.kind is Kind.TRUNCATE else ""
     frame = user_frame(op.source)

@@ -5,6 +5,7 @@
 
 from chaos.scenario.discovery import discover
 from chaos.scenario.kinds import Fleet, Race
+from chaos.scenario.kinds.inject import Inject
 from chaos.scenario.loader import load
 from chaos.scenario.model import (
     Budget,
@@ -25,6 +26,7 @@ __all__ = [
     "Expectation",
     "Explore",
     "Fleet",
+    "Inject",
     "Isolation",
     "Problem",
     "Profile",

@@ -21,6 +21,18 @@
     [[expect]]                              findings that are meant to appear
     oracle*, model, damage, source
 
+    kind = "inject"                         a fault in each run; with it:
+    models = ["ext4"]                       what each run leaves is crashed as well; not, when left out
+    runs = 20                               when faults are drawn by chance
+    oracles, exclude, deadline, workload_deadline, memory; [target], [target.env], [[expect]] as above
+
+    [[fault]]                               what is done (one of): errno, short, delay, hang, pause, lie, full, kill
+    call, path, process                     to which calls
+    nth, every, probability, onwards, after_ack
+
+    [bounds]                                of the kinds explore and inject, for the oracle bounded
+    memory, file, recovery, rounds
+
     kind = "race"                           processes side by side; with it:
     oracles = ["exclusive"]                 what must hold
     history = "counter"                     what the workers' calls are held against, and its first value
@@ -60,6 +72,7 @@ prints it as JSON schema; what each kind has of its own is in `fields/`.
 
 from chaos.scenario.fields.explore import EXPLORE
 from chaos.scenario.fields.fleet import FLEET
+from chaos.scenario.fields.inject import INJECT
 from chaos.scenario.fields.pieces import Kind
 from chaos.scenario.fields.race import RACE
 from chaos.scenario.quantities import DURATION_PATTERN, budget
@@ -73,7 +86,7 @@ _BUDGET_SCHEMA = {
     "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": rf"{DURATION_PATTERN}|^[0-9]{{1,12}}$"}]
 }
 
-KINDS: dict[str, Kind] = {"explore": EXPLORE, "race": RACE, "fleet": FLEET}
+KINDS: dict[str, Kind] = {"explore": EXPLORE, "inject": INJECT, "race": RACE, "fleet": FLEET}
 DEFAULT_KIND = "explore"
 
 COMMON = (

@@ -6,14 +6,15 @@ What is common to all kinds is in `Scenario`; what one kind needs is in its own 
 `layout.py` for the file format and `runner.py` for what becomes of a scenario.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import ClassVar, Literal, final
 
 from chaos.child.target import Roles
-from chaos.observations import Damage
+from chaos.observations import Bounds, Damage
 from chaos.scenario.kinds.fleet import Fleet
+from chaos.scenario.kinds.inject import Inject
 from chaos.scenario.kinds.race import Race
 
 __all__ = [
@@ -38,7 +39,7 @@ __all__ = [
 MODELS = ("kill", "ext4", "xfs", "btrfs", "posix", "alice", "real:ext4", "real:xfs", "real:btrfs")
 # A preset, and the rules in which a user's model differs from it: `xfs fsync_keeps_data=false`.
 MODEL_PATTERN = r"^(kill|ext4|xfs|btrfs|posix|alice)( [a-z_]+=[a-z_0-9]+)+$"
-ORACLES = ("recovers", "atomic", "durable", "resumable", "finite", "clean", "check")
+ORACLES = ("recovers", "atomic", "durable", "resumable", "finite", "terminates", "bounded", "clean", "check")
 
 Isolation = Literal["fork", "batch", "command"]
 Engine = Literal["auto", "syscalls", "portable"]
@@ -76,7 +77,8 @@ class Expectation:
 
     Attributes:
         oracle: which oracle objects.
-        model: the weakest persistence model that shows it; "schedule" for a race, "fleet" for a fleet.
+        model: the weakest persistence model that shows it; "schedule" for a race, "fleet" for a fleet, "injected
+            fault" for a run that a fault struck.
         damage: what kind of damage.
         source: the line to blame: a file's name, with its line if wanted ("targets.py", "store.py:42"), or the path
             of the file that was written to.
@@ -105,6 +107,7 @@ class Explore:
         engine: what records; `auto` = the supervisor where it works, else the portable engine.
         depth: 1, or 2: what follows each crash is recorded and crashed as well.
         failed_sync: which of the workload's fsyncs fails once, from 1; none when None.
+        bounds: for the oracles `bounded` and `terminates`.
     """
 
     kind: ClassVar[str] = "explore"
@@ -120,9 +123,10 @@ class Explore:
     engine: Engine = "auto"
     depth: int = 1
     failed_sync: int | None = None
+    bounds: Bounds = field(default_factory=Bounds)
 
 
-Drive = Explore | Race | Fleet
+Drive = Explore | Inject | Race | Fleet
 """How a scenario is driven: each kind's own type, with the kind's name in `kind` and what it counts in `unit`."""
 
 

@@ -24,12 +24,14 @@ __all__ = [
     "Decision",
     "Fail",
     "Handler",
+    "Hold",
     "Installed",
     "KillAfter",
     "KillBefore",
     "KillInside",
     "Partial",
     "Policy",
+    "Pretend",
     "Proceed",
     "Reach",
     "Reply",
@@ -43,7 +45,7 @@ __all__ = [
 class Trap:
     """One notification: who called what."""
 
-    __slots__ = ("arguments", "id", "name", "process", "thread", "thread_number")
+    __slots__ = ("arguments", "held", "id", "name", "process", "thread", "thread_number")
 
     def __init__(self, id_: int, name: str, arguments: list[int], thread: int, owner: tuple[Process, int]) -> None:
         self.id = id_
@@ -51,6 +53,7 @@ class Trap:
         self.arguments = arguments
         self.thread = thread
         self.process, self.thread_number = owner
+        self.held = False  # it was held for a while, and the policy is not asked about it again
 
     def descriptor(self, index: int) -> int:
         """An argument as a descriptor number; negative ones stand for AT_FDCWD or nothing."""
@@ -174,7 +177,29 @@ class KillInside:
     reach: Reach = Reach.TREE
 
 
-Decision = Proceed | Fail | Partial | KillBefore | KillAfter | KillInside
+@final
+@dataclass(frozen=True, slots=True)
+class Pretend:
+    """The call has no effect, and returns this as if it had."""
+
+    result: int = 0
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The caller waits, others go on; then the call is decoded anew and takes effect.
+
+    Attributes:
+        duration_s: how long; for ever when None: only a kill ends that.
+        stop: whether all other threads of its process stand still meanwhile (SIGSTOP, then SIGCONT).
+    """
+
+    duration_s: float | None
+    stop: bool = False
+
+
+Decision = Proceed | Fail | Partial | KillBefore | KillAfter | KillInside | Pretend | Hold
 PROCEED: Final = Proceed()
 
 

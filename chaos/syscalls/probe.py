@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import final
 
 from chaos.errors import ChaosError
-from chaos.syscalls.calls import CONTINUE, Reply, Trap
+from chaos.syscalls.calls import CONTINUE, Call, Reply, Trap
 from chaos.syscalls.launch import launch
 from chaos.syscalls.processes import Process
 from chaos.syscalls.report import EngineReport as EngineReport  # noqa: PLC0414 - for callers: `probe` returns it
@@ -64,6 +64,9 @@ class _Trial:
 
     def after(self, trap: Trap) -> None:
         """Nothing takes effect in the trial."""
+
+    def intervened(self, trap: Trap, call: Call) -> None:
+        """No policy judges the trial."""
 
     def foreign(self, process: Process) -> None:
         """The target is our own fork."""

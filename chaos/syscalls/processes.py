@@ -16,7 +16,7 @@ from contextlib import suppress
 from errno import EBADF, EFAULT, ENAMETOOLONG, ENOENT, ESRCH
 from typing import final
 
-from chaos.syscalls.kernel import duplicate_descriptor
+from chaos.syscalls.kernel import duplicate_descriptor, signal_thread
 
 __all__ = ["Identity", "Process", "ProcessGone", "ProcessTable", "Unreadable", "own_identity"]
 
@@ -177,8 +177,26 @@ class Process:
 
     def kill(self) -> None:
         """SIGKILL."""
+        self._signal(signal.SIGKILL)
+
+    def stop(self, but: int) -> None:
+        """SIGSTOP, by way of the threads other than `but`, which is held at a call.
+
+        A signal for the process as a whole may be given to the one that is held, which takes it when its call is over.
+        """
+        with suppress(OSError):  # it is ending
+            for thread in os.listdir(f"/proc/{self.id}/task"):
+                if int(thread) != but:
+                    with suppress(OSError):  # likewise
+                        signal_thread(self.id, int(thread), signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            signal.pidfd_send_signal(self.pidfd, number)
 
     def close(self) -> None:
         """Give the descriptors up."""

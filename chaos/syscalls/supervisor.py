@@ -23,7 +23,9 @@ from chaos.syscalls.beside import Beside
 from chaos.syscalls.calls import (
     CONTINUE,
     Call,
+    Fail,
     Handler,
+    Hold,
     Installed,
     KillAfter,
     KillBefore,
@@ -37,6 +39,7 @@ from chaos.syscalls.calls import (
     Trap,
     Wait,
 )
+from chaos.syscalls.held import HeldCalls
 from chaos.syscalls.kernel import set_file_identity
 from chaos.syscalls.launch import Guarded, MainEnded, architecture
 from chaos.syscalls.listener import Listener
@@ -97,6 +100,10 @@ class Observer(Protocol):
         """It did, or it failed."""
         ...
 
+    def intervened(self, trap: Trap, call: Call) -> None:
+        """The policy does not let a call simply proceed; the caller still waits, and nothing is done yet."""
+        ...
+
     def foreign(self, process: Process) -> None:
         """A program of another architecture or calling convention made a call."""
         ...
@@ -137,6 +144,7 @@ class Supervisor:
         self._guarded = guarded
         self._audit = known.audit
         self._handlers = {number: (name, handlers.get(name)) for name, number in known.numbers.items()}
+        self._by_name = handlers
         self._observer = observer
         self._policy = policy
         self._listener = Listener(guarded.listener)
@@ -144,6 +152,7 @@ class Supervisor:
         self.processes = ProcessTable(watch=lambda pidfd: self._poll.register(pidfd, select.EPOLLIN))
         self._extra = dict(extra or {})
         self._waiting: dict[int, tuple[Trap, Steps]] = {}
+        self._held = HeldCalls()
         self._main_ended = False
         self._ended = False
         self._main_ended_first = False
@@ -188,6 +197,9 @@ class Supervisor:
             if remaining <= 0:
                 self._expire()
                 return
+            if self._held:
+                self._release()
+                remaining = min(remaining, max(0.0, self._held.due_s - monotonic())) if self._held else 0.0
             ready = poll(min(remaining, _LONGEST_WAIT_S) * 1000)
             if ready == only_a_call:  # by far the most frequent
                 self._notification()
@@ -278,11 +290,21 @@ class Supervisor:
         if handler is None:
             self._listener.let_through(id_)
             return
-        trap = Trap(id_, name, arguments, thread, owner)
-        if owner[0].identity == self._identity:
+        self._take(Trap(id_, name, arguments, thread, owner), handler)
+
+    def _take(self, trap: Trap, handler: Handler) -> None:
+        if trap.process.identity == self._identity:
             self._begin(trap, handler)
         else:
             self._begin_as(trap, handler)
+
+    def _release(self) -> None:
+        """Calls that were held long enough: what they name may have changed meanwhile, so they are read anew."""
+        for trap, stopped in self._held.due(time.monotonic()):
+            if stopped and trap.process in self.processes.processes():  # else its pidfd is closed
+                trap.process.go_on()
+            if self._listener.is_valid(trap.id):
+                self._take(trap, self._by_name[trap.name])
 
     def _begin_as(self, trap: Trap, handler: Handler) -> None:
         """The caller has other rights than the supervisor: files are accessed with the caller's."""
@@ -319,7 +341,7 @@ class Supervisor:
                     self._poll.register(step.descriptor, select.EPOLLIN)
                     self._waiting[step.descriptor] = (trap, steps)
                     return
-                if self._policy is not None and step is not None:
+                if self._policy is not None and step is not None and not trap.held:
                     limit, kill = self._decide(trap, steps, step)
                 self._observer.before(trap)
                 observed = True
@@ -361,6 +383,7 @@ class Supervisor:
         decision = self._policy.decide(call)
         if isinstance(decision, Proceed):
             return None, None
+        self._observer.intervened(trap, call)
         if isinstance(decision, Partial):
             return decision.size_bytes, None
         if isinstance(decision, KillInside):
@@ -370,12 +393,23 @@ class Supervisor:
         if isinstance(decision, KillBefore):
             steps.close()
             self._kill(trap, decision.reach)
+        elif isinstance(decision, Fail):
+            self._refuse(trap, steps, decision.errno)
         else:
-            with suppress(OSError):  # the handler is told, for a sync that failed is recorded
-                steps.throw(OSError(decision.errno, os.strerror(decision.errno)))
             steps.close()
-            self._listener.answer(trap.id, -decision.errno)
+            if isinstance(decision, Hold):
+                self._held.add(trap, decision, time.monotonic())
+            else:
+                self._listener.answer(trap.id, decision.result)
         raise _AnsweredError
+
+    def _refuse(self, trap: Trap, steps: Steps, errno: int) -> None:
+        self._observer.before(trap)
+        with suppress(OSError):  # the handler is told, for a sync that failed is recorded
+            steps.throw(OSError(errno, os.strerror(errno)))
+        steps.close()
+        self._observer.after(trap)
+        self._listener.answer(trap.id, -errno)
 
     def _kill(self, trap: Trap, reach: Reach) -> None:
         if reach is Reach.TREE:

@@ -25,6 +25,10 @@ class Journal:
         self.acks: list[Ack] = []
         self.outside = 0
 
+    def __len__(self) -> int:
+        """How many operations there are so far."""
+        return len(self._operations)
+
     def add(self, trap: Trap, kind: Kind, node: Node | None, **fields: Any) -> None:
         """One operation; the path is the node's at this moment unless given."""
         fields["kind"] = kind

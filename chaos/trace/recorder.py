@@ -10,12 +10,12 @@ followed is in `Trace.unmeasured`, never passed over. Read `model.py` for the re
 
 import os
 from collections.abc import Callable, Mapping
-from typing import final
+from typing import Protocol, final, runtime_checkable
 
 from chaos.child import frames
 from chaos.child.ack import ACK_DESCRIPTOR
 from chaos.child.processor import own_processor
-from chaos.syscalls.calls import Handler, Policy, Trap
+from chaos.syscalls.calls import Call, Handler, Policy, Trap
 from chaos.syscalls.interrupts import HeldSignals, held_signals
 from chaos.syscalls.launch import Guarded, launch
 from chaos.syscalls.processes import Process, ProcessTable
@@ -24,7 +24,7 @@ from chaos.trace.copy_calls import CopyCalls
 from chaos.trace.data_calls import DataCalls
 from chaos.trace.journal import Journal
 from chaos.trace.mapped import MappedFiles
-from chaos.trace.model import InitialNode, Trace
+from chaos.trace.model import Frame, InitialNode, Trace
 from chaos.trace.name_calls import NameCalls
 from chaos.trace.nodes import Nodes
 from chaos.trace.open_calls import OpenCalls
@@ -37,7 +37,22 @@ from chaos.trace.recording import Recording
 from chaos.trace.renames import Renames
 from chaos.trace.sources import SourceLines
 
-__all__ = ["record"]
+__all__ = ["Witness", "record"]
+
+
+@runtime_checkable
+class Witness(Policy, Protocol):
+    """A policy that wants to know where in the program it intervened."""
+
+    def intervened(self, call: Call, *, after: int, source: tuple[Frame, ...]) -> None:
+        """Called right after each decision that is not to proceed.
+
+        Args:
+            call: the one that was decided about.
+            after: how many operations had taken effect.
+            source: the Python frames that led to the call, innermost first; empty where they can't be had.
+        """
+        ...
 
 
 def record(
@@ -76,6 +91,7 @@ class _Recorder:
         self._journal = Journal()
         self._mapped = MappedFiles(self._journal, options.mapped_bytes)
         self._sources: SourceLines | None = None
+        self._policy: Policy | None = None
         self._recording = Recording(
             nodes=self._nodes,
             journal=self._journal,
@@ -85,6 +101,7 @@ class _Recorder:
 
     def run(self, program: Program, policy: Policy | None) -> Trace:
         self._recording.judged = policy is not None
+        self._policy = policy
         command = self._options.command or describe(program)
         initial = self._nodes.scan()
         self._sources = SourceLines() if self._options.sources else None
@@ -133,6 +150,15 @@ class _Recorder:
         """It did, or it failed."""
         if self._sources is not None:
             self._journal.attribute(self._sources.finish())
+
+    def intervened(self, trap: Trap, call: Call) -> None:
+        """A fault comes."""
+        if not isinstance(self._policy, Witness):
+            return
+        source: tuple[Frame, ...] = ()
+        if self._sources is not None and self._sources.start(trap.thread, trap.process.id):
+            source = self._sources.finish()
+        self._policy.intervened(call, after=len(self._journal), source=source)
 
     def foreign(self, process: Process) -> None:
         """A program of another architecture made a call."""

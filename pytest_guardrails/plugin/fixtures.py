@@ -9,10 +9,11 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_guardrails.plugin.crash import Crash
+    from pytest_guardrails.plugin.faults import Faults
     from pytest_guardrails.plugin.fleet import Fleet
     from pytest_guardrails.plugin.race import Race
 
-__all__ = ["crash", "fleet", "race"]
+__all__ = ["crash", "faults", "fleet", "race"]
 
 
 @pytest.fixture
@@ -39,6 +40,20 @@ def fleet(request: pytest.FixtureRequest) -> Iterator["Fleet"]:
     running = Fleet(request)
     yield running
     running.check_replayed()
+
+
+@pytest.fixture
+def faults(request: pytest.FixtureRequest) -> Iterator["Faults"]:
+    """Run a workload with a fault in each run, and fail the test if what it leaves is wrong.
+
+    faults(workload=..., recover=..., fault={"call": "write", "errno": "ENOSPC"}), or, for a single call:
+    with faults.child(tmp_path, call="fsync", nth=1, errno="EIO") as child: child(save, tmp_path / "state.json")
+    """
+    from pytest_guardrails.plugin.faults import Faults
+
+    injecting = Faults(request)
+    yield injecting
+    injecting.check_replayed()
 
 
 @pytest.fixture

@@ -171,3 +171,56 @@ def recover_number_and_clean(disk: Path) -> int:
     for leftover in disk.glob("*.tmp"):
         leftover.unlink()
     return _read_number(disk / "number")
+
+
+# terminates: fed the same again and again, the program must give up
+
+
+def broken_terminates(disk: Path, ack: Ack) -> None:
+    _insist(disk, ack, rounds=9)
+
+
+def sound_terminates(disk: Path, ack: Ack) -> None:
+    _insist(disk, ack, rounds=3)
+
+
+def _insist(disk: Path, ack: Ack, rounds: int) -> None:
+    for attempt in range(1, rounds + 1):
+        ack(attempt)
+        try:
+            _replace(disk / "number", "1")
+        except OSError:
+            (disk / "number.tmp").unlink(missing_ok=True)
+        else:
+            return
+
+
+def recover_something(disk: Path) -> bool:
+    return recover_number(disk) in (0, 1)
+
+
+# bounded: a log that is started anew does not grow without end
+
+
+def setup_log(disk: Path) -> None:
+    (disk / "log").write_text("")
+
+
+def broken_bounded(disk: Path, ack: Ack) -> None:
+    _log(disk, ack, most_bytes=1 << 30)
+
+
+def sound_bounded(disk: Path, ack: Ack) -> None:
+    _log(disk, ack, most_bytes=1000)
+
+
+def _log(disk: Path, ack: Ack, most_bytes: int) -> None:
+    for number in range(1, 5):
+        entry = f"{number} ".ljust(400)
+        log = disk / "log"
+        _replace(log, entry if log.stat().st_size + len(entry) > most_bytes else log.read_text() + entry)
+        ack(number)
+
+
+def recover_last(disk: Path) -> int:
+    return int((disk / "log").read_text().split()[-1]) if (disk / "log").stat().st_size else 0

@@ -5,13 +5,26 @@ from pathlib import Path
 from typing import Any
 
 from chaos.child.target import CommandTarget, Roles
-from chaos.scenario.fields.pieces import COUNT, DURATION, ENV, SIZE, TARGET, Kind, check_env, expect, made, oracles
+from chaos.scenario.fields.pieces import (
+    BOUNDS,
+    COUNT,
+    DURATION,
+    ENV,
+    SIZE,
+    TARGET,
+    Kind,
+    bounds_from,
+    check_env,
+    expect,
+    made,
+    oracles,
+)
 from chaos.scenario.model import DEPTHS, ENGINES, MODEL_PATTERN, MODELS, ORACLES, Explore
 from chaos.scenario.quantities import depth
 from chaos.scenario.reading import Reader
 from chaos.scenario.shapes import Field, Table, choice, each, measured, text
 
-__all__ = ["EXPLORE"]
+__all__ = ["EXCLUDE", "EXPLORE", "TARGET_TABLE", "roles_from"]
 
 _ROLES = ("setup", "workload", "recover", "check", "resume")
 _SETTINGS = {
@@ -48,14 +61,20 @@ _TARGET_FIELDS = (
     ENV,
 )
 
+TARGET_TABLE = Field(
+    key="target",
+    shape=Table(fields=_TARGET_FIELDS),
+    about='the program under test: "module:object" beside this file, or lists of commands',
+    required=True,
+    example="[target]",
+)
+EXCLUDE = Field(
+    key="exclude",
+    shape=each(text("a glob pattern", r"^[^\x00]+$"), "a list of glob patterns"),
+    about="files that are not watched",
+)
 _FIELDS = (
-    Field(
-        key="target",
-        shape=Table(fields=_TARGET_FIELDS),
-        about='the program under test: "module:object" beside this file, or lists of commands',
-        required=True,
-        example="[target]",
-    ),
+    TARGET_TABLE,
     Field(
         key="models",
         shape=each(choice(MODELS, MODEL_PATTERN), "a list of persistence models", at_least=1, unique=True),
@@ -64,11 +83,7 @@ _FIELDS = (
     ),
     Field(key="isolation", shape=choice(["fork", "batch", "command"]), about="how recoveries are kept apart"),
     oracles(ORACLES),
-    Field(
-        key="exclude",
-        shape=each(text("a glob pattern", r"^[^\x00]+$"), "a list of glob patterns"),
-        about="files that are not watched",
-    ),
+    EXCLUDE,
     Field(key="deadline", shape=DURATION, about="for one recovery"),
     Field(key="workload_deadline", shape=DURATION, about="for the recorded run, and for the set-up before it"),
     Field(key="memory", shape=SIZE, about="memory limit of one recovery"),
@@ -87,19 +102,22 @@ _FIELDS = (
         shape=COUNT,
         about="this one of the workload's fsyncs fails once with EIO, and the next one succeeds",
     ),
+    BOUNDS,
     expect(ORACLES, MODELS, MODEL_PATTERN),
 )
 
 
 def _build(reader: Reader, values: Mapping[str, Any], folder: Path) -> Explore | None:
-    roles = _roles(reader, values.get("target", {}), folder)
+    roles = roles_from(reader, values.get("target", {}), folder)
     _check_isolation(reader, values, roles)
     if roles is None:
         return None
-    return Explore(roles=roles, **{_SETTINGS[key]: value for key, value in values.items() if key in _SETTINGS})
+    settings = {_SETTINGS[key]: value for key, value in values.items() if key in _SETTINGS}
+    return Explore(roles=roles, bounds=bounds_from(values), **settings)
 
 
-def _roles(reader: Reader, values: Mapping[str, Any], folder: Path) -> Roles | None:
+def roles_from(reader: Reader, values: Mapping[str, Any], folder: Path) -> Roles | None:
+    """The roles of a target; None where one that is needed is missing, which the reader has reported."""
     env = values.get("env", ())
     targets = {role: made(values[role], folder, env) for role in _ROLES if role in values}
     check_env(reader, env, targets.values())

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, final
 
 from chaos.child.target import CommandTarget, PythonTarget, Target
-from chaos.observations import Damage
+from chaos.observations import Bounds, Damage
 from chaos.scenario.model import Drive
 from chaos.scenario.quantities import DURATION_PATTERN, SIZE_PATTERN, count_from_1, duration_s, size_bytes
 from chaos.scenario.reading import Reader
-from chaos.scenario.shapes import Field, Mismatch, Tables, Value, choice, each, measured, text, texts_by_name
+from chaos.scenario.shapes import Field, Mismatch, Table, Tables, Value, choice, each, measured, text, texts_by_name
 
 __all__ = [
+    "BOUNDS",
     "COUNT",
     "DURATION",
     "ENV",
@@ -23,6 +24,7 @@ __all__ = [
     "SIZE",
     "TARGET",
     "Kind",
+    "bounds_from",
     "check_env",
     "expect",
     "made",
@@ -75,6 +77,25 @@ ENV = Field(
     shape=texts_by_name("a table of strings", rf"^{_IDENTIFIER}$"),
     about="environment variables for the commands",
 )
+
+BOUNDS = Field(
+    key="bounds",
+    shape=Table(
+        fields=(
+            Field(key="memory", shape=SIZE, about="resident memory of one recovery, beyond what it began with"),
+            Field(key="file", shape=SIZE, about="the longest file that workload or recovery leaves"),
+            Field(key="recovery", shape=DURATION, about="wall time of one recovery"),
+            Field(key="rounds", shape=COUNT, about="acknowledgements that one run of the workload makes"),
+        )
+    ),
+    about="what a run may take, for the oracles bounded and (rounds) terminates",
+)
+_BOUNDS = {"memory": "memory_bytes", "file": "file_bytes", "recovery": "recovery_s", "rounds": "rounds"}
+
+
+def bounds_from(values: Mapping[str, Any]) -> Bounds:
+    """The bounds that a file gives."""
+    return Bounds(**{_BOUNDS[key]: value for key, value in values.get("bounds", {}).items()})
 
 
 def oracles(names: Sequence[str]) -> Field:

@@ -3,6 +3,8 @@
 Read `run.py` for a whole run, `course.py` for one scenario, `crashing.py` and `racing.py` for its kinds.
 """
 
+from chaos.faults.policy import check_single
+from chaos.scenario.runner.calling import Called, call_with_faults
 from chaos.scenario.runner.killing import LiveKills, kill_for_real
 from chaos.scenario.runner.recording import record_command
 from chaos.scenario.runner.replaying import (
@@ -17,9 +19,12 @@ from chaos.scenario.runner.replaying import (
 from chaos.scenario.runner.run import Run
 
 __all__ = [
+    "Called",
     "LiveKills",
     "Replayed",
     "Run",
+    "call_with_faults",
+    "check_single",
     "find_finding",
     "kill_for_real",
     "live_drive",

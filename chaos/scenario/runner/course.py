@@ -10,10 +10,12 @@ from chaos.errors import ChaosError, HarnessFault, NotMeasured, UsageError
 from chaos.report import ScenarioResult, Status, Stop, compare
 from chaos.report.folder import RunFolder
 from chaos.scenario.kinds import Race
+from chaos.scenario.kinds.inject import Inject
 from chaos.scenario.model import Explore, RunOptions, Scenario
 from chaos.scenario.runner.account import INTERRUPTED, Account
 from chaos.scenario.runner.crashing import run_exploration
 from chaos.scenario.runner.fleeting import run_fleets
+from chaos.scenario.runner.injecting import run_injection
 from chaos.scenario.runner.racing import run_race
 from chaos.scenario.watching import Listener
 from chaos.trace.model import Trace
@@ -60,6 +62,8 @@ def _drive(account: Account, trace: Trace | None) -> None:
     drive = account.scenario.drive
     if isinstance(drive, Explore):
         run_exploration(account, drive, trace)
+    elif isinstance(drive, Inject):
+        run_injection(account, drive)
     elif isinstance(drive, Race):
         run_race(account, drive)
     else:

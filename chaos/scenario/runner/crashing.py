@@ -9,6 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import final
 
+from chaos.child.target import Roles
 from chaos.disk import StateSpace, Tree, apply, initial_tree, materialise, model_named, weakest_first
 from chaos.errors import UsageError
 from chaos.explore.settings import Isolation, Settings
@@ -25,7 +26,7 @@ from chaos.scenario.runner.second import Evidence, Subject, crash_again, first_b
 from chaos.trace.file import save
 from chaos.trace.model import Trace
 
-__all__ = ["run_exploration", "settings_for", "tree_of"]
+__all__ = ["keep_crash", "replay_of", "run_exploration", "settings_for", "tree_of"]
 
 _SECOND_TRACE = "second.trace"  # beside the replay file
 
@@ -72,7 +73,7 @@ class _Exploration:
         explored = explore(scenario.name, trace, roles, first, oracles, self._listener, cause, judged)
         self._learn_explored(explored, trace, record_s)
         for finding in explored.findings:
-            self._keep(finding, trace, self._replay(finding, settings, oracles))
+            keep_crash(self._account, roles, finding, trace, replay_of(self._account, finding, settings, oracles))
         if judged is None or explored.interrupted:
             return
         subject = Subject(scenario=scenario.name, trace=trace, roles=roles, settings=settings, oracles=oracles)
@@ -80,7 +81,7 @@ class _Exploration:
         self._learn_explored(second.explored, trace, record_s)
         self._learn(unmeasured=(*self._account.result.unmeasured, *second.unmeasured))
         for evidence in second.evidence:
-            self._keep_second(evidence, self._replay(evidence.finding, settings, oracles))
+            self._keep_second(evidence, replay_of(self._account, evidence.finding, settings, oracles))
 
     def _learn_explored(self, explored: Explored, trace: Trace, record_s: float) -> None:
         self._learn(
@@ -91,24 +92,6 @@ class _Exploration:
             coverage=explored.coverage,
             notes=(*trace.notes, *explored.notes),
             stop=INTERRUPTED if explored.interrupted else None,
-        )
-
-    def _replay(self, finding: Finding, settings: Settings, oracles: tuple[str, ...]) -> Replay:
-        return Replay(
-            finding=finding.id,
-            scenario=finding.scenario,
-            origin=self._scenario.origin,
-            oracle=finding.oracle,
-            oracles=oracles,
-            trace=self._folder.replay_trace(finding.scenario),
-            model=finding.extra.get("witness_model", finding.model),
-            recipe=finding.state,
-            point=finding.point,
-            acked=int(finding.extra["acked"]),
-            seed=settings.seed,
-            deadline_s=settings.deadline_s,
-            memory_bytes=settings.memory_bytes,
-            bound=settings.bound,
         )
 
     def _keep_second(self, evidence: Evidence, replay: Replay) -> None:
@@ -123,20 +106,44 @@ class _Exploration:
             point=evidence.first.point,
             acked=evidence.first.acked,
         )
-        self._keep(
+        keep_crash(
+            self._account,
+            self._drive.roles,
             evidence.finding,
             evidence.trace,
             replace(replay, trace=_SECOND_TRACE, recipe=evidence.recipe, first=first),
         )
 
-    def _keep(self, finding: Finding, trace: Trace, replay: Replay) -> None:
-        tree = tree_of(replay, trace)
 
-        def lay_out(path: Path) -> None:
-            path.mkdir()
-            materialise(tree, os.fspath(path))
+def replay_of(account: Account, finding: Finding, settings: Settings, oracles: tuple[str, ...]) -> Replay:
+    """The replay of a finding in a crash state of the scenario's own trace."""
+    return Replay(
+        finding=finding.id,
+        scenario=finding.scenario,
+        origin=account.scenario.origin,
+        oracle=finding.oracle,
+        oracles=oracles,
+        trace=account.folder.replay_trace(finding.scenario),
+        model=finding.extra.get("witness_model", finding.model),
+        recipe=finding.state,
+        point=finding.point,
+        acked=int(finding.extra["acked"]),
+        seed=settings.seed,
+        deadline_s=settings.deadline_s,
+        memory_bytes=settings.memory_bytes,
+        bound=settings.bound,
+    )
 
-        self._folder.keep(finding, dump_replay(replay, self._drive.roles), lay_out)
+
+def keep_crash(account: Account, roles: Roles, finding: Finding, trace: Trace, replay: Replay) -> None:
+    """Keep a finding with its crash state, which is one of `trace`."""
+    tree = tree_of(replay, trace)
+
+    def lay_out(path: Path) -> None:
+        path.mkdir()
+        materialise(tree, os.fspath(path))
+
+    account.folder.keep(finding, dump_replay(replay, roles), lay_out)
 
 
 def settings_for(drive: Explore, options: RunOptions, budget: Budget | None) -> Settings:
@@ -158,6 +165,7 @@ def settings_for(drive: Explore, options: RunOptions, budget: Budget | None) -> 
         budget_s=limit.duration_s,
         budget_states=limit.states,
         seed=options.seed,
+        allowed=drive.bounds,
         **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
     )
 

@@ -143,6 +143,7 @@ def ask_for(oracles: Sequence[str]) -> Ask:
         names=any(one.needs_names for one in chosen),
         leftovers=any(one.needs_names for one in chosen),
         resume=any(one.needs_resumed for one in chosen),
+        usage=any(one.needs_usage for one in chosen),
     )
 
 

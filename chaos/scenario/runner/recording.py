@@ -17,7 +17,7 @@ from chaos.child.ack import ack
 from chaos.child.actors import TargetError, recover_actor, work_actor
 from chaos.child.run import TARGET_MISSING, argument_vector
 from chaos.child.target import CallableTarget, PythonTarget, Target
-from chaos.disk import prove
+from chaos.disk import Tree, materialise, prove
 from chaos.errors import HarnessFault, NotMeasured, UsageError
 from chaos.explore.places import base_folder, make_root, remove
 from chaos.faults.syncs import FailingSync
@@ -30,6 +30,10 @@ from chaos.trace.options import Program, RecordOptions
 __all__ = [
     "WORKLOAD_DEADLINE_S",
     "check_measured",
+    "check_proven",
+    "deadline_note",
+    "ended_words",
+    "last_words",
     "record_command",
     "record_scenario",
     "recorded_run",
@@ -58,14 +62,19 @@ def record_scenario(drive: Explore, engine: Engine) -> Trace:
     with recorded_run(drive, engine, policy=policy) as (trace, disk, tail):
         if policy is not None and policy.fired is None:
             raise NotMeasured(f"sync {drive.failed_sync} was to fail, and the workload made fewer", "lower failed_sync")
-        _check_ended(trace, drive, tail)
-        _prove(trace, disk)
+        _checkended_words(trace, drive, tail)
+        check_proven(trace, disk)
         return trace
 
 
 @contextmanager
 def recorded_run(
-    drive: Explore, engine: Engine = "syscalls", *, policy: Policy | None = None, sources: bool = True
+    drive: Explore,
+    engine: Engine = "syscalls",
+    *,
+    policy: Policy | None = None,
+    sources: bool = True,
+    initial: Tree | None = None,
 ) -> Iterator[tuple[Trace, str, str]]:
     """Set up and record: the trace, the folder as the run left it until the block ends, what the run printed last.
 
@@ -74,6 +83,7 @@ def recorded_run(
         engine: what records.
         policy: decides about each call, where the engine is the supervisor; None lets all proceed.
         sources: whether source lines are recorded.
+        initial: what the set-up makes, where that is known: it is laid out, and the set-up not run again.
 
     Raises:
         UsageError: the set-up fails, or a target can't be found.
@@ -81,7 +91,9 @@ def recorded_run(
         KeyboardInterrupt: nothing of the target runs on, and its folder is gone.
     """
     with _own_folder() as (disk, output):
-        if drive.roles.setup is not None:
+        if initial is not None:
+            materialise(initial, disk)
+        elif drive.roles.setup is not None:
             _set_up(drive.roles.setup, disk, output, _deadline(drive), engine)
         options = RecordOptions(
             exclude=drive.exclude,
@@ -104,7 +116,7 @@ def record_command(command: Sequence[str], folder: Path, options: RecordOptions,
     """
     trace = record_by(engine, tuple(command), folder, options=options)
     check_measured(trace)
-    _prove(trace, os.fspath(folder))
+    check_proven(trace, os.fspath(folder))
     return trace
 
 
@@ -157,9 +169,9 @@ def _set_up(target: Target, disk: str, output: IO[bytes], deadline_s: float, eng
     program = _setup_program(target, disk)
     options = RecordOptions(deadline_s=deadline_s, output=output.fileno(), sources=False)
     trace = record_by(engine, program, disk, options=options)
-    if trace.exit_code or _deadline_note(trace):
-        what = _deadline_note(trace) or _ended(trace.exit_code)
-        raise UsageError(f"setup {target_words(target)} {what}{_last_words(_tail(output, disk))}", "mend the set-up")
+    if trace.exit_code or deadline_note(trace):
+        what = deadline_note(trace) or ended_words(trace.exit_code)
+        raise UsageError(f"setup {target_words(target)} {what}{last_words(_tail(output, disk))}", "mend the set-up")
     output.seek(0)
     output.truncate()
 
@@ -197,25 +209,31 @@ def _found(find: Callable[[Target], Callable[..., object]], target: Target) -> C
         raise UsageError(str(error), "mend PATH, or give the program's path") from None
 
 
-def _check_ended(trace: Trace, drive: Explore, tail: str) -> None:
+def _checkended_words(trace: Trace, drive: Explore, tail: str) -> None:
     target = target_words(drive.roles.workload)
     if trace.exit_code == TARGET_MISSING and isinstance(drive.roles.workload, PythonTarget):
         raise UsageError(
             tail.strip() or f"target {target} can't be imported", f"try it: {sys.executable} -c 'import ...'"
         )
-    if late := _deadline_note(trace):
+    if late := deadline_note(trace):
         raise NotMeasured(
-            f"the workload {target} {late}{_last_words(tail)}", "give it less to do, or a longer workload_deadline"
+            f"the workload {target} {late}{last_words(tail)}", "give it less to do, or a longer workload_deadline"
         )
     if trace.exit_code:
         raise NotMeasured(
-            f"the workload {target} {_ended(trace.exit_code)} before anything was tested{_last_words(tail)}",
+            f"the workload {target} {ended_words(trace.exit_code)} before anything was tested{last_words(tail)}",
             "mend the workload: it must succeed when nothing is hurt",
         )
     check_measured(trace)
 
 
-def _prove(trace: Trace, disk: str) -> None:
+def check_proven(trace: Trace, disk: str) -> None:
+    """Refuse a recording that does not lead to what is in the folder.
+
+    Raises:
+        NotMeasured: something was done that can't be modelled, and that is why.
+        HarnessFault: the recording is wrong.
+    """
     try:
         prove(trace, disk)
     except HarnessFault:
@@ -235,11 +253,13 @@ def _deadline(drive: Explore) -> float:
     return WORKLOAD_DEADLINE_S if drive.workload_deadline_s is None else drive.workload_deadline_s
 
 
-def _deadline_note(trace: Trace) -> str:
+def deadline_note(trace: Trace) -> str:
+    """That the run was killed at its deadline, in words; "" when it was not."""
     return next((f"was {note}" for note in trace.notes if note.startswith("killed at its deadline")), "")
 
 
-def _ended(code: int) -> str:
+def ended_words(code: int) -> str:
+    """How a run ended that did not succeed."""
     return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
 
@@ -249,6 +269,7 @@ def _tail(output: IO[bytes], disk: str) -> str:
     return output.read().decode("utf-8", "replace").replace(disk, "{disk}")
 
 
-def _last_words(tail: str) -> str:
+def last_words(tail: str) -> str:
+    """What a run printed last, without frames of the harness, as lines that follow a sentence."""
     lines = [line.rstrip() for line in _FRAME.sub("", tail).splitlines() if line.strip()][-_TAIL_LINES:]
     return "".join([":", *(f"\n    {line}" for line in lines)]) if lines else ""

@@ -5,13 +5,13 @@ What a replay file points to is read, never run on loading; the target named in 
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from chaos.child.target import Roles
+from chaos.child.target import Roles, Target
 from chaos.disk import materialise, model_named
 from chaos.errors import UsageError
 from chaos.explore.exploration import Exploration
@@ -22,10 +22,12 @@ from chaos.oracles import ORACLES, Panel
 from chaos.report.live_replay import LiveReplay, load_live_targets
 from chaos.report.replay import Replay, load_replay, read_any
 from chaos.scenario.kinds import Fleet, Race
+from chaos.scenario.kinds.inject import Inject
 from chaos.scenario.model import Drive
 from chaos.scenario.runner.crashing import tree_of
 from chaos.scenario.runner.exploring import ask_for
 from chaos.scenario.runner.fleeting import fleet_from, replay_fleet
+from chaos.scenario.runner.injecting import inject_from, replay_injection
 from chaos.scenario.runner.racing import race_from, replay_race
 from chaos.scenario.runner.second import second_reference
 from chaos.trace.file import load
@@ -148,8 +150,13 @@ def live_drive(path: Path, replay: LiveReplay) -> Drive:
     Raises:
         UsageError: a target is a function inside a test, or the file is damaged.
     """
-    build = fleet_from if replay.kind == Fleet.kind else race_from
-    return build(replay, load_live_targets(_content(path), str(path)))
+    targets = load_live_targets(_content(path), str(path))
+    builders: dict[str, Callable[[LiveReplay, Mapping[str, Target]], Drive]] = {
+        Inject.kind: inject_from,
+        Race.kind: race_from,
+        Fleet.kind: fleet_from,
+    }
+    return builders[replay.kind](replay, targets)
 
 
 def replay_live(replay: LiveReplay, drive: Drive) -> tuple[bool, tuple[str, ...]]:
@@ -161,6 +168,8 @@ def replay_live(replay: LiveReplay, drive: Drive) -> tuple[bool, tuple[str, ...]
     Raises:
         ChaosError: a target can't be imported, the drive is of another kind, or the harness failed.
     """
+    if isinstance(drive, Inject):
+        return replay_injection(replay, drive)
     if isinstance(drive, Race):
         return replay_race(replay, drive)
     if isinstance(drive, Fleet) and replay.kind == Fleet.kind:

@@ -17,8 +17,8 @@ from chaos.errors import UsageError
 from chaos.explore.second import FirstState, SecondExploration, SecondRun, Share
 from chaos.explore.settings import Settings
 from chaos.explore.tally import Progress
-from chaos.observations import Ending, Finding, Observation, Outcome, Reference, Verdict, Violation
-from chaos.oracles import OracleVerdict, Panel, judge
+from chaos.observations import Ending, Finding, Observation, Outcome, Reference, Violation
+from chaos.oracles import Panel, joined, judge
 from chaos.report import DepthCount, Findings, News, Statistics
 from chaos.report.blame import blamed
 from chaos.report.second_crash import FirstCrash, told_with_first
@@ -299,7 +299,7 @@ class _Books:
 
     def _count(self, panel: Panel) -> None:
         for verdict in panel.verdicts():
-            self._verdicts[verdict.oracle] = _added(self._verdicts[verdict.oracle], verdict)
+            self._verdicts[verdict.oracle] = joined(self._verdicts[verdict.oracle], verdict)
 
     def _is_new(self, case: _Case) -> bool:
         """Keep the simpler of two cases of one cause; whether this is the first of its cause."""
@@ -399,19 +399,6 @@ class _Books:
 def _no_second(violation: Violation) -> Violation:
     """An objection to a second run that was not crashed."""
     return replace(violation, message=violation.message.replace("nothing damaged", "no second crash"))
-
-
-def _added(one: OracleVerdict, other: OracleVerdict) -> OracleVerdict:
-    """One oracle's verdict on the states of both."""
-    counts = {name: getattr(one, name) + getattr(other, name) for name in ("held", "violated", "unknown")}
-    telling = min(one, other, key=lambda verdict: _TELLING.index(verdict.verdict))
-    reason = telling.reason
-    if counts["violated"]:
-        reason = f"in {counts['violated']} state{'s' if counts['violated'] > 1 else ''}"
-    return replace(telling, reason=reason, fault=one.fault or other.fault, **counts)
-
-
-_TELLING = (Verdict.VIOLATED, Verdict.HOLDS, Verdict.UNKNOWN)
 
 
 def _twice(run: SecondRun, news: News) -> News:
