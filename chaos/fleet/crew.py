@@ -21,6 +21,7 @@ from chaos.child.isolated import unpack
 from chaos.child.tender import PACKET_BYTES, ROLE, Job
 from chaos.errors import HarnessFault, NotMeasured, UsageError
 from chaos.fleet.places import Places
+from chaos.fleet.supervised import Gate, Supervised
 from chaos.syscalls.launch import Ended, Guarded, launch
 
 __all__ = ["Crew"]
@@ -38,10 +39,12 @@ class Crew:
         places: where everything lies.
         job: what the tender is told; its roles are specs.
         clocks: whether clocks can be set.
+        gate: decides about system calls, under the supervisor; None when none is to be struck.
     """
 
-    def __init__(self, places: Places, job: Job, *, clocks: bool) -> None:
-        self.places = places
+    def __init__(self, places: Places, job: Job, *, clocks: bool, gate: Gate | None = None) -> None:
+        self.places, self._gate = places, gate
+        self._supervised: Supervised | None = None
         self.messages: list[dict[str, Any]] = []
         self._clocks: Clocks | None = None
         if clocks:
@@ -50,15 +53,15 @@ class Crew:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._guarded: Guarded | None = None
         try:
-            self._guarded = self._launch(job, theirs)
-            theirs.close()
+            self._launch(job, theirs)
             answer = self._hear(_READY_S)
             if "wrong" in answer:
                 raise _refusal(answer)
         except BaseException:
-            theirs.close()
             self.close()
             raise
+        finally:
+            theirs.close()
 
     def __enter__(self) -> "Crew":
         return self
@@ -101,6 +104,7 @@ class Crew:
             except ConnectionResetError:
                 packet = b""
             if not packet:
+                self._raise_supervisors()
                 raise self._fault("it ended")
             self.messages.append(json.loads(packet))
         found, self.messages = self.messages, []
@@ -135,10 +139,13 @@ class Crew:
 
     def end(self) -> tuple[str, ...]:
         """Let the tender go, and return the names of processes that are still there; they are killed."""
-        if self._guarded is None:
-            return ()
         with suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
+        if self._supervised is not None:
+            self.close()
+            return tuple(self._supervised.strays.split())
+        if self._guarded is None:
+            return ()
         guarded, self._guarded = self._guarded, None
         strays = ""
         poll = select.poll()
@@ -165,19 +172,25 @@ class Crew:
         if self._guarded is not None:
             self._guarded.end()
             self._guarded = None
+        with suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)
         self._control.close()
+        if self._supervised is not None and not self._supervised.join(_REAPED_S):
+            raise HarnessFault("the supervisor of a fleet does not end")
 
-    def _launch(self, job: Job, theirs: socket.socket) -> Guarded:
-        if any(
-            spec is not None and spec[0] == "callable"
-            for spec in (job["worker"], job["setup"], job["recover"], job["check"])
-        ):
-            return launch(partial(_serve, theirs, self._control, job), program_filter=(), output=self.places.output)
-        os.set_inheritable(theirs.fileno(), True)
-        program = (sys.executable, "-u", "-c", _PROGRAM, str(theirs.fileno()))
-        guarded = launch(program, program_filter=(), output=self.places.output)
-        self._tell({**job})
-        return guarded
+    def _launch(self, job: Job, theirs: socket.socket) -> None:
+        specs = (job["worker"], job["setup"], job["recover"], job["check"])
+        forks = any(spec is not None and spec[0] == "callable" for spec in specs)
+        if not forks:
+            os.set_inheritable(theirs.fileno(), True)
+            self._tell({**job})
+        command = (sys.executable, "-u", "-c", _PROGRAM, str(theirs.fileno()))
+        program = partial(_serve, theirs, self._control, job) if forks else command
+        if self._gate is None:
+            self._guarded = launch(program, program_filter=(), output=self.places.output)
+            theirs.close()  # so that the tender's end is noticed
+        else:
+            self._supervised = Supervised(program, self.places, self._gate, ended=theirs.close)
 
     def _await_role(self, deadline: float) -> dict[str, Any] | None:
         poll = select.poll()
@@ -202,6 +215,7 @@ class Crew:
         finally:
             self._control.settimeout(None)
         if not packet:
+            self._raise_supervisors()
             raise UsageError("importing the target ends its process", "run the import by itself")
         return dict(json.loads(packet))
 
@@ -210,6 +224,11 @@ class Crew:
             self._control.send(json.dumps(message).encode())
         except OSError as error:
             raise self._fault(str(error)) from error
+
+    def _raise_supervisors(self) -> None:
+        """Raise what the supervisor failed with, if it did."""
+        if self._supervised is not None and self._supervised.join(_REAPED_S) and self._supervised.error is not None:
+            raise self._supervised.error
 
     def _fault(self, why: str) -> HarnessFault:
         printed = " ".join(self.places.tail("above").split())[-500:]

@@ -12,6 +12,10 @@ from random import Random
 from typing import Any, final
 
 from chaos.errors import UsageError
+from chaos.faults.fault import Deed
+from chaos.faults.fault import Fault as CallFault
+from chaos.faults.fault import parse_fault as parse_call_fault
+from chaos.faults.policy import check_single
 from chaos.fleet.faults import ClockName, Fault, FaultKind
 
 __all__ = ["Plan", "Strike", "draw", "parse_plan"]
@@ -68,10 +72,14 @@ class Plan:
     Attributes:
         workers: how many there are.
         strikes: by time.
+        calls: faults at system calls, for as long as the faults go on; they take the supervisor.
+        seed: of those of them that are drawn by chance.
     """
 
     workers: int
     strikes: tuple[Strike, ...]
+    calls: tuple[CallFault, ...] = ()
+    seed: str = ""
 
     @property
     def text(self) -> str:
@@ -81,7 +89,10 @@ class Plan:
             {name: value for name, value in _plain(strike).items() if name in _ALWAYS or value != default[name]}
             for strike in self.strikes
         ]
-        return json.dumps({"workers": self.workers, "strikes": strikes}, separators=(",", ":"))
+        data: dict[str, Any] = {"workers": self.workers, "strikes": strikes}
+        if self.calls:
+            data |= {"calls": [fault.table() for fault in self.calls], "seed": self.seed}
+        return json.dumps(data, separators=(",", ":"))
 
     @property
     def digest(self) -> str:
@@ -95,7 +106,7 @@ class Plan:
             struck = tuple(one - (one > worker) for one in strike.workers if one != worker)
             if struck or strike.kind is FaultKind.DISK_FULL:
                 kept.append(replace(strike, workers=struck))
-        return Plan(workers=self.workers - 1, strikes=tuple(kept))
+        return replace(self, workers=self.workers - 1, strikes=tuple(kept))
 
 
 _ALWAYS = ("at_s", "kind", "workers")
@@ -105,7 +116,9 @@ def _name(kind: FaultKind) -> str:
     return str(kind.value).replace("_", " ")
 
 
-def draw(seed: int | str, workers: int, faults: Sequence[Fault], duration_s: float) -> Plan:
+def draw(
+    seed: int | str, workers: int, faults: Sequence[Fault], duration_s: float, *, calls: Sequence[CallFault] = ()
+) -> Plan:
     """The plan of a seed.
 
     Args:
@@ -113,9 +126,10 @@ def draw(seed: int | str, workers: int, faults: Sequence[Fault], duration_s: flo
         workers: how many there are.
         faults: what is asked for; each family draws by itself, so that one more does not change the others.
         duration_s: no strike comes later.
+        calls: faults at system calls; a kill is of the one process that makes the call.
 
     Raises:
-        UsageError: more strikes than anybody can mean.
+        UsageError: more strikes than anybody can mean, or a fault at each call in turn, which takes many runs.
     """
     found: list[Strike] = []
     for number, fault in enumerate(faults):
@@ -123,7 +137,13 @@ def draw(seed: int | str, workers: int, faults: Sequence[Fault], duration_s: flo
             if len(found) >= _MOST:
                 raise UsageError(f"the plan has more than {_MOST} strikes", "let them come less often")
             found.append(strike)
-    return Plan(workers=workers, strikes=tuple(sorted(found, key=lambda one: (one.at_s, one.statements))))
+    check_single(calls)
+    return Plan(
+        workers=workers,
+        strikes=tuple(sorted(found, key=lambda one: (one.at_s, one.statements))),
+        calls=tuple(replace(fault, reach="process") if fault.deed is Deed.KILL else fault for fault in calls),
+        seed=str(seed) if calls else "",
+    )
 
 
 def parse_plan(text: str) -> Plan:
@@ -135,8 +155,9 @@ def parse_plan(text: str) -> Plan:
     try:
         data = json.loads(text)
         strikes = tuple(_strike(one) for one in data["strikes"])
-        return Plan(workers=int(data["workers"]), strikes=strikes)
-    except (ValueError, KeyError, TypeError) as error:
+        calls = tuple(map(parse_call_fault, data.get("calls", ())))
+        return Plan(workers=int(data["workers"]), strikes=strikes, calls=calls, seed=str(data.get("seed", "")))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"not the text of a plan: {text[:200]!r} ({error})", "the file is damaged") from None
 
 

@@ -23,6 +23,7 @@ from chaos.fleet.faults import FaultKind
 from chaos.fleet.places import Places
 from chaos.fleet.plan import Plan, Strike
 from chaos.fleet.settings import Course, Crewman, FleetRoles, FleetSettings
+from chaos.fleet.supervised import Gate
 from chaos.fleet.telling import Told, statements
 from chaos.observations import Ending, Outcome
 from chaos.trace.model import Frame
@@ -46,10 +47,11 @@ def run_fleet(roles: FleetRoles, settings: FleetSettings, plan: Plan, places: Pl
         HarnessFault: the processes above the workers were killed.
     """
     clocks = any(strike.kind is FaultKind.CLOCK for strike in plan.strikes)
-    with Crew(places, _job(roles, settings, plan, places), clocks=clocks) as crew:
+    gate = Gate(plan.calls, plan.seed, places) if plan.calls else None
+    with Crew(places, _job(roles, settings, plan, places), clocks=clocks, gate=gate) as crew:
         _set_up(crew, settings)
         initial = _recover(crew, roles, settings, places) if settings.look_first else None
-        fleet = _Fleet(crew, places, settings, plan)
+        fleet = _Fleet(crew, places, settings, plan, gate)
         try:
             fleet.hurt()
             stuck = fleet.heal()
@@ -61,7 +63,8 @@ def run_fleet(roles: FleetRoles, settings: FleetSettings, plan: Plan, places: Pl
         strays = crew.end()
     return Course(
         plan=plan,
-        fired=fleet.fired,
+        fired=fleet.fired + (0 if gate is None else gate.count),
+        sources=() if gate is None else gate.sources(),
         crew=tuple(fleet.crewmen),
         chronicle=places.chronicle,
         stuck=stuck,
@@ -111,7 +114,8 @@ def _recover(crew: Crew, roles: FleetRoles, settings: FleetSettings, places: Pla
 class _Fleet:
     """A fleet under way."""
 
-    def __init__(self, crew: Crew, places: Places, settings: FleetSettings, plan: Plan) -> None:
+    def __init__(self, crew: Crew, places: Places, settings: FleetSettings, plan: Plan, gate: Gate | None) -> None:
+        self._gate = gate
         self.crew, self.places, self.settings = crew, places, settings
         self.crewmen = [Crewman() for _ in range(plan.workers)]
         self.fired = 0
@@ -139,6 +143,8 @@ class _Fleet:
 
     def hurt(self) -> None:
         """Carry the plan out."""
+        if self._gate is not None:
+            self._gate.is_open = True
         for worker in range(len(self.crewmen)):
             self._start(worker)
         end = self._began + self.settings.duration_s
@@ -149,6 +155,8 @@ class _Fleet:
 
     def heal(self) -> tuple[int, ...]:
         """Take all faults back, and wait until each worker has made progress; those that have not."""
+        if self._gate is not None:
+            self._gate.is_open = False
         for undo in [*self._lasting.values()]:
             undo()
         self._lasting.clear()
@@ -197,7 +205,8 @@ class _Fleet:
         return unfinished
 
     def _is_to_be_hurt(self) -> bool:
-        return bool((self._strikes or self._lasting) and (self._alive or self._waiting or self._due))
+        hurting = self._strikes or self._lasting or (self._gate is not None and not self._gate.is_spent)
+        return bool(hurting and (self._alive or self._waiting or self._due))
 
     def _unfinished(self) -> tuple[int, ...]:
         return tuple(n for n, one in enumerate(self.crewmen) if not one.returned and self._counts_on(n))
@@ -250,14 +259,15 @@ class _Fleet:
         self._alive.discard(worker)
         one.peak_bytes = max(one.peak_bytes, message["peak"])
         code = os.waitstatus_to_exitcode(message["status"])
-        hit = worker in self._hit and code == -signal.SIGKILL
+        # At a system call it is the supervisor who kills.
+        hit = code == -signal.SIGKILL and (worker in self._hit or self._gate is not None)
         self._hit.discard(worker)
         words = "killed" if hit else "returned" if code == 0 else _ending_words(code)
         self._state("~", {"worker": worker, "life": message["life"], "how": words})
         if code == 0:
             one.returned = True
             return
-        one.killed += hit
+        one.killed += hit and self._restarts  # in the end it is no fault
         if not hit:
             one.failed += 1
             one.last_failure = words

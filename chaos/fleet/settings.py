@@ -5,9 +5,11 @@ from typing import final
 
 from chaos.child.target import Target
 from chaos.errors import UsageError
+from chaos.faults.fault import Fault as CallFault
 from chaos.fleet.faults import Fault, FaultKind, Restart
 from chaos.fleet.plan import Plan
 from chaos.observations import Outcome
+from chaos.trace.model import Frame
 
 __all__ = ["Course", "Crewman", "FleetRoles", "FleetSettings"]
 
@@ -44,6 +46,7 @@ class FleetSettings:
         finish_s: after that, how long workers are waited for that should return by themselves; None = they are killed.
         deadline_s: for setting up, and for recovery.
         disk_bytes: size of the disk they share, which a fault `disk_full` needs.
+        call_faults: what their system calls on the shared folder suffer.
         look_first: whether to ask what is there before the workers begin, too.
     """
 
@@ -56,12 +59,17 @@ class FleetSettings:
     deadline_s: float = 30.0
     disk_bytes: int | None = None
     look_first: bool = False
+    call_faults: tuple[CallFault, ...] = ()
 
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise UsageError(f"a fleet has at least one worker, not {self.workers}")
         if not self.duration_s > 0 or not self.progress_s > 0:
             raise UsageError("a fleet's times must be above 0")
+        if self.call_faults and self.disk_bytes is not None:
+            raise UsageError(
+                "the supervisor can't see into a disk of the fleet's own", "leave `disk` out, or fill it by `full`"
+            )
         if self.disk_bytes is None and any(fault.kind is FaultKind.DISK_FULL for fault in self.faults):
             raise UsageError("a full disk needs to be a disk of its own", 'say how large it is: disk = "16MB"')
 
@@ -107,6 +115,7 @@ class Course:
         strays: names of processes that were left behind.
         sizes: path and size of each file in the end.
         hurt_s: how long the faults went on.
+        sources: where in the program calls were struck.
     """
 
     plan: Plan
@@ -120,6 +129,7 @@ class Course:
     strays: tuple[str, ...] = ()
     sizes: dict[str, int] = field(default_factory=dict)
     hurt_s: float = 0.0
+    sources: tuple[Frame, ...] = ()
 
     @property
     def lives(self) -> int:

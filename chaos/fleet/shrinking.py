@@ -1,4 +1,4 @@
-"""A smaller plan that still goes wrong: fewer strikes first, then fewer workers, then fewer strikes again.
+"""A smaller plan that still goes wrong: fewer faults, then fewer workers, then fewer faults again.
 
 The processes' timing is their own, so an attempt that comes out well proves nothing: the caller tries a plan as often
 as it can afford. Deterministic but for that. The idea is delta debugging [Zeller].
@@ -22,6 +22,10 @@ def shrunk(plan: Plan, fails: Callable[[Plan], bool], *, goes_on: Callable[[], b
         fails: tries a plan, and says whether it went wrong in the same way.
         goes_on: whether there is time for another attempt.
     """
+    for fault in plan.calls:
+        attempt = replace(plan, calls=tuple(one for one in plan.calls if one is not fault))
+        if goes_on() and fails(attempt):
+            plan = attempt
     few = _fewer_strikes(plan, fails, goes_on, enough=_FEW)
     fewer = _fewer_workers(few, fails, goes_on)
     return _fewer_strikes(fewer, fails, goes_on)

@@ -14,6 +14,7 @@ from chaos.report import ScenarioResult
 from chaos.report.live_replay import LiveReplay
 from chaos.scenario import Fleet as FleetDrive
 from chaos.scenario import Scenario
+from chaos.scenario.fields.faults import fault_from as call_fault_from
 from chaos.scenario.fields.fleet import fault_from, restart_from
 from chaos.scenario.quantities import budget, count_from_1, duration_s, size_bytes
 from chaos.scenario.runner import find_finding, replay_live
@@ -44,6 +45,7 @@ class FleetOptions(TypedDict, total=False):
         check: `check(value, acked)`, raises when it objects.
         workers: how many processes; 3 unless given.
         faults: tables with the keys of [[fault]] in a scenario file: `{"kind": "kill", "every": "20ms"}`.
+        call_faults: tables with the keys of [[fault]] of the kind inject, each with nth, every or probability.
         restart: a table with the keys of [restart]; always unless given.
         duration: how long one run is hurt at most, in seconds or as "3s".
         progress: how long each worker may take to go on once the faults are over.
@@ -61,6 +63,7 @@ class FleetOptions(TypedDict, total=False):
     check: TargetLike | None
     workers: int
     faults: Sequence[Mapping[str, Any]]
+    call_faults: Sequence[Mapping[str, Any]]
     restart: Mapping[str, Any]
     duration: float | str
     progress: float | str
@@ -156,7 +159,8 @@ def _settings(given: FleetOptions) -> dict[str, Any]:
         "deadline": ("deadline_s", duration_s),
         "disk": ("disk_bytes", size_bytes),
         "oracles": ("oracles", lambda names: None if names is None else tuple(names)),
-        "faults": ("faults", _faults),
+        "faults": ("faults", lambda tables: _each(tables, fault_from)),
+        "call_faults": ("call_faults", lambda tables: _each(tables, call_fault_from)),
         "restart": ("restart", restart_from),
         "history": ("history", lambda model: model),
         "initial": ("initial", lambda value: value),
@@ -165,7 +169,7 @@ def _settings(given: FleetOptions) -> dict[str, Any]:
     return parsed("fleet", cast("Mapping[str, Any]", given), parsers)
 
 
-def _faults(tables: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
+def _each(tables: Sequence[Mapping[str, Any]], made: Callable[[Mapping[str, Any]], Any]) -> tuple[Any, ...]:
     if isinstance(tables, (str, Mapping)):
         raise UsageError("fleet(faults=...): expected a list of tables", 'as in [{"kind": "kill", "every": "20ms"}]')
-    return tuple(fault_from(table) for table in tables)
+    return tuple(made(table) for table in tables)

@@ -10,6 +10,7 @@ from pathlib import Path
 from chaos.child.witness import Witness
 
 _PADDING = "." * 4000
+_END = " end"
 _PAUSE_S = 0.001
 
 
@@ -38,11 +39,36 @@ def sound(disk: Path, witness: Witness) -> None:
         time.sleep(_PAUSE_S)
 
 
+def in_one_write(disk: Path, witness: Witness) -> None:
+    """Each record in one write: no lock is needed, but a kill cuts a write, and the next record is spoiled by it."""
+    _append_lines(disk, witness, "{}\n")
+
+
+def on_lines_of_their_own(disk: Path, witness: Witness) -> None:
+    """Each record begins with a line feed as well: what a kill left of another one spoils nothing after it."""
+    _append_lines(disk, witness, "\n{}\n")
+
+
+def recover_lines(disk: Path) -> list[str]:
+    """The names of all records that are whole."""
+    lines = (disk / "log").read_text().split("\n")
+    return [line.removesuffix(_END) for line in lines if line.endswith(_END)]
+
+
 def recover(disk: Path) -> list[str]:
     """The names of all records that are whole."""
     content = (disk / "log").read_text()
     whole = content[: content.rfind("\n") + 1].splitlines()
     return [line.partition(" ")[0] for line in whole if line.endswith(" " + _PADDING)]
+
+
+def _append_lines(disk: Path, witness: Witness, form: str) -> None:
+    log = os.open(disk / "log", os.O_WRONLY | os.O_APPEND)
+    for number in range(1_000_000):
+        name = f"{witness.number}.{witness.life}.{number}"
+        os.write(log, form.format(name + _END).encode())
+        witness(name)
+        time.sleep(_PAUSE_S)
 
 
 @contextmanager

@@ -151,7 +151,7 @@ def test_bounds_that_nobody_gave_are_no_verdict() -> None:
     assert ask("bounded", made()).verdict is Verdict.UNKNOWN
     assert ask("bounded", made(disk_bytes=11, bounds=Bounds(disk_bytes=10))).verdict is Verdict.VIOLATED
     slow = made(recovery=Outcome(ending=Ending.RETURNED, value="1", duration_s=2.0), bounds=Bounds(recovery_s=1.0))
-    assert ask("bounded", slow).damage is Damage.LOUD
+    assert ask("bounded", slow).damage is Damage.EXCESS
 
 
 @pytest.mark.parametrize(

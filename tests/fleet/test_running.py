@@ -28,8 +28,9 @@ def acknowledged(done: Ran) -> list[str]:
 def test_who_is_killed_comes_back_and_nothing_that_was_acknowledged_is_missing() -> None:
     done = ran(appender, kills(6), recover=read_log, workers=3)
     assert done.course.fired == 6
-    assert sum(one.killed for one in done.course.crew) >= 6
-    assert done.course.lives >= 6
+    killed = sum(one.killed for one in done.course.crew)  # two strikes may hit one life
+    assert 1 <= killed <= 6
+    assert done.course.lives == 3 + killed
     assert done.course.stuck == ()
     assert done.course.recovery is not None
     assert set(acknowledged(done)) <= set(decode(done.course.recovery.value))

@@ -18,13 +18,20 @@ from chaos.scenario.runner import Run, find_finding, live_drive, replay_live
 
 SHELF = Path(__file__).resolve().parents[2] / "scenarios"
 WEAK = (
+    "fleet_appender/cut_write",
     "fleet_appender/naive",
     "fleet_counter/unlocked",
     "fleet_counter/in_place",
     "fleet_lease/by_hand",
     "fleet_lease/clock",
 )
-SOUND = ("fleet_appender/sound", "fleet_counter/store", "fleet_lease/fenced", "fleet_sqlite/sqlite")
+SOUND = (
+    "fleet_appender/cut_write_framed",
+    "fleet_appender/sound",
+    "fleet_counter/store",
+    "fleet_lease/fenced",
+    "fleet_sqlite/sqlite",
+)
 
 
 def run(folder: Path, scenario: Scenario, **options: object) -> ScenarioResult:

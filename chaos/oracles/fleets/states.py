@@ -70,16 +70,16 @@ def bounded(aftermath: Aftermath) -> Answer:
         return unknown("no bound is given")
     peak = max(aftermath.peaks, default=0)
     if bounds.memory_bytes is not None and peak > bounds.memory_bytes:
-        return violated(Damage.UNCLEAN, f"a worker held {peak} bytes of memory, and {bounds.memory_bytes} are allowed")
+        return violated(Damage.EXCESS, f"a worker held {peak} bytes of memory, and {bounds.memory_bytes} are allowed")
     if bounds.disk_bytes is not None and aftermath.disk_bytes > bounds.disk_bytes:
         much = f"{aftermath.disk_bytes} bytes of files"
-        return violated(Damage.UNCLEAN, f"{much} are there in the end, and {bounds.disk_bytes} are allowed")
+        return violated(Damage.EXCESS, f"{much} are there in the end, and {bounds.disk_bytes} are allowed")
     if bounds.recovery_s is not None:
         if outcome is None:
             return unknown("there is no `recover`")
         if outcome.duration_s > bounds.recovery_s:
             return violated(
-                Damage.LOUD, f"recovery took {outcome.duration_s:.3g} s, and {bounds.recovery_s:g} s are allowed"
+                Damage.EXCESS, f"recovery took {outcome.duration_s:.3g} s, and {bounds.recovery_s:g} s are allowed"
             )
     return holds()
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from chaos.errors import UsageError
 from chaos.fleet.faults import Fault, FaultKind, Restart, RestartPolicy
+from chaos.scenario.fields.faults import FAULT
+from chaos.scenario.fields.faults import faults_from as call_faults_from
 from chaos.scenario.fields.pieces import COUNT, DURATION, ENV, SIZE, TARGET, Kind, check_env, expect, made, oracles
 from chaos.scenario.kinds.fleet import FLEET_MODEL, FLEET_ORACLES, FLEET_ROLES, Fleet
 from chaos.scenario.kinds.race import HISTORIES
@@ -138,6 +140,11 @@ _FIELDS = (
     ),
     Field(key="initial", shape=anything("a value"), about="the first value of each thing in the history"),
     Field(key="fault", shape=Tables(fields=_FAULT_FIELDS), about="what is done to the workers"),
+    Field(
+        key="call_fault",
+        shape=FAULT.shape,
+        about="what is done to which system calls on the shared folder, as [[fault]] of the kind inject says",
+    ),
     Field(key="restart", shape=Table(fields=_RESTART_FIELDS), about="what becomes of workers that died"),
     Field(key="bounds", shape=Table(fields=_BOUND_FIELDS), about="what may not be exceeded"),
     expect(FLEET_ORACLES, [FLEET_MODEL]),
@@ -152,6 +159,13 @@ def _build(reader: Reader, values: Mapping[str, Any], folder: Path) -> Fleet | N
     check_env(reader, env, list(targets.values()))
     settings = {_SETTINGS[key]: value for key, value in values.items() if key in _SETTINGS}
     faults = [_fault(reader, entry, number) for number, entry in enumerate(values.get("fault", ()))]
+    calls = call_faults_from(reader, values.get("call_fault", []), "call_fault")
+    for number, call in enumerate(calls):
+        if call.is_each:
+            hint = "give nth, every or probability"
+            reader.report(("call_fault", number), "each call in turn takes many runs, and a fleet is one", hint)
+    if calls and "disk" in values:
+        reader.report(("disk",), "the supervisor can't see into a disk of the fleet's own", "leave one of the two out")
     bounds = values.get("bounds", {})
     if any(fault is not None and fault.kind is FaultKind.DISK_FULL for fault in faults) and "disk" not in values:
         reader.report(("fault",), "a full disk must be one of its own", 'say how large it is: disk = "16MB"')
@@ -160,6 +174,7 @@ def _build(reader: Reader, values: Mapping[str, Any], folder: Path) -> Fleet | N
     return Fleet(
         **targets,
         faults=tuple(fault for fault in faults if fault is not None),
+        call_faults=calls,
         restart=_made_restart(values.get("restart", {})),
         most_memory_bytes=bounds.get("memory"),
         most_disk_bytes=bounds.get("disk"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, final
 
 from chaos.child.target import Target
+from chaos.faults.fault import Fault as CallFault
 from chaos.fleet.faults import Fault, Restart
 
 __all__ = ["FLEET_MODEL", "FLEET_ORACLES", "FLEET_ROLES", "Fleet"]
@@ -40,6 +41,7 @@ class Fleet:
         check: `check(value, acked)` raises when it objects.
         workers: how many.
         faults: what they suffer.
+        call_faults: what their system calls on the shared folder suffer.
         restart: whether those who died come back.
         duration_s: how long one run is hurt at most.
         progress_s: how long each worker may take to go on once the faults are over.
@@ -63,6 +65,7 @@ class Fleet:
     check: Target | None = None
     workers: int = 3
     faults: tuple[Fault, ...] = ()
+    call_faults: tuple[CallFault, ...] = ()
     restart: Restart = field(default_factory=Restart)
     duration_s: float = 3.0
     progress_s: float = 10.0

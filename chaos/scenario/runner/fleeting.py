@@ -80,6 +80,7 @@ class _Trial:
         self.settings = FleetSettings(
             workers=drive.workers,
             faults=drive.faults,
+            call_faults=drive.call_faults,
             restart=drive.restart,
             duration_s=drive.duration_s,
             progress_s=drive.progress_s,
@@ -161,7 +162,8 @@ class _Fleets:
 
     def _plan(self, run: int) -> Plan:
         drive = self._drive
-        plan = draw(f"{self._account.options.seed}/{run}", drive.workers, drive.faults, drive.duration_s)
+        seed = f"{self._account.options.seed}/{run}"
+        plan = draw(seed, drive.workers, drive.faults, drive.duration_s, calls=drive.call_faults)
         self._digests.append(plan.digest)
         return plan
 
@@ -196,17 +198,14 @@ class _Fleets:
 
         shrunk(plan, fails, goes_on=lambda: monotonic() < end)
         small = best[0]
-        words = (
-            f"shrunk from {len(plan.strikes)} faults on {plan.workers} workers "
-            f"to {len(small.strikes)} on {small.workers}"
-        )
+        words = f"shrunk from {_size(plan)} faults on {plan.workers} workers to {_size(small)} on {small.workers}"
         return self._kept(*best, words)
 
     def _kept(self, plan: Plan, seen: _Seen, shrinking: str) -> Finding:
         objected = seen.objected
         assert objected is not None
         scenario = self._account.scenario.name
-        strikes = [str(strike) for strike in plan.strikes]
+        strikes = [*(fault.words() for fault in plan.calls), *(str(strike) for strike in plan.strikes)]
         finding = Finding(
             id=finding_id(scenario, objected.oracle, objected.damage, objected.cause, []),
             scenario=scenario,
@@ -220,9 +219,9 @@ class _Fleets:
                 *([f"and {len(strikes) - 5} more faults"] if len(strikes) > 5 else []),
                 "processes keep their own timing, so one run of the plan need not show it: it is tried several times",
             ),
-            source=next(iter(_outcome(seen).frames), None),
+            source=next(iter((*seen.course.sources, *_outcome(seen).frames)), None),
             timeline=seen.lines,
-            point=len(plan.strikes),
+            point=len(strikes),
             state=plan.text,
             states=1,
             outcome=_outcome(seen),
@@ -265,6 +264,10 @@ class _Fleets:
                 f"plans of seed {self._account.options.seed}: {', '.join(self._digests[:5])}",
             ),
         )
+
+
+def _size(plan: Plan) -> int:
+    return len(plan.strikes) + len(plan.calls)
 
 
 def fleet_targets(drive: Fleet) -> dict[str, Target]:
