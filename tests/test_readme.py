@@ -32,6 +32,11 @@ def test_the_example_with_faults_passes(pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)
 
 
+def test_the_example_of_a_fleet_passes(pytester: pytest.Pytester) -> None:
+    (pytester.path / "test_counting.py").write_text(block("example: test_counting.py"))
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
 def test_the_example_of_the_stack_runs_as_it_stands(tmp_path: Path) -> None:
     (tmp_path / "counting.py").write_text(block("example: counting.py"))
     done = subprocess.run([sys.executable, "counting.py"], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -33,7 +33,7 @@ from chaos.scenario.runner.history_terms import terms_of
 __all__ = ["fleet_from", "fleet_targets", "replay_fleet", "run_fleets"]
 
 _RUNS = {Profile.QUICK: 1, Profile.CI: 3, Profile.DEEP: 50}
-_SHRINK_S = {Profile.QUICK: 4.0, Profile.CI: 8.0, Profile.DEEP: 120.0}
+_SHRINK_S = {Profile.QUICK: 3.0, Profile.CI: 4.0, Profile.DEEP: 120.0}
 _TRIES = 2  # of each smaller plan while shrinking: the processes' timing is their own
 _REPLAYS = 10  # of a finding's plan, until it shows again
 
