@@ -7,8 +7,8 @@ can signal them by number without ever meeting a stranger, so every kill and pau
 Over the socket, one packet of JSON each. First, to here, the job (`_Job`), answered by `{"ready": pid}` or
 `{"wrong": words, "lacking": bool}`; then, to here:
 
-- `{"start": worker, "life": n}`; back `{"started": worker, "life": n, "pid": pid}`. `shift_s`: with steady clocks
-  shifted for all code;
+- `{"start": worker, "life": n}`; back `{"started": worker, "life": n, "pid": pid}`. `shift_s`: with the kernel's steady
+  clocks shifted;
 - `{"role": "setup" | "recover" | "check" | "look", "to": file, "from": file}`: in a child, whose number is `ROLE`; its
   report is written to a file;
 - `{"signal": number, "worker": n}`: to a worker and all of its process group;
@@ -168,7 +168,11 @@ class _Tender:
     def start(self, worker: int, life: int, shift_s: float) -> None:
         with ExitStack() as stack:
             if shift_s:
-                stack.enter_context(namespaces.shifted_clocks(shift_s))
+                try:
+                    stack.enter_context(namespaces.shifted_clocks(shift_s))
+                except OSError as error:
+                    self.tell({"wrong": f"shifted clocks: {error}", "lacking": True})
+                    return
             pid = self.fork(worker, life, lambda: self.be_worker(worker, life))
         self.tell({"started": worker, "life": life, "pid": pid})
 

@@ -24,7 +24,7 @@ from chaos.fleet.places import Places
 from chaos.fleet.supervised import Gate, Supervised
 from chaos.syscalls.launch import Ended, Guarded, launch
 
-__all__ = ["Crew"]
+__all__ = ["Crew", "refusal"]
 
 _READY_S = 60.0  # importing a large target on a busy machine
 _REAPED_S = 10.0
@@ -56,7 +56,7 @@ class Crew:
             self._launch(job, theirs)
             answer = self._hear(_READY_S)
             if "wrong" in answer:
-                raise _refusal(answer)
+                raise refusal(answer)
         except BaseException:
             self.close()
             raise
@@ -245,7 +245,8 @@ def _serve(theirs: socket.socket, ours: socket.socket, job: Job) -> None:
     tender.serve(theirs, job)
 
 
-def _refusal(answer: dict[str, Any]) -> Exception:
+def refusal(answer: dict[str, Any]) -> Exception:
+    """What to raise when the tender says that something is wrong."""
     if answer.get("lacking"):
         return NotMeasured(
             f"this system does not give the fleet what its faults need: {answer['wrong']}", "run it as root"

@@ -11,7 +11,9 @@ from chaos.errors import UsageError
 
 __all__ = ["ClockName", "Fault", "FaultKind", "Restart", "RestartPolicy"]
 
-ClockName = Literal["wall", "steady"]
+# The first two as Python code sees them. "kernel" is the monotonic and the boot-time clock of all code, C included, in
+# lives that begin while it lasts: a namespace takes its clocks at its birth, and there is none for the wall clock.
+ClockName = Literal["wall", "steady", "kernel"]
 
 
 @final
@@ -46,7 +48,7 @@ class Fault:
         count: at most so many; None = as many as the time allows.
         lasts_s: how long a pause, a limit, a clock or a full disk lasts; None = until the healing.
         amount: bytes of memory, open files, seconds, or bytes of room left on the disk.
-        clock: which clock is set.
+        clock: which clock is set, see `ClockName`.
         shift_s: by how much it jumps; None = it stands still.
     """
 
@@ -72,6 +74,8 @@ class Fault:
             raise UsageError(f"a fault {self.kind.value!r} that counts statements needs a `count`")
         if self.kind in _NEEDS_AMOUNT and self.amount is None:
             raise UsageError(f"a fault {self.kind.value!r} needs an `amount`: how much is allowed")
+        if self.clock == "kernel" and self.shift_s is None:
+            raise UsageError("the kernel's clocks can be shifted, and not be frozen", 'give a `shift`, such as "1h"')
         if self.kind not in _LASTING and self.lasts_s is not None:
             raise UsageError(f"a fault {self.kind.value!r} does not last", "leave `lasts` out")
         if self.workers < 0 or (self.count is not None and self.count < 1):

@@ -18,7 +18,7 @@ from chaos.child.actors import spec_of
 from chaos.child.chronicle import HARNESS, Chronicle
 from chaos.child.tender import ROLE, Job
 from chaos.errors import UsageError
-from chaos.fleet.crew import Crew
+from chaos.fleet.crew import Crew, refusal
 from chaos.fleet.faults import FaultKind
 from chaos.fleet.places import Places
 from chaos.fleet.plan import Plan, Strike
@@ -46,7 +46,7 @@ def run_fleet(roles: FleetRoles, settings: FleetSettings, plan: Plan, places: Pl
         NotMeasured: the system does not give what the faults need.
         HarnessFault: the processes above the workers were killed.
     """
-    clocks = any(strike.kind is FaultKind.CLOCK for strike in plan.strikes)
+    clocks = any(strike.kind is FaultKind.CLOCK and strike.clock != "kernel" for strike in plan.strikes)
     gate = Gate(plan.calls, plan.seed, places) if plan.calls else None
     with Crew(places, _job(roles, settings, plan, places), clocks=clocks, gate=gate) as crew:
         _set_up(crew, settings)
@@ -125,13 +125,17 @@ class _Fleet:
         self._poll = select.poll()
         self._poll.register(crew, select.POLLIN)
         self._began = self._trimmed = time.monotonic()
-        self._strikes = list(reversed(plan.strikes))
+        # The next one last: those that wait for a time, and those that wait for a number of statements.
+        self._timed = [strike for strike in reversed(plan.strikes) if not strike.statements]
+        counted = (strike for strike in plan.strikes if strike.statements)
+        self._counted = sorted(counted, key=lambda strike: strike.statements, reverse=True)
         self._due: list[tuple[float, int, Callable[[], None]]] = []  # a heap of what ends or begins at a time
         self._number = count()
         self._alive: set[int] = set()
         self._hit: set[int] = set()  # workers that a fault has killed, until the news of it comes
         self._waiting: set[int] = set()  # to be started again
         self._lasting: dict[int, Callable[[], None]] = {}
+        self._shifts: dict[int, float] = {}  # of the kernel's clocks, for lives that begin now
         self._fruitless = [0] * plan.workers
         self._seen = [0] * plan.workers
         self._restarts = True
@@ -205,7 +209,7 @@ class _Fleet:
         return unfinished
 
     def _is_to_be_hurt(self) -> bool:
-        hurting = self._strikes or self._lasting or (self._gate is not None and not self._gate.is_spent)
+        hurting = self._timed or self._counted or self._lasting or (self._gate is not None and not self._gate.is_spent)
         return bool(hurting and (self._alive or self._waiting or self._due))
 
     def _unfinished(self) -> tuple[int, ...]:
@@ -224,22 +228,26 @@ class _Fleet:
             self._trimmed = now
         self._poll.poll(max(0.0, min(self._next(now), end) - now) * 1000)
         for message in self.crew.news():
+            if "wrong" in message:
+                raise refusal(message)
             if "ended" in message and message["ended"] >= 0:
                 self._ended(message)
         self._told.advance()
         while self._due and self._due[0][0] <= self._now():
             heapq.heappop(self._due)[2]()
-        while self._strikes and self._is_due(self._strikes[-1]):
-            self._strike(self._strikes.pop())
+        for waiting in (self._timed, self._counted):
+            while waiting and self._is_due(waiting[-1]):
+                self._strike(waiting.pop())
 
     def _next(self, now: float) -> float:
         """When the loop must look again, at the latest."""
         times = [now + _CALM_S]
         if self._due:
             times.append(self._due[0][0])
-        if self._strikes:
-            at = self._began + self._strikes[-1].at_s
-            times.append(at if at > now else now + _LOOK_S)
+        if self._timed:
+            times.append(self._began + self._timed[-1].at_s)
+        if self._counted:
+            times.append(now + _LOOK_S)
         return min(times)
 
     def _is_due(self, strike: Strike) -> bool:
@@ -250,7 +258,7 @@ class _Fleet:
     def _start(self, worker: int) -> None:
         self._waiting.discard(worker)
         one = self.crewmen[worker]
-        self.crew.start(worker, one.lives)
+        self.crew.start(worker, one.lives, shift_s=self._shifts.get(worker, 0.0))
         one.lives += 1
         self._alive.add(worker)
 
@@ -309,6 +317,8 @@ class _Fleet:
         for worker in strike.workers:
             if strike.kind is FaultKind.PAUSE:
                 self.crew.signal(worker, signal.SIGSTOP)
+            elif strike.clock == "kernel":
+                self._shifts[worker] = strike.shift_s or 0.0
             elif strike.kind is FaultKind.CLOCK:
                 self.crew.set_clock(worker, strike.clock, **_clock_settings(strike))
             elif strike.kind in _LIMITS:
@@ -321,6 +331,8 @@ class _Fleet:
         for worker in strike.workers:
             if strike.kind is FaultKind.PAUSE:
                 self.crew.signal(worker, signal.SIGCONT)
+            elif strike.clock == "kernel":
+                self._shifts.pop(worker, None)
             elif strike.kind is FaultKind.CLOCK:
                 self.crew.set_clock(worker, strike.clock)
             elif strike.kind in _LIMITS:

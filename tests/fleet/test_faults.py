@@ -15,7 +15,7 @@ from chaos.child import clocks, namespaces
 from chaos.child.target import PythonTarget
 from chaos.child.values import decode
 from chaos.child.witness import Witness
-from chaos.errors import UsageError
+from chaos.errors import NotMeasured, UsageError
 from chaos.fleet import Fault, FaultKind, FleetSettings
 from tests.fleet.running import STEP_S, Ran, ran
 
@@ -255,6 +255,38 @@ def test_the_true_time_is_told_where_no_clock_is_set() -> None:
     assert shared.seen(0, 123) == 5
     shared.set(1, "wall")
     assert shared.seen(0, 123) == 123
+
+
+@pytest.mark.skipif(not TIME_NAMESPACES, reason="time namespaces are forbidden here")
+def test_the_kernels_clocks_are_shifted_for_lives_that_begin_while_it_lasts() -> None:
+    def worker(disk: Path, witness: Witness) -> None:
+        while True:
+            witness(float(Path("/proc/uptime").read_text().split()[0]))
+            time.sleep(STEP_S)
+
+    uptime = float(Path("/proc/uptime").read_text().split()[0])
+    fault = Fault(kind=FaultKind.CLOCK, clock="kernel", shift_s=90_000.0, statements=5, count=1)
+    done = ran(worker, fault, Fault(kind=FaultKind.KILL, statements=20, count=1), workers=1, duration_s=0.5)
+    lives = {life: float(text[1:]) for _, life, text in done.statements if text[:1] == "a"}
+    assert lives[0] - uptime < 80_000
+    assert 80_000 < lives[1] - uptime < 180_000
+
+
+def test_clocks_that_can_not_be_shifted_are_told_as_not_measured() -> None:
+    fault = Fault(kind=FaultKind.CLOCK, clock="kernel", shift_s=-1e12, statements=5, count=1)
+
+    def worker(disk: Path, witness: Witness) -> None:
+        while True:
+            witness("here")
+            time.sleep(STEP_S)
+
+    with pytest.raises(NotMeasured, match="shifted clocks"):
+        ran(worker, fault, Fault(kind=FaultKind.KILL, statements=20, count=1), workers=1)
+
+
+def test_the_kernels_clocks_can_not_be_frozen() -> None:
+    with pytest.raises(UsageError, match="not be frozen"):
+        Fault(kind=FaultKind.CLOCK, clock="kernel", every_s=1.0)
 
 
 @pytest.mark.skipif(not TIME_NAMESPACES, reason="time namespaces are forbidden here")

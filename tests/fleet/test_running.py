@@ -12,7 +12,7 @@ from chaos.child.target import CommandTarget, PythonTarget
 from chaos.child.values import decode
 from chaos.child.witness import Witness
 from chaos.errors import UsageError
-from chaos.fleet import Fault, FaultKind, Plan, Restart, RestartPolicy
+from chaos.fleet import Fault, FaultKind, Plan, Restart, RestartPolicy, Strike
 from chaos.observations import Ending
 from tests.fleet.running import STEP_S, Ran, appender, kills, ran, read_log
 
@@ -238,3 +238,10 @@ def test_what_a_worker_prints_does_not_reach_the_test(capfd: pytest.CaptureFixtu
 
     ran(worker, finish_s=30.0)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_strike_that_waits_for_statements_holds_up_none_that_waits_for_a_time() -> None:
+    never = Strike(at_s=0.0, statements=10**9, kind=FaultKind.PAUSE, workers=(0,))
+    soon = Strike(at_s=0.01, kind=FaultKind.KILL, workers=(1,))
+    done = ran(appender, plan=Plan(workers=2, strikes=(never, soon)), duration_s=0.5)
+    assert [one.lives for one in done.course.crew] == [1, 2]

@@ -84,7 +84,11 @@ _FAULT_FIELDS = (
         ),
         about='"64MB" of memory or room on the disk, 20 open files, 2 seconds of processor time',
     ),
-    Field(key="clock", shape=choice(["wall", "steady"]), about="which clock is set"),
+    Field(
+        key="clock",
+        shape=choice(["wall", "steady", "kernel"]),
+        about="which clock is set: as Python sees it, or the kernel's monotonic one for lives that begin meanwhile",
+    ),
     Field(
         key="shift",
         shape=measured({"anyOf": [{"enum": ["frozen"]}, {"type": "string", "pattern": _SHIFT_PATTERN}]}, _shift),
