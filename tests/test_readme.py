@@ -37,6 +37,19 @@ def test_the_example_of_a_fleet_passes(pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
 
 
+def test_the_example_of_a_race_finds_what_it_says_and_plays_it_again(pytester: pytest.Pytester) -> None:
+    (pytester.path / "test_visits.py").write_text(block("example: test_visits.py"))
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    done.assert_outcomes(failed=1)
+    printed = done.stdout.str()
+    assert re.search(r"\d \*worker [01]: \w+\(visits\)  \[test_visits\.py:\d+ visit\]", printed)
+    assert "ValueError: invalid literal for int() with base 10: ''" in printed
+    assert "the check of what the workers left raised AssertionError" in printed
+    finding = re.findall(r"--chaos-replay (\w+)", printed)[-1]
+    again = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--chaos-replay", finding)
+    again.assert_outcomes(failed=1)
+
+
 def test_the_example_of_the_stack_runs_as_it_stands(tmp_path: Path) -> None:
     (tmp_path / "counting.py").write_text(block("example: counting.py"))
     done = subprocess.run([sys.executable, "counting.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
