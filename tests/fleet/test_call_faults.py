@@ -115,6 +115,23 @@ def test_what_a_supervised_worker_leaves_running_is_named_and_killed() -> None:
     assert not any(os.path.exists(f"/proc/{text[1:]}") for _, _, text in done.statements if text[:1] == "a")
 
 
+def test_what_a_worker_started_dies_with_it_also_when_a_call_is_killed() -> None:
+    def worker(disk: Path, witness: Witness) -> None:
+        child = os.fork()
+        if child == 0:
+            while True:
+                time.sleep(1000)
+        witness(child)
+        while True:
+            (disk / str(witness.number)).write_text("x")
+            witness("going on")
+            time.sleep(STEP_S)
+
+    done = hurt(worker, {"call": "write", "nth": 5, "kill": "before"})
+    assert sorted(one.lives for one in done.course.crew) == [1, 2]
+    assert done.course.strays == ()
+
+
 def test_a_kill_is_of_the_one_process_whatever_is_asked_for() -> None:
     (call,) = draw(0, 2, (), 1.0, calls=[parse_fault({"call": "write", "nth": 1, "kill": "before"})]).calls
     assert call.reach == "process"

@@ -268,9 +268,9 @@ def test_the_true_time_is_told_where_no_clock_is_set() -> None:
     with open(os.memfd_create("clocks"), "r+b") as file:
         os.ftruncate(file.fileno(), clocks.SLOT_BYTES * 2)
         shared = clocks.Clocks(file.fileno(), 2)
+    shared.set(1, "wall", shift_ns=7)
     assert shared.seen(0, 123) == 123
     shared.worker = 1
-    shared.set(1, "wall", shift_ns=7)
     shared.set(0, "wall", frozen_ns=9)
     assert shared.seen(0, 123) == 130
     shared.set(1, "wall", frozen_ns=5)
