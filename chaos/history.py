@@ -57,8 +57,8 @@ class Said(NamedTuple):
     Attributes:
         position: where in the order of everything that happened.
         process: whose.
-        text: `a` an acknowledgement, `+` and `-` in and out of a section, `(` and `)` a call and its answer, `x` the
-            worker's end.
+        text: `a` an acknowledgement, `+` and `-` in and out of a section, `(` a call, `)` its answer, `/` that it had
+            no effect, `?` that nobody knows, `x` the worker's end.
     """
 
     position: int
@@ -107,6 +107,14 @@ def operations_of(said: Iterable[Said]) -> list[Operation]:
             found.append(
                 Operation(
                     process=one.process, name=name, argument=argument, key=key, result=result,
+                    called=called, returned=one.position,
+                )
+            )  # fmt: skip
+        elif one.text[:1] == "/" and (one.process, one.value[0]) in open_calls:
+            called, name, argument, key = open_calls.pop((one.process, one.value[0]))
+            found.append(
+                Operation(
+                    process=one.process, name=name, argument=argument, key=key, answer=Answer.FAIL,
                     called=called, returned=one.position,
                 )
             )  # fmt: skip

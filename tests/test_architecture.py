@@ -44,6 +44,21 @@ ALLOWED: dict[str, set[str]] = {
         "chaos.disk",
         "chaos.explore",
     },
+    "chaos.fleet.faults": {"chaos.errors"},
+    "chaos.fleet": {
+        "chaos.errors",
+        "chaos.observations",
+        "chaos.history",
+        "chaos.child",
+        "chaos.trace.model",
+        "chaos.syscalls",
+        "chaos.faults",
+        "chaos.faults.fault",
+        "chaos.fleet.faults",
+        "chaos.trace",
+        "chaos.explore",
+        "chaos.oracles",
+    },
     "chaos.explore": {
         "chaos.errors",
         "chaos.observations",
@@ -66,6 +81,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "chaos.scenario": {
         "chaos.errors",
+        "chaos.fleet.faults",
         "chaos.child",
         "chaos.faults.fault",
         "chaos.observations",
@@ -85,6 +101,8 @@ ALLOWED: dict[str, set[str]] = {
         "chaos.disk",
         "chaos.explore",
         "chaos.race",
+        "chaos.fleet",
+        "chaos.fleet.faults",
         "chaos.history",
         "chaos.oracles",
         "chaos.report",
@@ -131,7 +149,15 @@ ALLOWED: dict[str, set[str]] = {
     },
 }
 # Rooms whose modules may import nothing but the standard library and what the table above allows.
-STANDARD_LIBRARY_ONLY = {"chaos.child", "chaos.syscalls", "chaos.trace", "chaos.disk", "chaos.explore", "chaos.race"}
+STANDARD_LIBRARY_ONLY = {
+    "chaos.child",
+    "chaos.syscalls",
+    "chaos.trace",
+    "chaos.disk",
+    "chaos.explore",
+    "chaos.race",
+    "chaos.fleet",
+}
 PYTEST_ROOM = "pytest_guardrails.plugin"
 
 

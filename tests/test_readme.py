@@ -32,6 +32,11 @@ def test_the_example_with_faults_passes(pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)
 
 
+def test_the_example_of_a_fleet_passes(pytester: pytest.Pytester) -> None:
+    (pytester.path / "test_counting.py").write_text(block("example: test_counting.py"))
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
 def test_the_example_of_a_race_finds_what_it_says_and_plays_it_again(pytester: pytest.Pytester) -> None:
     (pytester.path / "test_visits.py").write_text(block("example: test_visits.py"))
     done = pytester.runpytest_subprocess("-p", "no:cacheprovider")

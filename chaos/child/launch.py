@@ -42,7 +42,7 @@ class Launch:
 
     Attributes:
         program: a callable, run in the fork itself; or an argument vector, found on PATH and executed.
-        filter: the BPF program, as the kernel's array.
+        filter: the BPF program, as the kernel's array; empty when nothing is trapped: there is no listener then.
         machine: `platform.machine()`.
         cwd: working directory; the harness's own when None.
         env: added to the environment.
@@ -104,6 +104,10 @@ def _settle(launch: Launch, channel: socket.socket, parent: int) -> bool:
         if launch.prepare is not None:
             stage = "prepare"
             launch.prepare()
+        if not launch.filter:
+            channel.send(b"L0")
+            channel.close()
+            return True
         with suppress(OSError):
             # A caller that wakes must not push the supervisor off the processor while that still works: the idle
             # neighbour would take one of the two over, and each call would then cross processors (twice the cost).

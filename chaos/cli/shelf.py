@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from chaos.cli.arguments import ListArguments
 from chaos.report import compare
-from chaos.scenario import Explore, Inject, Scenario, discover, json_schema
+from chaos.scenario import Explore, Inject, Race, Scenario, discover, json_schema
 from chaos.scenario.model import Drive
 
 __all__ = ["list_scenarios", "print_scenarios", "print_schema"]
@@ -44,4 +44,7 @@ def _drive_words(drive: Drive) -> str:
     if isinstance(drive, Inject):
         crashed = f"; crashed under: {', '.join(drive.models)}" if drive.models else ""
         return f"faults: {'; '.join(fault.words() for fault in drive.faults)}{crashed}{oracles}"
-    return f"race of {len(drive.workers)} processes{oracles}"
+    if isinstance(drive, Race):
+        return f"race of {len(drive.workers)} processes{oracles}"
+    faults = ", ".join(dict.fromkeys(fault.kind.value for fault in drive.faults)) or "none"
+    return f"fleet of {drive.workers} processes; faults: {faults}{oracles}"

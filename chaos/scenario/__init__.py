@@ -4,7 +4,7 @@
 """
 
 from chaos.scenario.discovery import discover
-from chaos.scenario.kinds import Race
+from chaos.scenario.kinds import Fleet, Race
 from chaos.scenario.kinds.inject import Inject
 from chaos.scenario.loader import load
 from chaos.scenario.model import (
@@ -25,6 +25,7 @@ __all__ = [
     "Engine",
     "Expectation",
     "Explore",
+    "Fleet",
     "Inject",
     "Isolation",
     "Problem",

@@ -44,11 +44,34 @@
     setup, workers* (a list), check
     [target.env], [[expect]]                as above
 
+    kind = "fleet"                          live workers that are hurt, healed and judged; with it:
+    workers = 3                             how many
+    duration = "3s"                         how long one run is hurt at most
+    progress = "10s"                        how long each may take to go on afterwards
+    finish = "10s"                          and to return, where workers do
+    deadline = "30s"                        for set-up and recovery
+    disk = "16MB"                           a disk of their own
+    oracles, history, initial               as above
+
+    [target]
+    worker*, recover, setup, check
+    [target.env], [[expect]]                as above
+
+    [[fault]]                               what is done to them
+    kind*, workers, every or statements, first, count, lasts, amount, clock, shift
+
+    [restart]                               what becomes of those who died
+    policy*, most, backoff
+
+    [bounds]                                for the oracle `bounded`
+    memory, disk, recovery
+
 A scenario is data: a target is imported only when it is run. `loader.py` reads files by this table, `schema.py`
 prints it as JSON schema; what each kind has of its own is in `fields/`.
 """
 
 from chaos.scenario.fields.explore import EXPLORE
+from chaos.scenario.fields.fleet import FLEET
 from chaos.scenario.fields.inject import INJECT
 from chaos.scenario.fields.pieces import Kind
 from chaos.scenario.fields.race import RACE
@@ -63,7 +86,7 @@ _BUDGET_SCHEMA = {
     "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": rf"{DURATION_PATTERN}|^[0-9]{{1,12}}$"}]
 }
 
-KINDS: dict[str, Kind] = {"explore": EXPLORE, "inject": INJECT, "race": RACE}
+KINDS: dict[str, Kind] = {"explore": EXPLORE, "inject": INJECT, "race": RACE, "fleet": FLEET}
 DEFAULT_KIND = "explore"
 
 COMMON = (

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal, final
 
 from chaos.child.target import Roles
 from chaos.observations import Bounds, Damage
+from chaos.scenario.kinds.fleet import Fleet
 from chaos.scenario.kinds.inject import Inject
 from chaos.scenario.kinds.race import Race
 
@@ -76,8 +77,8 @@ class Expectation:
 
     Attributes:
         oracle: which oracle objects.
-        model: the weakest persistence model that shows it; "schedule" for a race, "injected fault" for a run that a
-            fault struck.
+        model: the weakest persistence model that shows it; "schedule" for a race, "fleet" for a fleet, "injected
+            fault" for a run that a fault struck.
         damage: what kind of damage.
         source: the line to blame: a file's name, with its line if wanted ("targets.py", "store.py:42"), or the path
             of the file that was written to.
@@ -125,7 +126,7 @@ class Explore:
     bounds: Bounds = field(default_factory=Bounds)
 
 
-Drive = Explore | Inject | Race
+Drive = Explore | Inject | Race | Fleet
 """How a scenario is driven: each kind's own type, with the kind's name in `kind` and what it counts in `unit`."""
 
 

@@ -145,7 +145,8 @@ def launch(
         env: added to the environment.
         output: a descriptor for its standard output and error.
         prepare: called in the target's process before the filter is in.
-        program_filter: what to trap; everything in the architecture's table when None.
+        program_filter: what to trap; everything in the architecture's table when None, and nothing when empty: the
+            target is then only guarded.
 
     Raises:
         NotMeasured: the engine does not work here; the message says why.
@@ -173,10 +174,10 @@ def launch(
         ours.close()
         guard(plan, theirs, supervisor)
     theirs.close()
-    return _receive_listener(guardian, ours)
+    return _receive_listener(guardian, ours, filtered=bool(plan.filter))
 
 
-def _receive_listener(guardian: int, control: socket.socket) -> Guarded:
+def _receive_listener(guardian: int, control: socket.socket, *, filtered: bool) -> Guarded:
     guarded = Guarded(guardian, control, -1, False)
     try:
         control.settimeout(_START_DEADLINE_S)
@@ -187,6 +188,8 @@ def _receive_listener(guardian: int, control: socket.socket) -> Guarded:
         if isinstance(error, OSError):
             raise HarnessFault(f"the target's process did not start: {error}") from None
         raise
+    if message[:1] == b"L" and not filtered:
+        return Guarded(guardian, control, -1, False)
     if message[:1] == b"L" and descriptors:
         return Guarded(guardian, control, descriptors[0], message == b"L1")
     guarded.end()

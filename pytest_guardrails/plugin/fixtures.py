@@ -10,9 +10,10 @@ import pytest
 if TYPE_CHECKING:
     from pytest_guardrails.plugin.crash import Crash
     from pytest_guardrails.plugin.faults import Faults
+    from pytest_guardrails.plugin.fleet import Fleet
     from pytest_guardrails.plugin.race import Race
 
-__all__ = ["crash", "faults", "race"]
+__all__ = ["crash", "faults", "fleet", "race"]
 
 
 @pytest.fixture
@@ -26,6 +27,19 @@ def crash(request: pytest.FixtureRequest) -> Iterator["Crash"]:
     crashing = Crash(request)
     yield crashing
     crashing.check_replayed()
+
+
+@pytest.fixture
+def fleet(request: pytest.FixtureRequest) -> Iterator["Fleet"]:
+    """Run several processes side by side, hurt them, and fail the test if what they acknowledged is not there.
+
+    fleet(lambda disk, witness: ..., recover=lambda disk: ..., faults=[{"kind": "kill", "every": "20ms"}])
+    """
+    from pytest_guardrails.plugin.fleet import Fleet
+
+    running = Fleet(request)
+    yield running
+    running.check_replayed()
 
 
 @pytest.fixture

@@ -15,7 +15,11 @@ ENDINGS = pytest.StashKey[list[Callable[[], None]]]()
 _MARKERS = tuple(
     f"{fixture}({examples}, ...): arguments for every call of the fixture `{fixture}` in this test; "
     "those of the call itself come first"
-    for fixture, examples in (("crash", "model=, budget="), ("race", "oracles=, budget="))
+    for fixture, examples in (
+        ("crash", "model=, budget="),
+        ("race", "oracles=, budget="),
+        ("fleet", "faults=, budget="),
+    )
 )
 _OPTIONS = (
     ("seed", "seed of everything drawn by chance"),

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from chaos.cli.app import app
 from chaos.explore.places import base_folder
 
-__all__ = ["Result", "chaos", "find_plugin", "nothing_left", "put_scenario", "start"]
+__all__ = ["Result", "chaos", "find_plugin", "is_marked", "nothing_left", "put_scenario", "start"]
 
 MARKER = "CHAOS_TEST_MARKER"
 OWN_FRAME = re.compile(r'File "[^"]*/chaos/(?!.*targets)')

@@ -44,7 +44,7 @@ def test_a_replay_file_without_a_kind_is_of_a_crash_state() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"kind": "earthquake"}, "is of the unknown kind 'earthquake'; known are explore, inject, race"),
+        ({"kind": "earthquake"}, "is of the unknown kind 'earthquake'; known are explore, inject, race, fleet"),
         ({"format": "chaos-report"}, "is not a chaos-replay file"),
         ({"version": 2}, "this program reads up to 1"),
         ({"recipe": 5}, "recipe is 5, and must be"),

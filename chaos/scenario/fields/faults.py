@@ -106,18 +106,18 @@ FAULT = Field(
 )
 
 
-def faults_from(reader: Reader, tables: list[dict[str, Any]]) -> tuple[Fault, ...]:
-    """The faults of a file; what a table says that makes no sense is reported at its line."""
+def faults_from(reader: Reader, tables: list[dict[str, Any]], key: str = "fault") -> tuple[Fault, ...]:
+    """The faults of a file, which stand below `key`; what a table says that makes no sense is reported at its line."""
     found = []
     for number, table in enumerate(tables):
-        if not table or any(problem.key.startswith(f"fault[{number}]") for problem in reader.problems):
+        if not table or any(problem.key.startswith(f"{key}[{number}]") for problem in reader.problems):
             if not table:
-                reader.report(("fault", number), "it does nothing", 'say what is done, such as errno = "ENOSPC"')
+                reader.report((key, number), "it does nothing", 'say what is done, such as errno = "ENOSPC"')
             continue
         try:
             found.append(parse_fault(table))
         except UsageError as error:
-            reader.report(("fault", number), error.message.removeprefix("fault: "), error.hint)
+            reader.report((key, number), error.message.removeprefix("fault: "), error.hint)
     return tuple(found)
 
 

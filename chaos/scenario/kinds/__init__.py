@@ -3,6 +3,16 @@
 Read `race.py` for one, `chaos/scenario/layout.py` for the table of them.
 """
 
+from chaos.scenario.kinds.fleet import FLEET_MODEL, FLEET_ORACLES, FLEET_ROLES, Fleet
 from chaos.scenario.kinds.race import HISTORIES, RACE_MODEL, RACE_ORACLES, Race
 
-__all__ = ["HISTORIES", "RACE_MODEL", "RACE_ORACLES", "Race"]
+__all__ = [  # noqa: RUF022 - in plain order, as everywhere in this house
+    "FLEET_MODEL",
+    "FLEET_ORACLES",
+    "FLEET_ROLES",
+    "Fleet",
+    "HISTORIES",
+    "RACE_MODEL",
+    "RACE_ORACLES",
+    "Race",
+]

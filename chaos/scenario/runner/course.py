@@ -14,6 +14,7 @@ from chaos.scenario.kinds.inject import Inject
 from chaos.scenario.model import Explore, RunOptions, Scenario
 from chaos.scenario.runner.account import INTERRUPTED, Account
 from chaos.scenario.runner.crashing import run_exploration
+from chaos.scenario.runner.fleeting import run_fleets
 from chaos.scenario.runner.injecting import run_injection
 from chaos.scenario.runner.racing import run_race
 from chaos.scenario.watching import Listener
@@ -65,3 +66,5 @@ def _drive(account: Account, trace: Trace | None) -> None:
         run_injection(account, drive)
     elif isinstance(drive, Race):
         run_race(account, drive)
+    else:
+        run_fleets(account, drive)

@@ -5,13 +5,13 @@ What a replay file points to is read, never run on loading; the target named in 
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from chaos.child.target import Roles
+from chaos.child.target import Roles, Target
 from chaos.disk import materialise, model_named
 from chaos.errors import UsageError
 from chaos.explore.exploration import Exploration
@@ -21,11 +21,12 @@ from chaos.observations import Outcome, Reference, Violation
 from chaos.oracles import ORACLES, Panel
 from chaos.report.live_replay import LiveReplay, load_live_targets
 from chaos.report.replay import Replay, load_replay, read_any
-from chaos.scenario.kinds import Race
+from chaos.scenario.kinds import Fleet, Race
 from chaos.scenario.kinds.inject import Inject
 from chaos.scenario.model import Drive
 from chaos.scenario.runner.crashing import tree_of
 from chaos.scenario.runner.exploring import ask_for
+from chaos.scenario.runner.fleeting import fleet_from, replay_fleet
 from chaos.scenario.runner.injecting import inject_from, replay_injection
 from chaos.scenario.runner.racing import race_from, replay_race
 from chaos.scenario.runner.second import second_reference
@@ -150,7 +151,12 @@ def live_drive(path: Path, replay: LiveReplay) -> Drive:
         UsageError: a target is a function inside a test, or the file is damaged.
     """
     targets = load_live_targets(_content(path), str(path))
-    return inject_from(replay, targets) if replay.kind == Inject.kind else race_from(replay, targets)
+    builders: dict[str, Callable[[LiveReplay, Mapping[str, Target]], Drive]] = {
+        Inject.kind: inject_from,
+        Race.kind: race_from,
+        Fleet.kind: fleet_from,
+    }
+    return builders[replay.kind](replay, targets)
 
 
 def replay_live(replay: LiveReplay, drive: Drive) -> tuple[bool, tuple[str, ...]]:
@@ -166,6 +172,8 @@ def replay_live(replay: LiveReplay, drive: Drive) -> tuple[bool, tuple[str, ...]
         return replay_injection(replay, drive)
     if isinstance(drive, Race):
         return replay_race(replay, drive)
+    if isinstance(drive, Fleet) and replay.kind == Fleet.kind:
+        return replay_fleet(replay, drive)
     raise UsageError(f"finding {replay.finding} is of kind {replay.kind}, and this is of kind {drive.kind}")
 
 
