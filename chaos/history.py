@@ -10,8 +10,9 @@ from enum import Enum
 from typing import Any, NamedTuple, final
 
 from chaos.child.values import decode
+from chaos.observations import Outcome
 
-__all__ = ["Answer", "Operation", "Said", "operations_of"]
+__all__ = ["Answer", "LiveRun", "Operation", "Said", "operations_of"]
 
 
 @final
@@ -69,6 +70,26 @@ class Said(NamedTuple):
         return decode(self.text[1:])
 
 
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveRun:
+    """One run of several processes side by side, as oracles see it.
+
+    Attributes:
+        said: what the workers told, in order.
+        outcomes: how each worker ended.
+        check: how the user's check of what they left ended; None without one.
+        waiting: who stood waiting for each other in the end, each with what it waits for; empty when nobody did.
+        cut: why the run was ended by force; "" when it was not.
+    """
+
+    said: tuple[Said, ...]
+    outcomes: tuple[Outcome, ...]
+    check: Outcome | None = None
+    waiting: tuple[tuple[int, str], ...] = ()
+    cut: str = ""
+
+
 def operations_of(said: Iterable[Said]) -> list[Operation]:
     """The history that statements tell; a call without an answer has an unknown outcome."""
     found: list[Operation] = []
@@ -87,5 +108,7 @@ def operations_of(said: Iterable[Said]) -> list[Operation]:
                 )
             )  # fmt: skip
     for (process, _), (called, name, argument, key) in open_calls.items():
-        found.append(Operation(process=process, name=name, argument=argument, key=key, answer=Answer.UNKNOWN, called=called))
+        found.append(
+            Operation(process=process, name=name, argument=argument, key=key, answer=Answer.UNKNOWN, called=called)
+        )
     return found

@@ -52,6 +52,7 @@ class Damage(str, Enum):
     LOST = "lost acknowledgement"  # recovery returned an older state than was acknowledged
     SILENT = "silent damage"  # recovery returned a wrong value without complaint
     CANNOT_START = "cannot start"  # recovery fails, and the workload can't go on either
+    STUCK = "stuck"  # processes wait for each other, or never end
     LOUD = "loud damage"  # recovery complains, yet the workload can go on
     UNCLEAN = "unclean"  # something was left behind that no one will remove
     SELF_HEALED = "self-healed"  # first start fails, second is right; reported, not a violation
@@ -168,14 +169,14 @@ class Finding:
         scenario: its name.
         oracle: which oracle objected.
         damage: what kind.
-        model: the weakest persistence model that shows it.
+        model: the weakest persistence model that shows it; of other kinds, what was varied ("schedule").
         title: one line: where and what.
         explanation: a few lines: what was lost or torn, at which operation, from which source line.
         source: the source line to blame, if any operation of the witness has one.
         timeline: the operations around the crash, one line each, ready to print.
         point: the witness's crash point.
-        state: the witness's recipe; "" when an undamaged tree shows it.
-        states: how many crash states show it.
+        state: the witness's recipe, enough to have it again; "" when an undamaged tree shows it.
+        states: how many crash states show it; of other kinds, episodes or runs.
         outcome: recovery on the witness.
         advice: what would mend it, each proven on the trace.
         extra: numbers for the report.

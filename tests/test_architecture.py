@@ -25,12 +25,24 @@ ALLOWED: dict[str, set[str]] = {
     "chaos.child": set(),
     "chaos.trace.model": set(),
     "chaos.observations": {"chaos.trace.model"},
+    "chaos.history": {"chaos.observations", "chaos.child"},
     "chaos.syscalls": {"chaos.errors", "chaos.child"},
     "chaos.faults": {"chaos.errors", "chaos.syscalls", "chaos.child"},
     "chaos.trace.file": {"chaos.errors", "chaos.trace.model", "pytest_guardrails.reliability.durability"},
     "chaos.trace": {"chaos.errors", "chaos.child", "chaos.syscalls", "chaos.trace.model", "chaos.trace.file"},
     "chaos.disk": {"chaos.errors", "chaos.trace.model", "chaos.trace"},
-    "chaos.oracles": {"chaos.errors", "chaos.observations", "chaos.trace.model", "chaos.child"},
+    "chaos.oracles": {"chaos.errors", "chaos.observations", "chaos.history", "chaos.trace.model", "chaos.child"},
+    "chaos.race": {
+        "chaos.errors",
+        "chaos.observations",
+        "chaos.history",
+        "chaos.child",
+        "chaos.trace.model",
+        "chaos.trace",
+        "chaos.syscalls",
+        "chaos.disk",
+        "chaos.explore",
+    },
     "chaos.explore": {
         "chaos.errors",
         "chaos.observations",
@@ -69,6 +81,8 @@ ALLOWED: dict[str, set[str]] = {
         "chaos.faults",
         "chaos.disk",
         "chaos.explore",
+        "chaos.race",
+        "chaos.history",
         "chaos.oracles",
         "chaos.report",
         "chaos.scenario",
@@ -113,7 +127,7 @@ ALLOWED: dict[str, set[str]] = {
     },
 }
 # Rooms whose modules may import nothing but the standard library and what the table above allows.
-STANDARD_LIBRARY_ONLY = {"chaos.child", "chaos.syscalls", "chaos.trace", "chaos.disk", "chaos.explore"}
+STANDARD_LIBRARY_ONLY = {"chaos.child", "chaos.syscalls", "chaos.trace", "chaos.disk", "chaos.explore", "chaos.race"}
 PYTEST_ROOM = "pytest_guardrails.plugin"
 
 

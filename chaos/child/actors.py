@@ -17,7 +17,7 @@ from chaos.child.lean import TYPE_CHECKING, Any, final
 if TYPE_CHECKING:
     from chaos.child.target import Target
 
-__all__ = ["AckFile", "Spec", "TargetError", "check_actor", "recover_actor", "spec_of", "work_actor"]
+__all__ = ["AckFile", "Spec", "TargetError", "check_actor", "imported", "recover_actor", "spec_of", "work_actor"]
 
 Spec = Sequence[Any]
 _Runner = Callable[..., str]
@@ -145,6 +145,18 @@ def _python(spec: Spec) -> Callable[..., Any]:
     if spec[0] == "callable":
         return spec[1]  # type: ignore[no-any-return]
     _, ref, search = spec
+    found = imported(ref, search)
+    if not callable(found):
+        raise TargetError(f"target {ref!r} is a {type(found).__name__}, which can't be called")
+    return found  # type: ignore[no-any-return]
+
+
+def imported(ref: str, search: Sequence[str]) -> Any:
+    """The object `module:attribute`, its module imported from the folders `search` or from where Python looks.
+
+    Raises:
+        TargetError: it can't be found or imported.
+    """
     module_name, colon, path = ref.partition(":")
     if not colon or not module_name or not path:
         raise TargetError(f"target {ref!r} is not of the form package.module:attribute")
@@ -159,9 +171,7 @@ def _python(spec: Spec) -> Callable[..., Any]:
         if not hasattr(found, attribute):
             raise TargetError(f"target {ref!r}: {values.type_name(found)} has no attribute {attribute!r}")
         found = getattr(found, attribute)
-    if not callable(found):
-        raise TargetError(f"target {ref!r} is a {type(found).__name__}, which can't be called")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _told(error: BaseException) -> str:

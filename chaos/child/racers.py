@@ -3,7 +3,8 @@
 It runs under the race's filter itself, and so do its children; what they ask for is answered over one listener.
 Standard library only. Messages over the control socket, one packet of JSON each:
 
-- first, to here: the job (`workers`, `setup`, `check`: specs as in `actors.py`; `disk`); back `{"ready": pid}` or `wrong`;
+- first, to here: the job (`workers`, `setup`, `check`: specs as in `actors.py`; `disk`); back `{"ready": pid}`, or
+  `wrong`;
 - `{"race": true}`: fork one child for each worker; back `{"racers": [pid, ...]}`, then from each child one
   `{"racer": n, "ending": ..., "value" | "error": ...}`;
 - `{"run": "setup" | "check", "results": [...]}`: in a child of its own, unsteered; back the same as a racer's;
@@ -17,6 +18,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +53,15 @@ def main(arguments: list[str]) -> None:
     while packet := control.recv(_PACKET_BYTES):
         message = json.loads(packet)
         if "race" in message:
-            pids = [_fork(control, number, lambda n=number, w=worker: _race(disk, n, w)) for number, worker in enumerate(workers)]
+            pids = [
+                _fork(control, number, partial(_race, disk, number, worker)) for number, worker in enumerate(workers)
+            ]
             _tell(control, {"racers": pids})
-        elif "run" in message:
-            results = [values.decode(text) for text in message.get("results", ())]
-            role = (lambda: setup(disk)) if message["run"] == "setup" and setup else (lambda: check(disk, results) if check else None)
-            os.waitpid(_fork(control, -1, role), 0)
+        elif message.get("run") == "setup" and setup is not None:
+            os.waitpid(_fork(control, -1, partial(setup, disk)), 0)
+        elif message.get("run") == "check" and check is not None:
+            results = [values.decode(text) for text in message["results"]]
+            os.waitpid(_fork(control, -1, partial(check, disk, results)), 0)
         else:
             _tell(control, {"reaped": _reap()})
 

@@ -11,7 +11,7 @@ from typing import Any, final
 from chaos.child.ack import ack_text
 from chaos.child.values import encode
 
-__all__ = ["Witness"]
+__all__ = ["Answered", "Witness"]
 
 
 @final

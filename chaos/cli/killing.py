@@ -10,7 +10,7 @@ from chaos.cli.arguments import ValidateArguments
 from chaos.cli.edge import say
 from chaos.errors import HarnessFault, NotMeasured
 from chaos.report.text import counted, printable
-from chaos.scenario import discover
+from chaos.scenario import Explore, discover
 from chaos.scenario.runner import LiveKills, kill_for_real
 
 __all__ = ["validate"]
@@ -26,6 +26,9 @@ def validate(arguments: ValidateArguments) -> int:
     """
     told = faults = 0
     for scenario in discover(arguments.wanted or ()):
+        if not isinstance(scenario.drive, Explore):
+            _print(f"{scenario.name}: not measured: it has no recorded workload")
+            continue
         try:
             found = kill_for_real(scenario.drive, kills=arguments.kills, seed=f"{arguments.seed} {scenario.name}")
         except NotMeasured as why:

@@ -1,6 +1,6 @@
 """How a run shows that it moves: a bar on a terminal, plain lines elsewhere.
 
-A bar shows states per second and the time left; a log gets one line as a scenario begins to be explored, one for
+A bar shows what is tried per second and the time left; a log gets one line as a scenario begins to be explored, one for
 each new cause of damage, and one at its end. Both say the same. Read `running.py` for who is told.
 """
 
@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from chaos.report import News, ScenarioResult, Status, status
-from chaos.report.text import counted, printable, result_words
+from chaos.report.text import counted, printable, result_words, tried
 from chaos.scenario import Scenario
 from chaos.scenario.watching import Advance, Listener
 from chaos.trace.model import Trace
@@ -82,8 +82,8 @@ class Bar:
     def began(self, scenario: Scenario) -> None:
         """See `Listener.began`."""
         self._causes = 0
-        self._task = self._bar.add_task(f"{escape(printable(scenario.name))}: recording", total=None, pace="")
-        self._name = escape(printable(scenario.name))
+        self._name, self._unit = escape(printable(scenario.name)), scenario.drive.unit
+        self._task = self._bar.add_task(f"{self._name}: beginning", total=None, pace="")
 
     def recorded(self, trace: Trace) -> None:
         """See `Listener.recorded`."""
@@ -93,9 +93,8 @@ class Bar:
         """See `Listener.advanced`."""
         left = "" if progress.seconds_left is None else f", {progress.seconds_left:.0f} s left"
         causes = f", {counted(self._causes, 'cause')} of damage" if self._causes else ""
-        self._show(
-            completed=progress.done, total=progress.total, pace=f"{progress.states_per_s:.0f} states/s{left}{causes}"
-        )
+        pace = f"{progress.states_per_s:.0f} {self._unit}s/s{left}{causes}"
+        self._show(completed=progress.done, total=progress.total, pace=pace)
 
     def found(self, news: News) -> None:  # noqa: ARG002 - only counted here, told in full at the end
         """See `Listener.found`."""
@@ -116,5 +115,4 @@ class Bar:
 
 def _end_words(result: ScenarioResult) -> str:
     """How a scenario came out, on one line."""
-    states = counted(result.statistics.states, "crash state")
-    return f"{result.scenario}: {result_words(result)} ({states} in {result.duration_s:.1f} s)"
+    return f"{result.scenario}: {result_words(result)} ({tried([result])} in {result.duration_s:.1f} s)"

@@ -12,10 +12,11 @@ from chaos.cli.files import write_reports
 from chaos.errors import UsageError
 from chaos.observations import Ending, Outcome
 from chaos.report.folder import latest_run, load_run
+from chaos.report.live_replay import LiveReplay
 from chaos.report.replay import Replay
 from chaos.report.terminal import print_run
 from chaos.report.text import printable
-from chaos.scenario.runner import find_finding, rebuilt_state, replay_roles, replay_state
+from chaos.scenario.runner import find_finding, live_drive, rebuilt_state, replay_live, replay_roles, replay_state
 
 __all__ = ["replay_finding", "show_report"]
 
@@ -23,6 +24,8 @@ __all__ = ["replay_finding", "show_report"]
 def replay_finding(arguments: ReplayArguments) -> int:
     """Check one finding's crash state again: exit code 1 when it still shows, 0 when not."""
     path, replay = find_finding(arguments.finding, arguments.report)
+    if isinstance(replay, LiveReplay):
+        return _live(path, replay, shell=arguments.shell)
     if arguments.shell:
         return _shell(path, replay)
     replayed = replay_state(path, replay, replay_roles(path))
@@ -32,6 +35,17 @@ def replay_finding(arguments: ReplayArguments) -> int:
         _print(f"{violation.oracle}: {violation.message} ({violation.damage.value})")
     _print(f"finding {replay.finding}: {'still shows' if replayed.shows else 'is gone'}")
     return 1 if replayed.shows else 0
+
+
+def _live(path: Path, replay: LiveReplay, *, shell: bool) -> int:
+    if shell:
+        raise UsageError(f"finding {replay.finding} has no crash state to open a shell in", "leave --shell out")
+    say(f"{replay.scenario}: {replay.kind}, {replay.recipe}")
+    shows, lines = replay_live(replay, live_drive(path, replay))
+    for line in lines:
+        _print(line)
+    _print(f"finding {replay.finding}: {'still shows' if shows else 'is gone'}")
+    return 1 if shows else 0
 
 
 def show_report(arguments: ReportArguments) -> int:

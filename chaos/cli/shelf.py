@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from chaos.cli.arguments import ListArguments
 from chaos.report import compare
-from chaos.scenario import Scenario, discover, json_schema
+from chaos.scenario import Explore, Scenario, discover, json_schema
+from chaos.scenario.model import Drive
 
 __all__ = ["list_scenarios", "print_scenarios", "print_schema"]
 
@@ -26,13 +27,18 @@ def print_schema() -> int:
 def print_scenarios(scenarios: Sequence[Scenario]) -> None:
     """One paragraph a scenario, its name alone at the beginning of a line."""
     for scenario in scenarios:
-        drive = scenario.drive
         sys.stdout.write(f"{scenario.name}\n")
         if scenario.description:
             sys.stdout.write(f"    {scenario.description}\n")
-        oracles = f"; oracles: {', '.join(drive.oracles)}" if drive.oracles else ""
-        twice = "; and again after each crash" if drive.depth == 2 else ""
-        sys.stdout.write(f"    models: {', '.join(drive.models)}{twice}{oracles}\n")
+        sys.stdout.write(f"    {_drive_words(scenario.drive)}\n")
         for expected in compare(scenario.expect, ()).expected:
             sys.stdout.write(f"    expects: {expected}\n")
         sys.stdout.write(f"    {scenario.origin}\n")
+
+
+def _drive_words(drive: Drive) -> str:
+    oracles = f"; oracles: {', '.join(drive.oracles)}" if drive.oracles else ""
+    if isinstance(drive, Explore):
+        twice = "; and again after each crash" if drive.depth == 2 else ""
+        return f"models: {', '.join(drive.models)}{twice}{oracles}"
+    return f"race of {len(drive.workers)} processes{oracles}"

@@ -22,11 +22,15 @@ class Answer:
         verdict: UNKNOWN when this observation can't tell, which is never counted as a pass.
         damage: of a violation; `Damage.SELF_HEALED` is reported and leaves the verdict at HOLDS.
         message: what is wrong, or why it is unknown; one line.
+        cause: of a live run: what tells two ways to go wrong apart within one oracle.
+        position: of a live run: the statement that decides it; None when the whole run does.
     """
 
     verdict: Verdict
     damage: Damage | None = None
     message: str = ""
+    cause: str = ""
+    position: int | None = None
 
 
 @final
@@ -50,10 +54,10 @@ def holds() -> Answer:
     return Answer(verdict=Verdict.HOLDS)
 
 
-def violated(damage: Damage, message: str) -> Answer:
+def violated(damage: Damage, message: str, *, cause: str = "", position: int | None = None) -> Answer:
     """The observation breaks the oracle; self-healed damage is told and still holds."""
     verdict = Verdict.HOLDS if damage is Damage.SELF_HEALED else Verdict.VIOLATED
-    return Answer(verdict=verdict, damage=damage, message=message)
+    return Answer(verdict=verdict, damage=damage, message=message, cause=cause, position=position)
 
 
 def unknown(reason: str) -> Answer:

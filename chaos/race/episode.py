@@ -6,14 +6,13 @@ stand still, and the same choices give the same episode.
 
 Waiting costs nothing: a sleep returns at once, and whoever slept is passed over once where others are ready; a blocking
 lock is tried, and whoever does not get it stands aside until another one has moved. When nobody can move, that is a
-deadlock. Read `exploring.py` next.
+deadlock. Read `stage.py` next.
 """
 
 import fcntl
 import os
 import select
 import struct
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
@@ -27,7 +26,7 @@ from chaos.syscalls.processes import ProcessGone, ProcessTable, Unreadable
 __all__ = ["Cast", "Episode", "Step"]
 
 _LOOK_S = 0.02  # a participant that is silent for so long is looked at
-_SILENT_S = 5.0  # one that still computes after this much longer is given up
+_END_S = 5.0  # for those who are killed to be gone
 _FLOCK = struct.Struct("=hhqqi")
 _OFD_SETLK, _OFD_SETLKW = 37, 38
 _LOCK_COMMANDS = {fcntl.F_SETLK, fcntl.F_SETLKW, fcntl.F_GETLK, _OFD_SETLK, _OFD_SETLKW}
@@ -51,14 +50,14 @@ class Episode:
         steps: in order.
         choices: who was chosen at each.
         ready: who could have been, at each.
-        deadlock: who stood waiting for each other at the end, empty if nobody did.
+        waiting: who stood waiting for each other at the end, and in which call; empty if nobody did.
         cut: why it was ended by force, "" if it was not.
     """
 
     steps: list[Step] = field(default_factory=list)
     choices: list[int] = field(default_factory=list)
     ready: list[tuple[int, ...]] = field(default_factory=list)
-    deadlock: tuple[int, ...] = ()
+    waiting: tuple[tuple[int, Move], ...] = ()
     cut: str = ""
 
 
@@ -84,9 +83,12 @@ class Cast:
         numbers: call number -> name.
         sight: reads their calls.
         pids: of the racing processes, in order.
+        deadline_s: how long one may compute between two calls.
     """
 
-    def __init__(self, listener: Listener, numbers: dict[int, str], sight: Sight, pids: list[int]) -> None:
+    def __init__(
+        self, listener: Listener, numbers: dict[int, str], sight: Sight, pids: list[int], *, deadline_s: float
+    ) -> None:
         self._listener, self._numbers, self._sight = listener, numbers, sight
         self._poll = select.poll()
         self._poll.register(listener.descriptor, select.POLLIN)
@@ -94,7 +96,7 @@ class Cast:
         self._numbers_of = {pid: number for number, pid in enumerate(pids)}
         self._participants: dict[int, int] = {}  # thread -> participant
         self._at_start: list[int] = []  # calls of racers that wait until all are there
-        self._count = len(pids)
+        self._count, self._deadline_s = len(pids), deadline_s
         self._running: dict[int, float] = {}  # participant -> since when
         self._held: dict[int, _Held] = {}
         self._living: dict[int, int] = {}  # pidfd -> pid
@@ -120,7 +122,7 @@ class Cast:
                 if not ready:
                     if self._running:
                         continue  # they wait for something outside: time will tell
-                    episode.deadlock = tuple(sorted(self._held))
+                    episode.waiting = tuple((number, self._held[number].move) for number in sorted(self._held))
                     return episode
                 if len(episode.steps) >= most_steps:
                     episode.cut = f"still under way after {most_steps} steps"
@@ -208,7 +210,7 @@ class Cast:
         finally:
             os.close(descriptor)
         kind, holder = struct.unpack_from("=h", told)[0], struct.unpack_from("=i", told, 24)[0]
-        return kind != fcntl.F_UNLCK and holder != process.id
+        return bool(kind != fcntl.F_UNLCK and holder != process.id)
 
     def _duplicate(self, held: _Held) -> int:
         found = self._table.find(held.thread)
@@ -234,7 +236,7 @@ class Cast:
         now = monotonic()
         if self._at_start and len(self._at_start) < len(self._numbers_of):
             return False  # the others are still being forked
-        return all(self._sleeps(number) or now - since > _SILENT_S for number, since in self._running.items())
+        return all(self._sleeps(number) or now - since > self._deadline_s for number, since in self._running.items())
 
     def _sleeps(self, number: int) -> bool:
         threads = [thread for thread, participant in self._participants.items() if participant == number]
@@ -260,8 +262,12 @@ class Cast:
         """Take up a trapped call: hold its caller, or let it go on."""
         id_, thread, _, number, _, _, *arguments = notification
         try:
-            found = self._table.find(thread) or (self._table.enter(thread) if thread in self._numbers_of or self._is_ours(thread) else None)
-            move = None if found is None else self._sight.look(self._numbers.get(number, ""), arguments, found[0], thread)
+            found = self._table.find(thread) or (
+                self._table.enter(thread) if thread in self._numbers_of or self._is_ours(thread) else None
+            )
+            move = (
+                None if found is None else self._sight.look(self._numbers.get(number, ""), arguments, found[0], thread)
+            )
         except (OSError, ProcessGone, Unreadable, KeyError):
             move = None
         if move is None:
@@ -302,7 +308,7 @@ class Cast:
         """Kill who is left, and answer until nobody is."""
         for process in self._table.processes():
             process.kill()
-        give_up = monotonic() + _SILENT_S
+        give_up = monotonic() + _END_S
         while self._table.processes() and monotonic() < give_up:
             for descriptor, _ in self._poll.poll(100):
                 if descriptor == self._listener.descriptor:

@@ -38,15 +38,16 @@ class Form(Enum):
 
 
 _FORMS: Mapping[str, Form] = {
-    **dict.fromkeys(("open", "creat", "stat", "lstat", "access", "readlink", "truncate", "unlink", "rmdir", "mkdir"), Form.PATH),
-    **dict.fromkeys(("chmod", "mknod"), Form.PATH),
+    **dict.fromkeys(("open", "creat", "stat", "lstat", "access", "readlink", "truncate", "unlink"), Form.PATH),
+    **dict.fromkeys(("rmdir", "mkdir", "chmod", "mknod"), Form.PATH),
     **dict.fromkeys(("openat", "openat2", "newfstatat", "statx", "faccessat", "faccessat2", "readlinkat"), Form.AT),
     **dict.fromkeys(("unlinkat", "mkdirat", "mknodat", "fchmodat"), Form.AT),
     **dict.fromkeys(("rename", "link"), Form.TWO_PATHS),
     **dict.fromkeys(("renameat", "renameat2", "linkat"), Form.TWO_AT),
     "symlinkat": Form.LINK_AT,
-    **dict.fromkeys(("read", "pread64", "readv", "preadv", "getdents64", "close", "ftruncate", "fsync", "fdatasync"), Form.DESCRIPTOR),
+    **dict.fromkeys(("read", "pread64", "readv", "preadv", "getdents64", "close"), Form.DESCRIPTOR),
     **dict.fromkeys(("write", "pwrite64", "writev", "pwritev", "pwritev2", "fallocate"), Form.DESCRIPTOR),
+    **dict.fromkeys(("ftruncate", "fsync", "fdatasync"), Form.DESCRIPTOR),
     **dict.fromkeys(("nanosleep", "clock_nanosleep", "select", "pselect6"), Form.SLEEP),
     "flock": Form.LOCK,
     "fcntl": Form.CONTROL,
@@ -132,7 +133,10 @@ class Sight:
             Form.TWO_AT: ((0, 1), (2, 3)),
             Form.LINK_AT: ((1, 2),),
         }[form]
-        return [self._of_path(thread, None if at is None else arguments[at], process.read_path(arguments[path])) for at, path in places]
+        return [
+            self._of_path(thread, None if at is None else arguments[at], process.read_path(arguments[path]))
+            for at, path in places
+        ]
 
     def _of_path(self, thread: int, directory: int | None, path: str) -> str | None:
         if path.startswith("/"):

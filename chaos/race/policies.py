@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Protocol, final
 
-__all__ = ["Pct", "Policy", "Preemptions", "RandomWalk", "Switches", "policy_for"]
+__all__ = ["Pct", "Policy", "Preemptions", "RandomWalk", "Switches", "follower", "policy_for"]
 
 
 class Policy(Protocol):
@@ -26,7 +26,7 @@ class Policy(Protocol):
 class RandomWalk:
     """Anyone, with equal chance."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int | str) -> None:
         self._random = Random(seed)  # noqa: S311 - reproducible on purpose
 
     def choose(self, ready: Sequence[int], last: int | None) -> int:  # noqa: ARG002 - see `Policy`
@@ -38,11 +38,12 @@ class RandomWalk:
 class Pct:
     """Random priorities with `depth - 1` random changes within the first `length` steps."""
 
-    def __init__(self, seed: int, *, participants: int, depth: int, length: int) -> None:
+    def __init__(self, seed: int | str, *, participants: int, depth: int, length: int) -> None:
         random = Random(seed)  # noqa: S311 - reproducible on purpose
         self._priorities = [depth + number for number in range(participants)]
         random.shuffle(self._priorities)
-        self._changes = dict(zip(random.sample(range(1, max(length, depth) + 1), depth - 1), range(depth - 1)))
+        at = random.sample(range(1, max(length, depth) + 1), depth - 1)
+        self._changes = {step: priority for priority, step in enumerate(at)}
         self._step = 0
 
     def choose(self, ready: Sequence[int], last: int | None) -> int:  # noqa: ARG002 - see `Policy`
@@ -64,7 +65,7 @@ class Pct:
 class Preemptions:
     """Whoever ran goes on, but for `count` switches at random among the first `length` steps."""
 
-    def __init__(self, seed: int, *, count: int, length: int) -> None:
+    def __init__(self, seed: int | str, *, count: int, length: int) -> None:
         self._random = Random(seed)  # noqa: S311 - reproducible on purpose
         self._at = set(self._random.sample(range(1, max(length, count) + 1), count))
         self._step = 0
@@ -73,7 +74,7 @@ class Preemptions:
         """See `Policy`."""
         self._step += 1
         others = [number for number in ready if number != last]
-        if last in ready and (self._step not in self._at or not others):
+        if last is not None and last in ready and (self._step not in self._at or not others):
             return last
         return self._random.choice(others)
 
@@ -93,7 +94,7 @@ class Switches:
         """See `Policy`."""
         self._step += 1
         wanted = self._switches.get(self._step)
-        if wanted in ready:
+        if wanted is not None and wanted in ready:
             return wanted
         return follower(ready, last)
 
@@ -105,11 +106,19 @@ def follower(ready: Sequence[int], last: int | None) -> int:
     return last if last in ready else next((number for number in ready if number > last), ready[0])
 
 
-def policy_for(seed: int, *, participants: int, length: int) -> Policy:
-    """The policy of one episode: all families in turn, each with its own draw."""
-    family, draw = seed % 4, seed
+def policy_for(seed: int, number: int, *, participants: int, length: int) -> Policy:
+    """The policy of one episode: all families in turn, each with its own draw.
+
+    Args:
+        seed: of the run.
+        number: of the episode, from 0.
+        participants: how many race at first.
+        length: how many steps an episode takes, about.
+    """
+    draw = f"{seed} {number}"
+    family = number % 4
     if family == 0:
         return RandomWalk(draw)
     if family == 1:
-        return Preemptions(draw, count=1 + seed // 4 % 3, length=length)
-    return Pct(draw, participants=participants, depth=2 if family == 2 else 3, length=length)
+        return Preemptions(draw, count=1 + number // 4 % 3, length=length)
+    return Pct(draw, participants=participants, depth=family, length=length)

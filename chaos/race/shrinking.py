@@ -5,12 +5,15 @@ switch out changes everything after it, so each attempt is played. Deterministic
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TypeVar
 
 from chaos.race.episode import Episode
 from chaos.race.policies import follower
+from chaos.race.stage import Played
 
 __all__ = ["shrunk", "switches_of"]
+
+_Told = TypeVar("_Told")
 
 
 def switches_of(episode: Episode) -> dict[int, int]:
@@ -25,13 +28,14 @@ def switches_of(episode: Episode) -> dict[int, int]:
 
 
 def shrunk(
-    switches: Mapping[int, int], play: Callable[[Mapping[int, int]], tuple[Episode, Any] | None]
-) -> tuple[dict[int, int], tuple[Episode, Any]]:
+    switches: Mapping[int, int], play: Callable[[Mapping[int, int]], tuple[Played, _Told] | None]
+) -> tuple[dict[int, int], tuple[Played, _Told]]:
     """The smallest schedule found.
 
     Args:
         switches: one that goes wrong.
-        play: plays a schedule; what happened when it goes wrong in the same way, else None.
+        play: plays a schedule; what happened and what is to be said of it when it goes wrong in the same way, else
+            None.
 
     Raises:
         ValueError: the schedule does not go wrong when it is played again.
@@ -48,7 +52,7 @@ def shrunk(
             again = play(fewer)
             if again is not None:
                 # What was really switched, which may be less: some of what is left may have come to nothing.
-                best, outcome = switches_of(again[0]), again
+                best, outcome = switches_of(again[0].episode), again
                 break
         else:
             size //= 2

@@ -6,7 +6,7 @@
         report.json                      written at the end, all or nothing, see `document.py`
         traces/saver.trace               recorded once; crash states are rebuilt from it
         findings/saver-0123456789ab/
-          replay.json                    see `replay.py`
+          replay.json                    see `replay.py` and `live_replay.py`
           state/                         the crash state itself, as a directory to open
 
 A run's folder is readable at every moment and after SIGKILL of the harness. Retention: as a run begins, the oldest
@@ -23,13 +23,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import final
 
-from chaos.child.target import Roles
 from chaos.errors import UsageError
 from chaos.observations import Finding
 from chaos.report.document import dump, load
 from chaos.report.findings import News
 from chaos.report.journal import Journal, is_in_use, read_journal
-from chaos.report.replay import Replay, dump_replay
 from chaos.report.results import RunResult, ScenarioResult
 from pytest_guardrails.errors import StorageError
 from pytest_guardrails.reliability.durability import write_atomic
@@ -108,15 +106,12 @@ class RunFolder:
         """A cause not seen before."""
         self._journal.cause(scenario, news)
 
-    def keep(
-        self, finding: Finding, replay: Replay, roles: Roles, materialise: Callable[[Path], None] | None = None
-    ) -> Path:
+    def keep(self, finding: Finding, replay: bytes, materialise: Callable[[Path], None] | None = None) -> Path:
         """Keep a finding with its replay file and its crash state.
 
         Args:
             finding: goes into the journal last, so that what it points to is there.
-            replay: what rebuilds it; `replay.trace` is relative to the returned folder (`replay_trace`).
-            roles: the target.
+            replay: its replay file's content; paths in it are relative to the returned folder (`replay_trace`).
             materialise: lays the crash state out as a directory at the given path, which does not exist.
 
         Returns:
@@ -124,7 +119,7 @@ class RunFolder:
         """
         folder = self.finding_path(finding)
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / "replay.json", dump_replay(replay, roles), durability="power")
+        write_atomic(folder / "replay.json", replay, durability="power")
         if materialise is not None:
             shutil.rmtree(folder / "state", ignore_errors=True)
             materialise(folder / "state")

@@ -7,7 +7,7 @@ is read as Markdown or HTML. Read `html.py` for the full report.
 import re
 
 from chaos.report.results import RunResult, ScenarioResult, Status, status
-from chaos.report.text import counted, finding_lines, printable, result_words, verdict_lines
+from chaos.report.text import counted, finding_lines, printable, result_words, tried, verdict_lines
 
 __all__ = ["markdown"]
 
@@ -17,14 +17,13 @@ _LIMIT = 20  # findings told in full; GitHub cuts summaries at 1 MiB
 
 def markdown(run: RunResult) -> str:
     """The run as Markdown."""
-    states = sum(result.statistics.states for result in run.scenarios)
     lines = [
         "## Chaos run",
         "",
-        f"{counted(len(run.scenarios), 'scenario')}, {counted(states, 'crash state')}, {run.duration_s:.1f} s"
+        f"{counted(len(run.scenarios), 'scenario')}, {tried(run.scenarios)}, {run.duration_s:.1f} s"
         + ("" if run.complete else " (the run was cut)"),
         "",
-        "| | scenario | result | crash points | states |",
+        "| | scenario | result | points | tried |",
         "| --- | --- | --- | ---: | ---: |",
         *(_row(result) for result in run.scenarios),
     ]

@@ -1,7 +1,8 @@
 """The replay file of a finding: everything that rebuilds its crash state and runs recovery on it once more.
 
 It is data: names, numbers and texts, never code and never pickle. A target that is a closure of a test can't be
-named in it; such a finding is replayed by running that test again. Read `folder.py` next.
+named in it; such a finding is replayed by running that test again. A finding of another kind than `explore` has a
+replay file of another shape, told by the key `kind`: read `live_replay.py` for those.
 
     {"format": "chaos-replay", "version": 1, "finding": "0123456789ab", "scenario": "saver", "oracle": "recovers",
      "trace": "../../traces/saver.trace", "model": "kill", "recipe": "...", "point": 4, "acked": 1, "seed": 0,
@@ -9,14 +10,16 @@ named in it; such a finding is replayed by running that test again. Read `folder
 """
 
 from dataclasses import dataclass, fields
-from typing import Any, final
+from typing import final
 
-from chaos.child.target import CallableTarget, CommandTarget, PythonTarget, Roles, Target
+from chaos.child.target import Roles
 from chaos.errors import UsageError
 from chaos.report.document import check_format
+from chaos.report.live_replay import LiveReplay, read_live_replay
 from chaos.report.plain import from_plain, parse_json, to_json, to_plain
+from chaos.report.targets import target_data, target_from
 
-__all__ = ["FORMAT", "VERSION", "FirstCrashReplay", "Replay", "dump_replay", "load_replay", "read_replay"]
+__all__ = ["FORMAT", "VERSION", "FirstCrashReplay", "Replay", "dump_replay", "load_replay", "read_any", "read_replay"]
 
 FORMAT = "chaos-replay"
 VERSION = 1
@@ -96,7 +99,7 @@ class Replay:
 
 def dump_replay(replay: Replay, roles: Roles) -> bytes:
     """The replay file's content."""
-    targets = {name: _target_data(getattr(roles, name)) for name in _ROLES}
+    targets = {name: target_data(getattr(roles, name)) for name in _ROLES}
     return to_json({"format": FORMAT, "version": VERSION, **to_plain(replay), "roles": targets}, indent=2) + b"\n"
 
 
@@ -114,7 +117,7 @@ def load_replay(content: bytes, name: str) -> tuple[Replay, Roles]:
     roles = parse_json(content, name).get("roles")
     if not isinstance(roles, dict):
         raise UsageError(f"{name}.roles is missing", "the file is damaged")
-    found = {role: _target(roles.get(role), f"{name}.roles.{role}", replay) for role in _ROLES}
+    found = {role: target_from(roles.get(role), f"{name}.roles.{role}", replay.origin) for role in _ROLES}
     for role in _NEEDED:
         if found[role] is None:
             raise UsageError(f"{name}.roles.{role} is missing", "the file is damaged")
@@ -136,24 +139,15 @@ def read_replay(content: bytes, name: str) -> Replay:
     return from_plain(Replay, data, name)
 
 
-def _target_data(target: Target | None) -> Any:
-    if target is None:
-        return None
-    if isinstance(target, CallableTarget):
-        return {"kind": "callable", "name": getattr(target.function, "__qualname__", repr(target.function))}
-    kind = "python" if isinstance(target, PythonTarget) else "commands"
-    return {"kind": kind, **to_plain(target)}
+def read_any(content: bytes, name: str) -> Replay | LiveReplay:
+    """Read a finding's replay file, of whatever kind, without its target.
 
+    Args:
+        content: its bytes.
+        name: the file's name, for errors.
 
-def _target(data: Any, place: str, replay: Replay) -> Target | None:
-    if data is None:
-        return None
-    kind = data.get("kind") if isinstance(data, dict) else None
-    if kind == "python":
-        return from_plain(PythonTarget, data, place)
-    if kind == "commands":
-        return from_plain(CommandTarget, data, place)
-    if kind == "callable":
-        where = f" ({replay.origin})" if replay.origin else ""
-        raise UsageError(f"{place} is a function inside a test{where}", "run that test again to replay the finding")
-    raise UsageError(f"{place} has the unknown kind {kind!r}", "the file is damaged")
+    Raises:
+        UsageError: it is not a replay file, is damaged or newer, or of an unknown kind.
+    """
+    data = parse_json(content, name)
+    return read_live_replay(data, name) if data.get("kind", "explore") != "explore" else read_replay(content, name)

@@ -78,9 +78,10 @@ class Statistics:
         calls: system calls that were trapped while recording.
         operations: those that changed or synced the watched files.
         acks: acknowledgements made.
-        crash_points: positions in the trace at which a crash was tried.
+        crash_points: positions in the trace at which a crash was tried; of other kinds, calls at which one could
+            have gone otherwise.
         enumerated: crash states before equal ones were removed.
-        states: crash states that were judged, of all depths.
+        states: crash states that were judged, of all depths; of other kinds, how many of their `unit`.
         exhaustive: every state that the models allow was among them.
         left_out: what was not tried, one line each.
         states_per_s: over the exploration.
@@ -90,6 +91,7 @@ class Statistics:
         died: recoveries that a signal or a lack of memory ended.
         by_model: states judged, by persistence model, as (model, states).
         by_depth: the same by the number of crashes; empty when only one was tried.
+        unit: what is counted: "crash state", or what a kind tries ("episode").
     """
 
     calls: int = 0
@@ -107,6 +109,7 @@ class Statistics:
     died: int = 0
     by_model: tuple[tuple[str, int], ...] = ()
     by_depth: tuple[DepthCount, ...] = ()
+    unit: str = "crash state"
 
 
 @final
@@ -132,6 +135,7 @@ class ScenarioResult:
 
     Attributes:
         scenario: its name.
+        kind: how it was driven.
         description: for people.
         origin: the file or test it came from.
         engine: what recorded: "syscalls" or "portable"; "" when it did not come to that.
@@ -151,6 +155,7 @@ class ScenarioResult:
     """
 
     scenario: str
+    kind: str = "explore"
     description: str = ""
     origin: str = ""
     engine: str = ""
@@ -247,7 +252,7 @@ def _untested(result: ScenarioResult) -> str:
     if result.findings and not result.statistics.states:
         return ""  # broken on an undamaged disk: no crash was needed
     if not result.statistics.states:
-        return "no crash state was reached"
+        return f"no {result.statistics.unit} was reached"
     known = [verdict for verdict in result.verdicts if verdict.verdict is not Verdict.UNKNOWN]
     if not known:
         reasons = [f"{verdict.oracle}: {verdict.reason}" for verdict in result.verdicts]

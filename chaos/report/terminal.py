@@ -14,7 +14,7 @@ from rich.text import Text
 
 from chaos.observations import Damage, Finding
 from chaos.report.results import RunResult, ScenarioResult, Status, exit_code, status
-from chaos.report.text import counted, facts, printable, result_words, verdict_lines
+from chaos.report.text import facts, printable, result_words, tried, verdict_lines
 
 __all__ = ["print_finding", "print_run"]
 
@@ -81,7 +81,7 @@ def _table(run: RunResult) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("scenario", max_width=_NAME_WIDTH, overflow="fold")
     table.add_column("result")
-    for heading in ("points", "states", "per s"):
+    for heading in ("points", "tried", "per s"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("engine", no_wrap=True)
     for result in run.scenarios:
@@ -123,10 +123,7 @@ def _row_style(row: str) -> str:
 def _last_line(run: RunResult) -> Text:
     came = [status(result) for result in run.scenarios]
     words = [f"{came.count(one)} {one.value}" for one in Status if one in came]
-    states = sum(result.statistics.states for result in run.scenarios)
     cut = "" if all(result.statistics.exhaustive for result in run.scenarios) else " (+ = not all of them)"
     code = exit_code(run.scenarios, interrupted=not run.complete)
-    text = (
-        f"{', '.join(words) or 'no scenario was run'}; {counted(states, 'crash state')}{cut} in {run.duration_s:.1f} s"
-    )
+    text = f"{', '.join(words) or 'no scenario was run'}; {tried(run.scenarios)}{cut} in {run.duration_s:.1f} s"
     return Text(text if run.complete else f"{text}; the run was cut", style="green" if code == 0 else "bold red")

@@ -4,12 +4,12 @@ The explanation comes first, the command that replays it last. Read `terminal.py
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from chaos.observations import Damage, Finding, Verdict
 from chaos.report.results import ScenarioResult, Status, status, why
 
-__all__ = ["counted", "facts", "finding_lines", "printable", "result_words", "verdict_lines"]
+__all__ = ["counted", "facts", "finding_lines", "printable", "result_words", "tried", "verdict_lines"]
 
 # Control characters steer terminals, direction marks reorder a line, and lone surrogates can't be encoded.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -27,8 +27,18 @@ def counted(number: int, word: str) -> str:
 
 def facts(finding: Finding) -> str:
     """Kind, oracle, model and number of states in one line."""
-    where = f"model {finding.model}, {counted(finding.states, 'state')}" if finding.state else "no crash needed"
+    unit = finding.extra.get("unit", "state")
+    where = f"model {finding.model}, {counted(finding.states, unit)}" if finding.state else "no crash needed"
     return f"{finding.damage.value}, oracle {finding.oracle}, {where}, id {finding.id}"
+
+
+def tried(results: Iterable[ScenarioResult]) -> str:
+    """How much was tried in all, each kind in its own unit."""
+    numbers: dict[str, int] = {}
+    for result in results:
+        unit = result.statistics.unit
+        numbers[unit] = numbers.get(unit, 0) + result.statistics.states
+    return ", ".join(counted(number, unit) for unit, number in numbers.items()) or "nothing tried"
 
 
 def finding_lines(finding: Finding, replay: str = "") -> tuple[str, ...]:

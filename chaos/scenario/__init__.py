@@ -4,6 +4,7 @@
 """
 
 from chaos.scenario.discovery import discover
+from chaos.scenario.kinds import Race
 from chaos.scenario.loader import load
 from chaos.scenario.model import (
     Budget,
@@ -26,6 +27,7 @@ __all__ = [
     "Isolation",
     "Problem",
     "Profile",
+    "Race",
     "RunOptions",
     "Scenario",
     "ScenarioError",

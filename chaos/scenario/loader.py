@@ -1,7 +1,7 @@
 """From a TOML file to a `Scenario`, or to all that is wrong with the file.
 
 A scenario file is data: loading it imports and runs nothing. Read `layout.py` for the format, `discovery.py` for
-which files are loaded.
+which files are loaded, `fields/` for each kind.
 """
 
 import os
@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chaos.child.target import CommandTarget, PythonTarget, Roles, Target
 from chaos.observations import Damage
-from chaos.scenario.layout import COMMON, KINDS
-from chaos.scenario.model import Expectation, Explore, Scenario
+from chaos.scenario.layout import COMMON, DEFAULT_KIND, KINDS
+from chaos.scenario.model import Expectation, Scenario
 from chaos.scenario.positions import locate
 from chaos.scenario.problems import Problem, ScenarioError
 from chaos.scenario.reading import Reader
@@ -21,8 +20,6 @@ from chaos.scenario.shapes import Field, Table, Tables
 from chaos.scenario.toml import TOMLDecodeError, parse_toml
 
 __all__ = ["load", "parse"]
-
-_ROLES = ("setup", "workload", "recover", "check", "resume")
 
 
 def load(path: str | os.PathLike[str]) -> Scenario:
@@ -64,68 +61,22 @@ def parse(text: str, *, file: str, folder: Path) -> Scenario:
         raise ScenarioError([_syntax_problem(text, file, str(error))]) from None
     except RecursionError:
         raise _whole_file(file, "nested too deeply", "write it flat") from None
-    kind = raw.get("kind", "explore")
-    fields = (*COMMON, *KINDS.get(kind if isinstance(kind, str) else "", KINDS["explore"]))
+    name = raw.get("kind", DEFAULT_KIND)
+    kind = KINDS.get(name if isinstance(name, str) else "", KINDS[DEFAULT_KIND])
+    fields = (*COMMON, *kind.fields)
     reader = Reader(file, locate(text), _homes(fields))
     values = reader.table(raw, (), fields)
-    roles = _roles(reader, values.get("target", {}), folder)
-    _check_isolation(reader, values, roles)
-    if reader.problems or roles is None:
+    drive = kind.build(reader, values, folder)
+    if reader.problems or drive is None:
         raise ScenarioError(sorted(reader.problems, key=lambda problem: problem.line))
     return Scenario(
         name=values["name"],
         description=values.get("description", ""),
-        drive=_explore(values, roles),
+        drive=drive,
         budget=values.get("budget"),
         expect=tuple(_expectation(entry) for entry in values.get("expect", [])),
         origin=file,
     )
-
-
-def _explore(values: Mapping[str, Any], roles: Roles) -> Explore:
-    names = {
-        "models": "models",
-        "isolation": "isolation",
-        "oracles": "oracles",
-        "exclude": "exclude",
-        "deadline": "deadline_s",
-        "workload_deadline": "workload_deadline_s",
-        "memory": "memory_bytes",
-        "engine": "engine",
-        "depth": "depth",
-        "failed_sync": "failed_sync",
-    }
-    return Explore(roles=roles, **{names[key]: value for key, value in values.items() if key in names})
-
-
-def _roles(reader: Reader, values: Mapping[str, Any], folder: Path) -> Roles | None:
-    env = values.get("env", ())
-    targets = {role: _target(values[role], folder, env) for role in _ROLES if role in values}
-    if env and not any(isinstance(target, CommandTarget) for target in targets.values()):
-        reader.report(
-            ("target", "env"), "there is no command to give it to", "set os.environ in the target, or remove it"
-        )
-    if not {"workload", "recover"} <= set(targets):
-        return None
-    return Roles(**targets)
-
-
-def _target(value: str | tuple[tuple[str, ...], ...], folder: Path, env: tuple[tuple[str, str], ...]) -> Target:
-    if isinstance(value, str):
-        return PythonTarget(ref=value, search=(str(folder),))
-    return CommandTarget(commands=value, env=env)
-
-
-def _check_isolation(reader: Reader, values: Mapping[str, Any], roles: Roles | None) -> None:
-    isolation = values.get("isolation")
-    if roles is None or isolation is None:
-        return
-    if isinstance(roles.recover, CommandTarget) and isolation != "command":
-        reader.report(
-            ("isolation",),
-            f'"{isolation}" needs a recover of the form "module:object"',
-            'use "command" or remove the key',
-        )
 
 
 def _expectation(entry: Mapping[str, Any]) -> Expectation:

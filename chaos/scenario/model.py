@@ -1,18 +1,19 @@
 """A scenario as data: what is hurt, how, what must hold, and what is expected to be found.
 
 Every door (command, fixture, gate) builds one `Scenario` and hands it to `runner.run`; nothing here runs anything.
-What is common to all kinds is in `Scenario`; what one kind needs is in its own type (`Explore`), so that a new kind
-is a new type beside it. A setting that is None is left to the part that owns it. Read `layout.py` for the file
-format and `runner.py` for what becomes of a scenario.
+What is common to all kinds is in `Scenario`; what one kind needs is in its own type (`Explore` here, the others in
+`kinds/`), so that a new kind is a new type beside it. A setting that is None is left to the part that owns it. Read
+`layout.py` for the file format and `runner.py` for what becomes of a scenario.
 """
 
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 from chaos.child.target import Roles
 from chaos.observations import Damage
+from chaos.scenario.kinds.race import Race
 
 __all__ = [
     "DEPTHS",
@@ -21,6 +22,7 @@ __all__ = [
     "MODEL_PATTERN",
     "ORACLES",
     "Budget",
+    "Drive",
     "Engine",
     "Expectation",
     "Explore",
@@ -55,7 +57,7 @@ class Profile(str, Enum):
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """Where to stop: after a number of crash states, after a time, or at whichever comes first.
+    """Where to stop: after a number of crash states or episodes, after a time, or at whichever comes first.
 
     Attributes:
         states: at least 1, or None for no limit.
@@ -73,7 +75,7 @@ class Expectation:
 
     Attributes:
         oracle: which oracle objects.
-        model: the weakest persistence model that shows it.
+        model: the weakest persistence model that shows it; "schedule" for a race.
         damage: what kind of damage.
         source: the line to blame: a file's name, with its line if wanted ("targets.py", "store.py:42"), or the path
             of the file that was written to.
@@ -104,6 +106,8 @@ class Explore:
         failed_sync: which of the workload's fsyncs fails once, from 1; none when None.
     """
 
+    kind: ClassVar[str] = "explore"
+    unit: ClassVar[str] = "crash state"
     roles: Roles
     models: tuple[str, ...] = ("kill",)
     isolation: Isolation | None = None
@@ -115,6 +119,10 @@ class Explore:
     engine: Engine = "auto"
     depth: int = 1
     failed_sync: int | None = None
+
+
+Drive = Explore | Race
+"""How a scenario is driven: each kind's own type, with the kind's name in `kind` and what it counts in `unit`."""
 
 
 @final
@@ -132,7 +140,7 @@ class Scenario:
     """
 
     name: str
-    drive: Explore
+    drive: Drive
     description: str = ""
     budget: Budget | None = None
     expect: tuple[Expectation, ...] = ()

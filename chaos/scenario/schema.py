@@ -8,7 +8,7 @@ target, that names are unique among files. Read `layout.py` next.
 from collections.abc import Sequence
 from typing import Any
 
-from chaos.scenario.layout import COMMON, KINDS
+from chaos.scenario.layout import COMMON, DEFAULT_KIND, KINDS
 from chaos.scenario.shapes import Field, Shape, Table, Tables
 
 __all__ = ["json_schema"]
@@ -16,13 +16,21 @@ __all__ = ["json_schema"]
 
 def json_schema() -> dict[str, Any]:
     """The schema, in draft 2020-12."""
-    (fields,) = KINDS.values()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "chaos scenario",
         "description": "What to hurt, how, what must hold, and what is expected to be found.",
-        **_table((*COMMON, *fields)),
+        "oneOf": [_kind(name) for name in KINDS],
     }
+
+
+def _kind(name: str) -> dict[str, Any]:
+    """The table of one kind; only the default one need not be named."""
+    table = _table((*COMMON, *KINDS[name].fields))
+    table["properties"]["kind"]["enum"] = [name]
+    if name != DEFAULT_KIND:
+        table["required"].append("kind")
+    return {"title": name, **table}
 
 
 def _table(fields: Sequence[Field]) -> dict[str, Any]:

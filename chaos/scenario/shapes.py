@@ -19,6 +19,7 @@ __all__ = [
     "Table",
     "Tables",
     "Value",
+    "anything",
     "choice",
     "each",
     "measured",
@@ -160,6 +161,21 @@ def measured(schema: Mapping[str, Any], parse_quantity: Callable[[object], Any])
             raise Mismatch(str(error), value) from None
 
     return Value(schema=schema, parse=parse)
+
+
+def anything(expected: str) -> Value:
+    """A value of JSON: what TOML can say, but for dates and times."""
+
+    def parse(value: object) -> Any:
+        if isinstance(value, list):
+            return [parse(item) for item in value]
+        if isinstance(value, dict):
+            return {name: parse(content) for name, content in value.items()}
+        if isinstance(value, (bool, int, float, str)):
+            return value
+        raise Mismatch(expected, value)
+
+    return Value(schema={"type": ["boolean", "number", "string", "array", "object"]}, parse=parse)
 
 
 def texts_by_name(expected: str, name_pattern: str) -> Value:

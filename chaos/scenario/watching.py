@@ -17,7 +17,7 @@ class Advance(Protocol):
 
     @property
     def done(self) -> int:
-        """Crash states checked so far."""
+        """Crash states, or whatever the kind tries, checked so far."""
 
     @property
     def total(self) -> int | None:
@@ -25,7 +25,7 @@ class Advance(Protocol):
 
     @property
     def states_per_s(self) -> float:
-        """Crash states checked in a second."""
+        """How many of them in a second."""
 
     @property
     def seconds_left(self) -> float | None:
@@ -39,10 +39,10 @@ class Listener(Protocol):
         """A scenario begins."""
 
     def recorded(self, trace: Trace) -> None:
-        """Its workload was recorded."""
+        """Its workload was recorded; not every kind records one."""
 
     def advanced(self, progress: Advance) -> None:
-        """More crash states were checked."""
+        """More crash states, episodes or runs were checked."""
 
     def found(self, news: News) -> None:
         """A cause of damage that was not seen before."""

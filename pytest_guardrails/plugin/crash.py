@@ -1,42 +1,40 @@
 """The fixture `crash` at work: from a test's callables to a scenario, from its result to a passing or failing test.
 
-It knows scenarios, their runner and their results, nothing of engines. One run folder is made for a whole session,
-when the first exploration begins. Read `fixtures.py` for who makes it.
+It knows scenarios, their runner and their results, nothing of engines. Read `session.py` for what it shares with the
+other fixtures, `fixtures.py` for who makes it.
 """
 
-import shlex
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, cast, final
+from typing import TYPE_CHECKING, Any, TypedDict, cast, final
 
 import pytest
 
-from chaos.child.target import CallableTarget, CommandTarget, PythonTarget, Roles, Target
-from chaos.errors import ChaosError, UsageError
-from chaos.observations import Finding
-from chaos.report import ScenarioResult, Status, status, why
-from chaos.report.text import counted, finding_lines, printable, verdict_lines
-from chaos.scenario import Explore, Isolation, RunOptions, Scenario
+from chaos.child.target import Roles
+from chaos.errors import ChaosError
+from chaos.report import ScenarioResult
+from chaos.report.replay import Replay
+from chaos.scenario import Explore, Isolation, Scenario
 from chaos.scenario.model import MODELS
 from chaos.scenario.quantities import budget, depth, duration_s, size_bytes
-from chaos.scenario.runner import Run, find_finding, replay_state
-from pytest_guardrails.plugin.hooks import ENDINGS
-from pytest_guardrails.plugin.settings import run_options
+from chaos.scenario.runner import find_finding, replay_state
+from pytest_guardrails.plugin.session import (
+    TargetLike,
+    complaints,
+    fail,
+    known_names,
+    needed_target,
+    parsed,
+    quiet_forks,
+    session_of,
+    target_of,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["Crash", "CrashOptions", "TargetLike"]
+__all__ = ["Crash", "CrashOptions"]
 
-TargetLike = Callable[..., Any] | str | Sequence[Sequence[str]]
-"""A callable, "module:object", or a list of commands."""
-
-_SESSION = pytest.StashKey["_Session"]()
-_SHOWN = 3  # findings told in full; the others are in the report
 # "power" is every model up to the one that promises least; a finding then names the weakest that shows it.
 _POWER = MODELS[: MODELS.index("posix") + 1]
 
@@ -106,20 +104,20 @@ class Crash:
         try:
             given = _checked({**self._defaults, **options})
             scenario = self._scenario(workload, recover, given)
-            session = _session(config)
-            with _quiet_forks():
+            session = session_of(config)
+            with quiet_forks():
                 if wanted := config.getoption("--chaos-replay"):
                     lines, result = self._replay(str(wanted), scenario, session.options.report_dir)
                 else:
                     result = session.explore(scenario, given)
-                    lines = _complaints(result, session)
+                    lines = complaints("crash", result, session)
         except ChaosError as error:
             problem = error
         if problem is not None:  # told outside the handler: the test's reader needs no chain of exceptions
             self._told = True
-            _fail([f"crash: {problem}"])
+            fail([f"crash: {problem}"])
         if lines:
-            _fail(lines)
+            fail(lines)
         return result
 
     def check_replayed(self) -> None:
@@ -127,19 +125,19 @@ class Crash:
         __tracebackhide__ = True
         wanted = self._request.config.getoption("--chaos-replay")
         if wanted and self._calls and not self._told:
-            _fail([f"crash: finding {wanted} is of another test; nothing was replayed here"])
+            fail([f"crash: finding {wanted} is of another test; nothing was replayed here"])
 
     def _scenario(self, workload: TargetLike, recover: TargetLike, given: CrashOptions) -> Scenario:
         here = str(self._request.path.parent)
-        roles = {name: _target(given.get(name), name, here) for name in ("setup", "check", "resume")}
+        roles = {name: target_of("crash", given.get(name), name, here) for name in ("setup", "check", "resume")}
         nodeid = self._request.node.nodeid
         return Scenario(
             name=nodeid if self._calls == 1 else f"{nodeid}#{self._calls}",
             origin=nodeid,
             drive=Explore(
                 roles=Roles(
-                    workload=_needed(workload, "workload", here),
-                    recover=_needed(recover, "recover", here),
+                    workload=needed_target("crash", workload, "workload", here),
+                    recover=needed_target("crash", recover, "recover", here),
                     **{name: target for name, target in roles.items() if target is not None},
                 ),
                 **_drive_options(given),
@@ -148,8 +146,9 @@ class Crash:
 
     def _replay(self, wanted: str, scenario: Scenario, report_dir: Path) -> tuple[list[str], ScenarioResult]:
         path, replay = find_finding(wanted, report_dir)
+        assert isinstance(scenario.drive, Explore)
         result = ScenarioResult(scenario=scenario.name, origin=scenario.origin, models=scenario.drive.models)
-        if replay.scenario != scenario.name:
+        if replay.scenario != scenario.name or not isinstance(replay, Replay):
             return [], result  # another call of this test may be the one
         self._told = True
         replayed = replay_state(path, replay, scenario.drive.roles)
@@ -160,55 +159,8 @@ class Crash:
         return [f"crash: finding {replay.finding} still shows", *objections, state], result
 
 
-@final
-class _Session:
-    """What the explorations of one pytest session share; the run folder is made by the first."""
-
-    def __init__(self, config: pytest.Config, options: RunOptions) -> None:
-        self.options = options
-        self._config = config
-        self._run: Run | None = None
-
-    def explore(self, scenario: Scenario, given: CrashOptions) -> ScenarioResult:
-        """Run a scenario with a test's own jobs and budget."""
-        if self._run is None:
-            self._run = Run(self.options, command="pytest", replay=self.replay_command)
-            self._config.stash.setdefault(ENDINGS, []).append(self._end)
-        own = replace(self.options, jobs=given.get("jobs", self.options.jobs))
-        if "budget" in given and own.budget is None:
-            own = replace(own, budget=budget(given["budget"]))
-        return self._run.scenario(scenario, options=own)
-
-    def replay_command(self, finding: Finding) -> str:
-        """The command line that checks a finding's crash state again."""
-        test = finding.scenario.partition("#")[0]
-        return f"pytest {shlex.quote(test)} --chaos-replay {finding.id}"
-
-    @property
-    def path(self) -> Path:
-        """The run folder."""
-        assert self._run is not None
-        return self._run.path
-
-    def _end(self) -> None:
-        assert self._run is not None
-        with self._run:
-            self._run.finish()
-
-
-def _session(config: pytest.Config) -> _Session:
-    if _SESSION not in config.stash:
-        config.stash[_SESSION] = _Session(config, run_options(config))
-    return config.stash[_SESSION]
-
-
 def _checked(given: Mapping[str, Any]) -> CrashOptions:
-    known = list(CrashOptions.__annotations__)
-    for name in given:
-        if name not in known:
-            close = get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known are: workload, recover, {', '.join(known)}"
-            raise UsageError(f"crash has no argument {name!r}", hint)
+    known_names("crash", given, list(CrashOptions.__annotations__), needed=("workload", "recover"))
     return cast("CrashOptions", given)
 
 
@@ -224,15 +176,7 @@ def _drive_options(given: CrashOptions) -> dict[str, Any]:
         "memory": ("memory_bytes", size_bytes),
         "budget": ("", budget),
     }
-    found = {}
-    for name, (field, parse) in parsers.items():
-        if name in given:
-            try:
-                found[field] = parse(given[name])  # type: ignore[literal-required]
-            except ValueError as error:
-                raise UsageError(f"crash({name}=...): expected {error}, got {given[name]!r}") from None  # type: ignore[literal-required]
-    found.pop("", None)
-    return found
+    return parsed("crash", given, parsers)
 
 
 def _models(model: str | Sequence[str]) -> tuple[str, ...]:
@@ -244,69 +188,3 @@ def _isolation(name: str | None) -> str | None:
     if name not in (None, "fork", "batch", "command"):
         raise ValueError("fork, batch or command")
     return name
-
-
-def _needed(value: TargetLike, role: str, here: str) -> Target:
-    target = _target(value, role, here)
-    if target is None:
-        raise UsageError(f"crash: {role} is None", "give a callable, 'module:object', or a list of commands")
-    return target
-
-
-def _target(value: object, role: str, here: str) -> Target | None:
-    if value is None:
-        return None
-    if callable(value):
-        return CallableTarget(function=value)
-    if isinstance(value, str) and ":" in value:
-        return PythonTarget(ref=value, search=(here,))
-    if isinstance(value, (list, tuple)) and value and all(_is_command(command) for command in value):
-        return CommandTarget(commands=tuple(tuple(command) for command in value))
-    raise UsageError(
-        f"crash({role}=...): expected a callable, 'module:object', or a list of commands, got {value!r}",
-        "a command is a list of arguments: [['git', 'fsck']]",
-    )
-
-
-def _is_command(command: object) -> bool:
-    return isinstance(command, (list, tuple)) and bool(command) and all(isinstance(word, str) for word in command)
-
-
-def _complaints(result: ScenarioResult, session: _Session) -> list[str]:
-    """What the test fails with; nothing when it passes."""
-    came = status(result)
-    if came is Status.INTERRUPTED:
-        raise KeyboardInterrupt
-    if came is Status.PASSED:
-        return []
-    if came is Status.VIOLATED:
-        return list(_violation_lines(result, session))
-    hint = [f"  next: {result.stop.hint}"] if result.stop is not None and result.stop.hint else []
-    return [f"crash: {came.value}: {why(result)}", *hint]
-
-
-def _violation_lines(result: ScenarioResult, session: _Session) -> Iterator[str]:
-    wrong = [finding for finding in result.findings if finding.id in result.expectation.surprises]
-    for finding in wrong[:_SHOWN]:
-        yield from finding_lines(finding)
-        yield ""
-    if len(wrong) > _SHOWN:
-        yield f"and {counted(len(wrong) - _SHOWN, 'more finding')}: chaos report {shlex.quote(str(session.path))}"
-        yield ""
-    numbers = result.statistics
-    yield f"{counted(numbers.states, 'crash state')} at {counted(numbers.crash_points, 'crash point')}"
-    yield from verdict_lines(result)
-    yield from (f"replay: {session.replay_command(finding)}" for finding in wrong[:_SHOWN])
-
-
-def _fail(lines: Sequence[str]) -> NoReturn:
-    __tracebackhide__ = True
-    pytest.fail("\n".join(printable(line) for line in "\n".join(lines).split("\n")), pytrace=False)
-
-
-@contextmanager
-def _quiet_forks() -> Iterator[None]:
-    """Forking beside threads (xdist has one) is what Python 3.12 warns of; the children use none of their locks."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
-        yield

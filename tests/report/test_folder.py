@@ -17,7 +17,7 @@ from chaos.observations import Damage
 from chaos.report.findings import News
 from chaos.report.folder import KEEP, RunFolder, latest_run, load_run, remove_old_runs, run_id
 from chaos.report.journal import read_journal
-from chaos.report.replay import Replay, load_replay
+from chaos.report.replay import Replay, dump_replay, load_replay
 from chaos.report.results import Status, status
 from tests.report.making import finding, run_result, scenario_result
 
@@ -44,7 +44,7 @@ def test_a_run_cut_at_any_byte_of_its_journal_is_readable(tmp_path: Path) -> Non
     with RunFolder(tmp_path, BEGAN) as folder:
         folder.begin("saver")
         folder.cause("saver", NEWS)
-        folder.keep(finding(), REPLAY, ROLES)
+        folder.keep(finding(), dump_replay(REPLAY, ROLES))
         folder.result(result)
         folder.begin("second")
         folder.cause("second", NEWS)
@@ -62,7 +62,7 @@ def test_a_run_cut_at_any_byte_of_its_journal_is_readable(tmp_path: Path) -> Non
 def test_a_scenario_under_way_keeps_the_findings_it_had(tmp_path: Path) -> None:
     with RunFolder(tmp_path, BEGAN) as folder:
         folder.begin("saver")
-        folder.keep(finding(), REPLAY, ROLES)
+        folder.keep(finding(), dump_replay(REPLAY, ROLES))
     (result,) = load_run(folder.path).scenarios
     assert result.findings == (finding(),)
 
@@ -155,7 +155,9 @@ def test_a_finding_is_kept_with_its_state_and_its_replay_file(tmp_path: Path) ->
     with RunFolder(tmp_path, BEGAN) as folder:
         trace = folder.trace_path("saver")
         trace.write_bytes(b"trace")
-        kept = folder.keep(finding(), replace(REPLAY, trace=folder.replay_trace("saver")), ROLES, materialise)
+        kept = folder.keep(
+            finding(), dump_replay(replace(REPLAY, trace=folder.replay_trace("saver")), ROLES), materialise
+        )
     assert (kept / "state" / "state.json").read_bytes() == b"{"
     replay, roles = load_replay((kept / "replay.json").read_bytes(), "replay.json")
     assert roles == ROLES

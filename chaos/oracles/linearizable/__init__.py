@@ -3,7 +3,7 @@
 Read `models.py` for what a thing does, `search.py` for the search, `check.py` for the whole.
 """
 
-from chaos.oracles.linearizable.check import LIMIT, Judgement, linearizable
-from chaos.oracles.linearizable.models import ILLEGAL, MODELS, Model, model_named
+from chaos.oracles.linearizable.check import Judgement, linearizable
+from chaos.oracles.linearizable.models import ILLEGAL, Model, model_named
 
-__all__ = ["ILLEGAL", "LIMIT", "MODELS", "Judgement", "Model", "linearizable", "model_named"]
+__all__ = ["ILLEGAL", "Judgement", "Model", "linearizable", "model_named"]

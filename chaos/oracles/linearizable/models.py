@@ -6,7 +6,7 @@ States are hashable. A user's own model is another `Model`.
 """
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, final
 
 from chaos.errors import UsageError
@@ -22,6 +22,7 @@ __all__ = [
     "SET",
     "Illegal",
     "Model",
+    "Step",
     "frozen",
     "model_named",
 ]
@@ -34,6 +35,17 @@ class Illegal:
 
 ILLEGAL: Final = Illegal()
 Step = Callable[[Any, Operation], Any]
+
+
+def frozen(value: Any) -> Hashable:
+    """A plain value as a hashable one; equal values become equal, 1 and True do not."""
+    if isinstance(value, Mapping):
+        return ("map", frozenset((frozen(name), frozen(content)) for name, content in value.items()))
+    if isinstance(value, (list, tuple)):
+        return ("list", tuple(map(frozen, value)))
+    if isinstance(value, (set, frozenset)):
+        return ("set", frozenset(map(frozen, value)))
+    return (type(value).__name__, value) if isinstance(value, (bool, float)) else value
 
 
 @final
@@ -55,18 +67,7 @@ class Model:
     step: Step
     names: frozenset[str]
     reads: frozenset[str] = frozenset()
-    initial_of: Callable[[Any], Hashable] = field(default=lambda given: frozen(given))
-
-
-def frozen(value: Any) -> Hashable:
-    """A plain value as a hashable one; equal values become equal, 1 and True do not."""
-    if isinstance(value, Mapping):
-        return ("map", frozenset((frozen(name), frozen(content)) for name, content in value.items()))
-    if isinstance(value, (list, tuple)):
-        return ("list", tuple(map(frozen, value)))
-    if isinstance(value, (set, frozenset)):
-        return ("set", frozenset(map(frozen, value)))
-    return (type(value).__name__, value) if isinstance(value, (bool, float)) else value
+    initial_of: Callable[[Any], Hashable] = frozen
 
 
 def model_named(name: str) -> Model:

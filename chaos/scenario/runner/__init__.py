@@ -1,12 +1,19 @@
 """The one hallway behind all doors: from a scenario to its result.
 
-Read `run.py` for a whole run, `course.py` for one scenario, `recording.py` and `exploring.py` for its two halves,
-`second.py` for a second crash.
+Read `run.py` for a whole run, `course.py` for one scenario, `crashing.py` and `racing.py` for its kinds.
 """
 
 from chaos.scenario.runner.killing import LiveKills, kill_for_real
 from chaos.scenario.runner.recording import record_command
-from chaos.scenario.runner.replaying import Replayed, find_finding, rebuilt_state, replay_roles, replay_state
+from chaos.scenario.runner.replaying import (
+    Replayed,
+    find_finding,
+    live_drive,
+    rebuilt_state,
+    replay_live,
+    replay_roles,
+    replay_state,
+)
 from chaos.scenario.runner.run import Run
 
 __all__ = [
@@ -15,8 +22,10 @@ __all__ = [
     "Run",
     "find_finding",
     "kill_for_real",
+    "live_drive",
     "rebuilt_state",
     "record_command",
+    "replay_live",
     "replay_roles",
     "replay_state",
 ]

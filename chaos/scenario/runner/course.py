@@ -1,206 +1,63 @@
-"""One scenario from beginning to end: record, explore, judge, keep, compare with what was expected.
+"""One scenario from beginning to end: driven as its kind is, and compared with what was expected.
 
-Everything that can go wrong on the way becomes part of the result; only an error that nobody foresaw is raised.
-Read `run.py` next.
+Everything that can go wrong on the way becomes part of the result; only an error that nobody foresaw is raised. Which
+course a scenario takes is decided by the type of its `drive`. Read `run.py` next.
 """
 
-import os
-from dataclasses import replace
-from pathlib import Path
 from time import monotonic
-from typing import final
 
-from chaos.disk import StateSpace, Tree, apply, initial_tree, materialise, model_named, weakest_first
 from chaos.errors import ChaosError, HarnessFault, NotMeasured, UsageError
-from chaos.explore.settings import Isolation, Settings
-from chaos.observations import Finding
-from chaos.oracles import choose
-from chaos.report import News, ScenarioResult, Status, Stop, compare
+from chaos.report import ScenarioResult, Status, Stop, compare
 from chaos.report.folder import RunFolder
-from chaos.report.replay import FirstCrashReplay, Replay
-from chaos.scenario.model import Budget, Explore, Profile, RunOptions, Scenario
-from chaos.scenario.runner.exploring import Explored, explore
-from chaos.scenario.runner.first_states import Judged
-from chaos.scenario.runner.recording import check_measured, record_scenario, unmeasured_words
-from chaos.scenario.runner.second import Evidence, Subject, crash_again, first_budget
+from chaos.scenario.kinds import Race
+from chaos.scenario.model import Explore, RunOptions, Scenario
+from chaos.scenario.runner.account import INTERRUPTED, Account
+from chaos.scenario.runner.crashing import run_exploration
+from chaos.scenario.runner.racing import run_race
 from chaos.scenario.watching import Listener
-from chaos.trace.file import save
 from chaos.trace.model import Trace
 
-__all__ = ["Course", "settings_for", "tree_of"]
+__all__ = ["run_course"]
 
-_SECOND_TRACE = "second.trace"  # beside the replay file
-_PROFILE_BUDGETS_S = {Profile.QUICK: 10.0, Profile.CI: 60.0, Profile.DEEP: None}
 _STATUSES: dict[type[ChaosError], Status] = {
     UsageError: Status.USAGE,
     NotMeasured: Status.NOT_MEASURED,
     HarnessFault: Status.FAULT,
 }
-_INTERRUPTED = Stop(status=Status.INTERRUPTED, message="interrupted; what was found until then is kept")
 
 
-@final
-class Course:
-    """One scenario under way; use it once."""
+def run_course(
+    scenario: Scenario, options: RunOptions, folder: RunFolder, listener: Listener, trace: Trace | None = None
+) -> ScenarioResult:
+    """Run a scenario.
 
-    def __init__(self, scenario: Scenario, options: RunOptions, folder: RunFolder, listener: Listener) -> None:
-        self._scenario, self._options, self._folder, self._listener = scenario, options, folder, listener
-        drive = scenario.drive
-        self._result = ScenarioResult(
-            scenario=scenario.name,
-            description=scenario.description,
-            origin=scenario.origin,
-            models=options.models or drive.models,
-            seed=options.seed,
-            asked=drive.oracles or (),
-        )
-
-    def run(self, trace: Trace | None = None) -> ScenarioResult:
-        """Run the scenario; a `trace` that is given is explored instead of recording one."""
-        began = monotonic()
-        self._listener.began(self._scenario)
-        self._folder.begin(self._scenario.name)
-        try:
-            self._proceed(trace)
-        except KeyboardInterrupt:
-            self._learn(stop=_INTERRUPTED)
-        except ChaosError as error:
-            kind = next(kind for kind in _STATUSES if isinstance(error, kind))
-            self._learn(stop=Stop(status=_STATUSES[kind], message=error.message, hint=error.hint))
-        self._learn(duration_s=monotonic() - began, expectation=compare(self._scenario.expect, self._result.findings))
-        self._folder.result(self._result)
-        self._listener.ended(self._result)
-        return self._result
-
-    def _proceed(self, trace: Trace | None) -> None:
-        scenario, drive = self._scenario, self._scenario.drive
-        roles = drive.roles
-        settings = settings_for(drive, self._options, scenario.budget)
-        oracles = choose(drive.oracles, checked=roles.check is not None, resumes=roles.resume is not None)
-        began = monotonic()
-        if trace is None:
-            trace = record_scenario(drive, self._options.engine or drive.engine)
-        check_measured(trace)
-        record_s = monotonic() - began
-        save(trace, self._folder.trace_path(scenario.name))
-        self._learn(engine=trace.engine, unmeasured=unmeasured_words(trace), notes=trace.notes)
-        self._listener.recorded(trace)
-
-        def cause(news: News) -> None:
-            self._folder.cause(scenario.name, news)
-
-        twice = (self._options.depth or drive.depth) == 2
-        judged = Judged() if twice else None
-        first = first_budget(settings) if twice else settings
-        explored = explore(scenario.name, trace, roles, first, oracles, self._listener, cause, judged)
-        self._learn_explored(explored, trace, record_s)
-        for finding in explored.findings:
-            self._keep(finding, trace, self._replay(finding, settings, oracles))
-        if judged is None or explored.interrupted:
-            return
-        subject = Subject(scenario=scenario.name, trace=trace, roles=roles, settings=settings, oracles=oracles)
-        second = crash_again(subject, explored, judged, self._listener, cause)
-        self._learn_explored(second.explored, trace, record_s)
-        self._learn(unmeasured=(*self._result.unmeasured, *second.unmeasured))
-        for evidence in second.evidence:
-            self._keep_second(evidence, self._replay(evidence.finding, settings, oracles))
-
-    def _learn_explored(self, explored: Explored, trace: Trace, record_s: float) -> None:
-        self._learn(
-            isolation=explored.isolation,
-            verdicts=explored.verdicts,
-            findings=explored.findings,
-            statistics=replace(explored.statistics, record_s=record_s),
-            coverage=explored.coverage,
-            notes=(*trace.notes, *explored.notes),
-            stop=_INTERRUPTED if explored.interrupted else None,
-        )
-
-    def _learn(self, **facts: object) -> None:
-        self._result = replace(self._result, **facts)  # type: ignore[arg-type]
-
-    def _replay(self, finding: Finding, settings: Settings, oracles: tuple[str, ...]) -> Replay:
-        return Replay(
-            finding=finding.id,
-            scenario=finding.scenario,
-            origin=self._scenario.origin,
-            oracle=finding.oracle,
-            oracles=oracles,
-            trace=self._folder.replay_trace(finding.scenario),
-            model=finding.extra.get("witness_model", finding.model),
-            recipe=finding.state,
-            point=finding.point,
-            acked=int(finding.extra["acked"]),
-            seed=settings.seed,
-            deadline_s=settings.deadline_s,
-            memory_bytes=settings.memory_bytes,
-            bound=settings.bound,
-        )
-
-    def _keep_second(self, evidence: Evidence, replay: Replay) -> None:
-        """Keep a finding that takes two crashes, with the trace of the second run beside it."""
-        folder = self._folder.finding_path(evidence.finding)
-        folder.mkdir(parents=True, exist_ok=True)
-        save(evidence.trace, folder / _SECOND_TRACE)
-        first = FirstCrashReplay(
-            trace=replay.trace,
-            model=evidence.first_model,
-            recipe=evidence.first.recipe,
-            point=evidence.first.point,
-            acked=evidence.first.acked,
-        )
-        self._keep(
-            evidence.finding,
-            evidence.trace,
-            replace(replay, trace=_SECOND_TRACE, recipe=evidence.recipe, first=first),
-        )
-
-    def _keep(self, finding: Finding, trace: Trace, replay: Replay) -> None:
-        tree = tree_of(replay, trace)
-
-        def lay_out(path: Path) -> None:
-            path.mkdir()
-            materialise(tree, os.fspath(path))
-
-        self._folder.keep(finding, replay, self._scenario.drive.roles, lay_out)
-
-
-def settings_for(drive: Explore, options: RunOptions, budget: Budget | None) -> Settings:
-    """How to explore: the caller's word first, then the scenario's, then the explorer's own.
-
-    Raises:
-        UsageError: a model is unknown.
+    Args:
+        scenario: what to run.
+        options: what the caller decided.
+        folder: where findings are kept.
+        listener: told of each step.
+        trace: of an exploration: explored instead of recording one.
     """
-    models = tuple(sorted(map(model_named, options.models or drive.models), key=weakest_first))
-    limit = options.budget or budget or Budget(duration_s=_PROFILE_BUDGETS_S[options.profile])
-    given = {
-        "isolation": None if drive.isolation is None else Isolation(drive.isolation),
-        "deadline_s": drive.deadline_s,
-        "memory_bytes": drive.memory_bytes,
-    }
-    return Settings(
-        models=models,
-        jobs=options.jobs or len(os.sched_getaffinity(0)),
-        budget_s=limit.duration_s,
-        budget_states=limit.states,
-        seed=options.seed,
-        **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
-    )
+    began = monotonic()
+    account = Account(scenario, options, folder, listener)
+    listener.began(scenario)
+    folder.begin(scenario.name)
+    try:
+        _drive(account, trace)
+    except KeyboardInterrupt:
+        account.learn(stop=INTERRUPTED)
+    except ChaosError as error:
+        kind = next(kind for kind in _STATUSES if isinstance(error, kind))
+        account.learn(stop=Stop(status=_STATUSES[kind], message=error.message, hint=error.hint))
+    account.learn(duration_s=monotonic() - began, expectation=compare(scenario.expect, account.result.findings))
+    folder.result(account.result)
+    listener.ended(account.result)
+    return account.result
 
 
-def tree_of(replay: Replay, trace: Trace) -> Tree:
-    """The tree that a replay file speaks of.
-
-    Raises:
-        UsageError: the recipe or the point is none of this trace.
-    """
-    if replay.recipe:
-        model = model_named(replay.model)
-        space = StateSpace(trace, model, seed=replay.seed, **({} if replay.bound is None else {"bound": replay.bound}))
-        return space.tree(replay.recipe)
-    if not 0 <= replay.point <= len(trace.ops):
-        raise UsageError(f"crash point {replay.point} is outside the trace, which has {len(trace.ops)} operations")
-    tree = initial_tree(trace)
-    for op in trace.ops[: replay.point]:
-        tree = apply(tree, op)
-    return tree
+def _drive(account: Account, trace: Trace | None) -> None:
+    drive = account.scenario.drive
+    if isinstance(drive, Explore):
+        run_exploration(account, drive, trace)
+    elif isinstance(drive, Race):
+        run_race(account, drive)

@@ -19,13 +19,25 @@ from chaos.explore.places import base_folder, make_root, remove
 from chaos.explore.settings import Isolation, Settings
 from chaos.observations import Outcome, Reference, Violation
 from chaos.oracles import ORACLES, Panel
-from chaos.report.replay import Replay, load_replay, read_replay
-from chaos.scenario.runner.course import tree_of
+from chaos.report.live_replay import LiveReplay, load_live_targets
+from chaos.report.replay import Replay, load_replay, read_any
+from chaos.scenario.kinds import Race
+from chaos.scenario.model import Drive
+from chaos.scenario.runner.crashing import tree_of
 from chaos.scenario.runner.exploring import ask_for
+from chaos.scenario.runner.racing import race_from, replay_race
 from chaos.scenario.runner.second import second_reference
 from chaos.trace.file import load
 
-__all__ = ["Replayed", "find_finding", "rebuilt_state", "replay_roles", "replay_state"]
+__all__ = [
+    "Replayed",
+    "find_finding",
+    "live_drive",
+    "rebuilt_state",
+    "replay_live",
+    "replay_roles",
+    "replay_state",
+]
 
 _REPLAY_FILE = "replay.json"
 _ID = re.compile(r"[0-9a-f]{12}")
@@ -49,7 +61,7 @@ class Replayed:
     shows: bool
 
 
-def find_finding(wanted: str, report_dir: Path) -> tuple[Path, Replay]:
+def find_finding(wanted: str, report_dir: Path) -> tuple[Path, Replay | LiveReplay]:
     """The replay file that `wanted` means, and what is in it.
 
     Args:
@@ -67,7 +79,7 @@ def find_finding(wanted: str, report_dir: Path) -> tuple[Path, Replay]:
         if not kept:
             raise UsageError(f"no finding {wanted} is kept in {report_dir}", "run the scenario or the test again")
         path = kept[-1]
-    return path, read_replay(_content(path), str(path))
+    return path, read_any(_content(path), str(path))
 
 
 def replay_roles(path: Path) -> Roles:
@@ -127,6 +139,29 @@ def _reference(own: Reference, path: Path, replay: Replay, roles: Roles, setting
         return own
     with Exploration(load(path.parent / first.trace), roles, settings) as exploration:
         return second_reference(exploration.reference, first.acked, own.acks, own.steps[first.acked :])
+
+
+def live_drive(path: Path, replay: LiveReplay) -> Drive:
+    """How the processes that a replay file tells of are driven.
+
+    Raises:
+        UsageError: a target is a function inside a test, or the file is damaged.
+    """
+    return race_from(replay, load_live_targets(_content(path), str(path)))
+
+
+def replay_live(replay: LiveReplay, drive: Drive) -> tuple[bool, tuple[str, ...]]:
+    """Let living processes go wrong once more.
+
+    Returns:
+        whether the same oracle still objects, and what happened, line by line.
+
+    Raises:
+        ChaosError: a target can't be imported, the drive is of another kind, or the harness failed.
+    """
+    if isinstance(drive, Race):
+        return replay_race(replay, drive)
+    raise UsageError(f"finding {replay.finding} is of kind {replay.kind}, and this is of kind {drive.kind}")
 
 
 @contextmanager

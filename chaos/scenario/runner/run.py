@@ -18,7 +18,7 @@ from chaos.observations import Finding
 from chaos.report import RunResult, ScenarioResult
 from chaos.report.folder import RunFolder, run_id
 from chaos.scenario.model import RunOptions, Scenario
-from chaos.scenario.runner.course import Course
+from chaos.scenario.runner.course import run_course
 from chaos.scenario.watching import Listener, Silent
 from chaos.trace.model import Trace
 from pytest_guardrails import __version__
@@ -94,7 +94,7 @@ class Run:
             trace: explore this one instead of recording the workload.
             options: for this scenario; the run's own when None.
         """
-        result = Course(scenario, options or self._options, self._folder, self._listener).run(trace)
+        result = run_course(scenario, options or self._options, self._folder, self._listener, trace)
         self._results.append(result)
         return result
 

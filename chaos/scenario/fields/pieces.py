@@ -1,0 +1,128 @@
+"""Keys and shapes that several kinds of scenario files share, and how a target becomes data.
+
+Read `explore.py` next.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from chaos.child.target import CommandTarget, PythonTarget, Target
+from chaos.observations import Damage
+from chaos.scenario.model import Drive
+from chaos.scenario.quantities import DURATION_PATTERN, SIZE_PATTERN, count_from_1, duration_s, size_bytes
+from chaos.scenario.reading import Reader
+from chaos.scenario.shapes import Field, Mismatch, Tables, Value, choice, each, measured, text, texts_by_name
+
+__all__ = [
+    "COUNT",
+    "DURATION",
+    "ENV",
+    "REF",
+    "SIZE",
+    "TARGET",
+    "Kind",
+    "check_env",
+    "expect",
+    "made",
+    "oracles",
+]
+
+_IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
+_REF_PATTERN = rf"^{_IDENTIFIER}(\.{_IDENTIFIER})*:{_IDENTIFIER}(\.{_IDENTIFIER})*$"
+_TARGET = '"module:object" or a list of commands'
+_COMMAND = 'a command as a list of arguments, such as ["git", "status"]'
+
+REF = text(_TARGET, _REF_PATTERN)
+_ARGUMENT = text("a string without NUL")
+_COMMANDS = each(each(_ARGUMENT, _COMMAND, at_least=1), "a list of commands", at_least=1)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """How a kind of scenario is written.
+
+    Attributes:
+        fields: its keys, besides those that all kinds have.
+        build: makes its settings of their values; reports to the reader what is wrong, and may then give None.
+            The path is the folder in which targets are looked for first.
+    """
+
+    fields: tuple[Field, ...]
+    build: Callable[[Reader, Mapping[str, Any], Path], Drive | None]
+
+
+def _parse_target(value: object) -> Any:
+    if isinstance(value, str):
+        return REF.parse(value)
+    if not isinstance(value, list) or not value:
+        raise Mismatch(_TARGET, value)
+    if all(isinstance(argument, str) for argument in value):
+        raise Mismatch(_TARGET, value, "put the command in one more pair of brackets: [[...]]")
+    return _COMMANDS.parse(value)
+
+
+TARGET = Value(schema={"anyOf": [dict(REF.schema), dict(_COMMANDS.schema)]}, parse=_parse_target)
+DURATION = measured(
+    {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": DURATION_PATTERN}]}, duration_s
+)
+SIZE = measured({"type": "string", "pattern": SIZE_PATTERN}, size_bytes)
+COUNT = measured({"type": "integer", "minimum": 1}, count_from_1)
+ENV = Field(
+    key="env",
+    shape=texts_by_name("a table of strings", rf"^{_IDENTIFIER}$"),
+    about="environment variables for the commands",
+)
+
+
+def oracles(names: Sequence[str]) -> Field:
+    """The key `oracles`, with the names that a kind has."""
+    return Field(
+        key="oracles",
+        shape=each(choice(names), "a list of oracles", at_least=1, unique=True),
+        about="what must hold",
+    )
+
+
+def expect(names: Sequence[str], models: Sequence[str], pattern: str = "") -> Field:
+    """The tables `expect`.
+
+    Args:
+        names: the oracles that a kind has.
+        models: what a finding's model may be.
+        pattern: or what it may look like.
+    """
+    fields = (
+        Field(
+            key="oracle",
+            shape=choice(names),
+            about="which oracle objects",
+            required=True,
+            example=f'oracle = "{names[0]}"',
+        ),
+        Field(key="model", shape=choice(models, pattern), about="the weakest model that shows it"),
+        Field(key="damage", shape=choice([damage.value for damage in Damage]), about="what kind of damage"),
+        Field(
+            key="source",
+            shape=text('a file\'s name, with its line if wanted ("store.py:42")', r"^[^\x00]+$"),
+            about='the line to blame: "store.py", "store.py:42", or the path of the file that was written to',
+        ),
+    )
+    return Field(key="expect", shape=Tables(fields=fields), about="findings that are meant to appear")
+
+
+def made(value: Any, folder: Path, env: tuple[tuple[str, str], ...]) -> Target:
+    """A target as data."""
+    if isinstance(value, str):
+        return PythonTarget(ref=value, search=(str(folder),))
+    return CommandTarget(commands=value, env=env)
+
+
+def check_env(reader: Reader, env: tuple[tuple[str, str], ...], targets: Iterable[Target]) -> None:
+    """Report an environment that no command gets."""
+    if env and not any(isinstance(target, CommandTarget) for target in targets):
+        reader.report(
+            ("target", "env"), "there is no command to give it to", "set os.environ in the target, or remove it"
+        )

@@ -1,0 +1,8 @@
+"""The kinds of scenarios beside exploration, one module each: its settings as data, its keys in a scenario file.
+
+Read `race.py` for one, `chaos/scenario/layout.py` for the table of them.
+"""
+
+from chaos.scenario.kinds.race import HISTORIES, RACE_MODEL, RACE_ORACLES, Race
+
+__all__ = ["HISTORIES", "RACE_MODEL", "RACE_ORACLES", "Race"]

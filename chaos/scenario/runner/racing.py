@@ -1,0 +1,321 @@
+"""A scenario of kind `race` from beginning to end: episodes are played and judged, what goes wrong is shrunk and kept.
+
+Read `chaos/race/` for how an episode is played, `course.py` for who calls.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import final
+
+from chaos.child import values
+from chaos.child.target import Target
+from chaos.errors import HarnessFault, UsageError
+from chaos.history import LiveRun, Said
+from chaos.observations import Finding, Outcome
+from chaos.oracles.jury import Jury, Objected
+from chaos.oracles.live import choose_live
+from chaos.race.exploring import Search
+from chaos.race.moves import Form
+from chaos.race.policies import Switches
+from chaos.race.shrinking import shrunk, switches_of
+from chaos.race.stage import Played, Stage
+from chaos.race.wording import interleaving, move_words, recipe_of, schedule_of
+from chaos.report import News, Statistics
+from chaos.report.findings import finding_id
+from chaos.report.live_replay import LiveReplay, dump_live_replay
+from chaos.scenario.kinds import RACE_MODEL, Race
+from chaos.scenario.model import Budget, Profile, RunOptions
+from chaos.scenario.runner.account import INTERRUPTED, Account
+from chaos.scenario.runner.history_terms import terms_of
+
+__all__ = ["race_from", "race_targets", "replay_race", "run_race"]
+
+_EPISODES = {Profile.QUICK: 200, Profile.CI: 1_000, Profile.DEEP: 20_000}
+_DURATION_S = {Profile.QUICK: 10.0, Profile.CI: 60.0, Profile.DEEP: None}
+_AFTER = 100  # episodes without a new cause, once there is one: then it is enough
+_REPORT_S = 0.2
+
+
+def run_race(account: Account, drive: Race) -> None:
+    """Play until the budget is spent, or until what was found seems to be all, and tell the account.
+
+    Raises:
+        ChaosError: what ended it.
+    """
+    _Race(account, drive).run()
+
+
+@final
+@dataclass(slots=True)
+class _Cause:
+    """What goes wrong in one way."""
+
+    objected: Objected
+    played: Played
+    episode: int
+    episodes: int = 1
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pace:
+    """How far it is; see `Advance`."""
+
+    done: int
+    total: int | None
+    states_per_s: float
+    seconds_left: float | None
+
+
+@final
+class _Race:
+    def __init__(self, account: Account, drive: Race) -> None:
+        self._account, self._drive = account, drive
+        self._terms = terms_of(drive.history, drive.initial, drive.search)
+        self._oracles = choose_live(
+            drive.oracles, checked=drive.check is not None, modelled=self._terms.model is not None
+        )
+        self._jury = Jury(self._oracles, self._terms)
+        self._budget = _budget(account.options, account.scenario.budget)
+        self._causes: dict[tuple[str, ...], _Cause] = {}
+        self._last_news = self._told_s = 0.0
+
+    def run(self) -> None:
+        interrupted = False
+        self._account.learn(engine="syscalls", isolation="fork", models=(RACE_MODEL,))
+        with _stage(self._drive) as stage:
+            search = Search(stage, seed=self._account.options.seed, participants=len(self._drive.workers))
+            began = monotonic()
+            try:
+                self._play(search, began)
+            except KeyboardInterrupt:
+                interrupted = True
+            self._learn(search, monotonic() - began, ())
+            findings = [self._finding(cause, stage, shrink=not interrupted) for cause in self._causes.values()]
+            self._learn(search, monotonic() - began, tuple(findings))
+        if interrupted:
+            self._account.learn(stop=INTERRUPTED)
+
+    def _play(self, search: Search, began: float) -> None:
+        for played in search:
+            self._judge(played, search.episodes)
+            spent_s = monotonic() - began
+            self._tell(search, spent_s)
+            if self._is_over(search.episodes, spent_s):
+                return
+
+    def _judge(self, played: Played, episode: int) -> None:
+        objected = self._jury.judge(_live_run(played))
+        if objected is None:
+            return
+        key = (objected.oracle, objected.damage.value, objected.cause)
+        if key in self._causes:
+            self._causes[key].episodes += 1
+            return
+        self._causes[key] = _Cause(objected, played, episode)
+        self._last_news = episode
+        recipe = recipe_of(switches_of(played.episode))
+        self._account.cause(
+            News(
+                title=objected.message,
+                oracle=objected.oracle,
+                damage=objected.damage,
+                model=RACE_MODEL,
+                state=recipe,
+                point=len(played.episode.steps),
+            )
+        )
+
+    def _is_over(self, episodes: int, spent_s: float) -> bool:
+        budget = self._budget
+        return (
+            (budget.states is not None and episodes >= budget.states)
+            or (budget.duration_s is not None and spent_s >= budget.duration_s)
+            or (bool(self._causes) and episodes - self._last_news >= _AFTER)
+        )
+
+    def _tell(self, search: Search, spent_s: float) -> None:
+        if spent_s - self._told_s < _REPORT_S:
+            return
+        self._told_s = spent_s
+        rate, total, limit_s = search.episodes / spent_s, self._budget.states, self._budget.duration_s
+        left = [(total - search.episodes) / rate] if total else []
+        left += [limit_s - spent_s] if limit_s else []
+        self._account.listener.advanced(
+            _Pace(done=search.episodes, total=total, states_per_s=rate, seconds_left=min(left, default=None))
+        )
+
+    def _finding(self, cause: _Cause, stage: Stage, *, shrink: bool) -> Finding:
+        objected, played = cause.objected, cause.played
+        switches = switches_of(played.episode)
+        if shrink:
+            switches, (played, objected) = self._shrunk(cause, stage, switches)
+        scenario = self._account.scenario.name
+        episodes = self._account.result.statistics.states
+        finding = Finding(
+            id=finding_id(scenario, objected.oracle, objected.damage, objected.cause, []),
+            scenario=scenario,
+            oracle=objected.oracle,
+            damage=objected.damage,
+            model=RACE_MODEL,
+            title=objected.message,
+            explanation=(
+                f"first seen in episode {cause.episode} of {episodes}, in {cause.episodes} of them in all",
+                f"the schedule below has {len(switches)} switches that were not the workers' own",
+            ),
+            source=None,
+            timeline=tuple(interleaving(played.episode, until=objected.position)),
+            point=len(played.episode.steps),
+            state=recipe_of(switches),
+            states=cause.episodes,
+            outcome=_worst(played),
+            extra={"unit": "episode", "message": objected.message},
+        )
+        self._keep(finding)
+        return finding
+
+    def _shrunk(
+        self, cause: _Cause, stage: Stage, switches: Mapping[int, int]
+    ) -> tuple[dict[int, int], tuple[Played, Objected]]:
+        wanted = cause.objected
+
+        def play(schedule: Mapping[int, int]) -> tuple[Played, Objected] | None:
+            played = stage.play(Switches(schedule))
+            objected = Jury(self._oracles, self._terms).judge(_live_run(played))
+            same = objected is not None and (objected.oracle, objected.cause) == (wanted.oracle, wanted.cause)
+            return (played, objected) if same and objected is not None else None
+
+        try:
+            return shrunk(switches, play)
+        except ValueError:
+            raise HarnessFault(
+                f"an episode could not be played again: {wanted.message} (schedule {recipe_of(switches)})"
+            ) from None
+
+    def _keep(self, finding: Finding) -> None:
+        replay = LiveReplay(
+            kind=Race.kind,
+            finding=finding.id,
+            scenario=finding.scenario,
+            oracle=finding.oracle,
+            recipe=finding.state,
+            oracles=self._oracles,
+            seed=self._account.options.seed,
+            origin=self._account.scenario.origin,
+            settings=_settings(self._drive),
+        )
+        self._account.folder.keep(finding, dump_live_replay(replay, race_targets(self._drive)))
+
+    def _learn(self, search: Search, spent_s: float, findings: Sequence[Finding]) -> None:
+        self._account.learn(
+            verdicts=self._jury.verdicts(),
+            findings=tuple(findings),
+            statistics=Statistics(
+                unit=Race.unit,
+                calls=search.steps,
+                crash_points=search.steps,
+                enumerated=search.different,
+                states=search.episodes,
+                states_per_s=search.episodes / spent_s if spent_s else 0.0,
+                explore_s=spent_s,
+            ),
+            notes=(
+                f"{search.episodes} episodes from seed {self._account.options.seed}, {search.different} of them "
+                f"different; digest of their histories: {search.digest}",
+            ),
+        )
+
+
+def _live_run(played: Played) -> LiveRun:
+    """An episode as the oracles see it."""
+    episode = played.episode
+    said = (
+        Said(position, step.participant, step.move.text)
+        for position, step in enumerate(episode.steps)
+        if step.move.form is Form.SAY
+    )
+    return LiveRun(
+        said=tuple(said),
+        outcomes=played.outcomes,
+        check=played.check,
+        waiting=tuple((number, move_words(move)) for number, move in episode.waiting),
+        cut=episode.cut,
+    )
+
+
+def race_targets(drive: Race) -> dict[str, Target]:
+    """A race's targets by the names that they have in a replay file."""
+    named = {f"worker {number}": worker for number, worker in enumerate(drive.workers)}
+    others = {"setup": drive.setup, "check": drive.check}
+    return named | {name: target for name, target in others.items() if target is not None}
+
+
+def race_from(replay: LiveReplay, targets: Mapping[str, Target]) -> Race:
+    """The race that a replay file tells of.
+
+    Raises:
+        UsageError: the file lacks something.
+    """
+    settings = replay.settings
+    workers = tuple(target for name, target in targets.items() if name.startswith("worker "))
+    try:
+        return Race(
+            workers=workers,
+            setup=targets.get("setup"),
+            check=targets.get("check"),
+            oracles=replay.oracles,
+            history=settings.get("history"),
+            initial=None if "initial" not in settings else values.decode(settings["initial"]),
+            deadline_s=float(settings["deadline"]) if "deadline" in settings else None,
+            steps=int(settings["steps"]) if "steps" in settings else None,
+            search=tuple(settings.get("search", "").split(os.pathsep)),
+        )
+    except ValueError as error:
+        raise UsageError(f"the settings of the replay file can't be read: {error}", "the file is damaged") from None
+
+
+def replay_race(replay: LiveReplay, drive: Race) -> tuple[bool, tuple[str, ...]]:
+    """Play a finding's schedule once more.
+
+    Returns:
+        whether the same oracle still objects, and what happened, line by line.
+
+    Raises:
+        ChaosError: a target can't be imported, or the harness failed.
+    """
+    jury = Jury(replay.oracles, terms_of(drive.history, drive.initial, drive.search))
+    with _stage(drive) as stage:
+        played = stage.play(Switches(schedule_of(replay.recipe)))
+    objected = jury.judge(_live_run(played))
+    position = None if objected is None else objected.position
+    lines = list(interleaving(played.episode, until=position))
+    if objected is not None:
+        lines.append(f"{objected.oracle}: {objected.message} ({objected.damage.value})")
+    return objected is not None and objected.oracle == replay.oracle, tuple(lines)
+
+
+def _stage(drive: Race) -> Stage:
+    return Stage(drive.workers, setup=drive.setup, check=drive.check, steps=drive.steps, deadline_s=drive.deadline_s)
+
+
+def _settings(drive: Race) -> dict[str, str]:
+    given = {
+        "history": drive.history if isinstance(drive.history, str) else None,
+        "initial": None if drive.initial is None else values.encode(drive.initial),
+        "deadline": drive.deadline_s,
+        "steps": drive.steps,
+        "search": os.pathsep.join(drive.search) or None,
+    }
+    return {name: str(value) for name, value in given.items() if value is not None}
+
+
+def _budget(options: RunOptions, budget: Budget | None) -> Budget:
+    given = options.budget or budget
+    return given or Budget(states=_EPISODES[options.profile], duration_s=_DURATION_S[options.profile])
+
+
+def _worst(played: Played) -> Outcome:
+    outcomes = [*played.outcomes, *([played.check] if played.check is not None else [])]
+    return next((one for one in outcomes if one.ending.value != "returned"), replace(outcomes[0]))

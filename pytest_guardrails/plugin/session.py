@@ -1,0 +1,214 @@
+"""What the fixtures of the harness share: one run folder a session, targets from a test's words, how a test fails.
+
+It knows scenarios, their runner and their results, nothing of engines. Read `crash.py` and `race.py` for the fixtures.
+"""
+
+import shlex
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn, final
+
+import pytest
+
+from chaos.child.target import CallableTarget, CommandTarget, PythonTarget, Target
+from chaos.errors import UsageError
+from chaos.observations import Finding
+from chaos.report import ScenarioResult, Status, status, why
+from chaos.report.text import counted, finding_lines, printable, tried, verdict_lines
+from chaos.scenario import RunOptions, Scenario
+from chaos.scenario.quantities import budget
+from chaos.scenario.runner import Run
+from pytest_guardrails.plugin.hooks import ENDINGS
+from pytest_guardrails.plugin.settings import run_options
+
+__all__ = [
+    "Session",
+    "TargetLike",
+    "complaints",
+    "fail",
+    "known_names",
+    "needed_target",
+    "parsed",
+    "quiet_forks",
+    "session_of",
+    "target_of",
+]
+
+TargetLike = Callable[..., Any] | str | Sequence[Sequence[str]]
+"""A callable, "module:object", or a list of commands."""
+
+_SESSION = pytest.StashKey["Session"]()
+_SHOWN = 3  # findings told in full; the others are in the report
+
+
+@final
+class Session:
+    """What the explorations of one pytest session share; the run folder is made by the first."""
+
+    def __init__(self, config: pytest.Config, options: RunOptions) -> None:
+        self.options = options
+        self._config = config
+        self._run: Run | None = None
+
+    def explore(self, scenario: Scenario, given: Mapping[str, Any]) -> ScenarioResult:
+        """Run a scenario with the jobs and the budget that its test gives, if any."""
+        if self._run is None:
+            self._run = Run(self.options, command="pytest", replay=self.replay_command)
+            self._config.stash.setdefault(ENDINGS, []).append(self._end)
+        own = replace(self.options, jobs=given.get("jobs", self.options.jobs))
+        if "budget" in given and own.budget is None:
+            own = replace(own, budget=budget(given["budget"]))
+        return self._run.scenario(scenario, options=own)
+
+    def replay_command(self, finding: Finding) -> str:
+        """The command line that checks a finding's crash state again."""
+        test = finding.scenario.partition("#")[0]
+        return f"pytest {shlex.quote(test)} --chaos-replay {finding.id}"
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        assert self._run is not None
+        return self._run.path
+
+    def _end(self) -> None:
+        assert self._run is not None
+        with self._run:
+            self._run.finish()
+
+
+def session_of(config: pytest.Config) -> Session:
+    """This session's; made when first asked for.
+
+    Raises:
+        UsageError: which setting is wrong.
+    """
+    if _SESSION not in config.stash:
+        config.stash[_SESSION] = Session(config, run_options(config))
+    return config.stash[_SESSION]
+
+
+def known_names(fixture: str, given: Mapping[str, Any], known: Sequence[str], needed: Sequence[str] = ()) -> None:
+    """Refuse arguments that a fixture does not have.
+
+    Raises:
+        UsageError: which one, and what was probably meant.
+    """
+    for name in given:
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known are: {', '.join((*needed, *known))}"
+            raise UsageError(f"{fixture} has no argument {name!r}", hint)
+
+
+def parsed(
+    fixture: str, given: Mapping[str, Any], parsers: Mapping[str, tuple[str, Callable[[Any], Any]]]
+) -> dict[str, Any]:
+    """Arguments as settings.
+
+    Args:
+        fixture: its name.
+        given: the arguments.
+        parsers: argument -> (setting, what makes it; its `ValueError` completes "expected ..."); no setting: only
+            looked at.
+
+    Raises:
+        UsageError: which one is wrong, and what was expected.
+    """
+    found = {}
+    for name, (field, parse) in parsers.items():
+        if name in given:
+            try:
+                found[field] = parse(given[name])
+            except ValueError as error:
+                raise UsageError(f"{fixture}({name}=...): expected {error}, got {given[name]!r}") from None
+    found.pop("", None)
+    return found
+
+
+def needed_target(fixture: str, value: object, role: str, here: str) -> Target:
+    """As `target_of`, but None is refused as well."""
+    target = target_of(fixture, value, role, here)
+    if target is None:
+        raise UsageError(f"{fixture}: {role} is None", "give a callable, 'module:object', or a list of commands")
+    return target
+
+
+def target_of(fixture: str, value: object, role: str, here: str) -> Target | None:
+    """A target as data.
+
+    Args:
+        fixture: its name, for errors.
+        value: what the test gave.
+        role: what it was given as.
+        here: the test's folder, where modules are looked for first.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if value is None:
+        return None
+    if callable(value):
+        return CallableTarget(function=value)
+    if isinstance(value, str) and ":" in value:
+        return PythonTarget(ref=value, search=(here,))
+    if isinstance(value, (list, tuple)) and value and all(_is_command(command) for command in value):
+        return CommandTarget(commands=tuple(tuple(command) for command in value))
+    raise UsageError(
+        f"{fixture}({role}=...): expected a callable, 'module:object', or a list of commands, got {value!r}",
+        "a command is a list of arguments: [['git', 'fsck']]",
+    )
+
+
+def _is_command(command: object) -> bool:
+    return isinstance(command, (list, tuple)) and bool(command) and all(isinstance(word, str) for word in command)
+
+
+def complaints(fixture: str, result: ScenarioResult, session: Session) -> list[str]:
+    """What the test fails with; nothing when it passes.
+
+    Raises:
+        KeyboardInterrupt: somebody stopped it.
+    """
+    came = status(result)
+    if came is Status.INTERRUPTED:
+        raise KeyboardInterrupt
+    if came is Status.PASSED:
+        return []
+    if came is Status.VIOLATED:
+        return list(_violation_lines(result, session))
+    hint = [f"  next: {result.stop.hint}"] if result.stop is not None and result.stop.hint else []
+    return [f"{fixture}: {came.value}: {why(result)}", *hint]
+
+
+def _violation_lines(result: ScenarioResult, session: Session) -> Iterator[str]:
+    wrong = [finding for finding in result.findings if finding.id in result.expectation.surprises]
+    for finding in wrong[:_SHOWN]:
+        yield from finding_lines(finding)
+        yield ""
+    if len(wrong) > _SHOWN:
+        yield f"and {counted(len(wrong) - _SHOWN, 'more finding')}: chaos report {shlex.quote(str(session.path))}"
+        yield ""
+    numbers = result.statistics
+    points = f" at {counted(numbers.crash_points, 'crash point')}" if result.kind == "explore" else ""
+    yield tried([result]) + points
+    yield from verdict_lines(result)
+    yield from (f"replay: {session.replay_command(finding)}" for finding in wrong[:_SHOWN])
+
+
+def fail(lines: Sequence[str]) -> NoReturn:
+    """Fail the test, with these lines and nothing else."""
+    __tracebackhide__ = True
+    pytest.fail("\n".join(printable(line) for line in "\n".join(lines).split("\n")), pytrace=False)
+
+
+@contextmanager
+def quiet_forks() -> Iterator[None]:
+    """Forking beside threads (xdist has one) is what Python 3.12 warns of; the children use none of their locks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
+        yield
