@@ -120,7 +120,9 @@ ALLOWED: dict[str, set[str]] = {
     "pytest_guardrails.plugin": {
         "chaos.child",
         "chaos.errors",
+        "chaos.faults",
         "chaos.observations",
+        "chaos.oracles",
         "chaos.report",
         "chaos.scenario",
         "chaos.scenario.runner",

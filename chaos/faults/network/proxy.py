@@ -69,6 +69,11 @@ class ChaosProxy:
         """The rules of now."""
         return self._flow.rules
 
+    @property
+    def asked(self) -> str:
+        """What was ever asked for, in words; "" when nothing was."""
+        return "; ".join(map(str, self._flow.asked))
+
     def inject(
         self,
         *faults: Fault,
@@ -100,6 +105,7 @@ class ChaosProxy:
             Rule(fault=fault, direction=Direction(direction), connections=chosen, probability=probability)
             for fault in faults
         ]
+        self._flow.asked.extend(added)
         self._change((*self._flow.rules, *added))
 
     def refuse(self) -> None:
@@ -142,6 +148,7 @@ class _Flow:
     def __init__(self, server: tuple[str, int], seed: int, rules: tuple[Rule, ...]) -> None:
         self.ledger = Ledger()
         self.rules = rules
+        self.asked: list[Rule] = [*rules]
         self.own: Callable[[StreamWriter], None] = _nothing
         self._server, self._seed = server, seed
         self._change: asyncio.Event | None = None
