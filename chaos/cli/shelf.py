@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from chaos.cli.arguments import ListArguments
 from chaos.report import compare
-from chaos.scenario import Explore, Scenario, discover, json_schema
+from chaos.scenario import Explore, Race, Scenario, discover, json_schema
 from chaos.scenario.model import Drive
 
 __all__ = ["list_scenarios", "print_scenarios", "print_schema"]
@@ -41,4 +41,7 @@ def _drive_words(drive: Drive) -> str:
     if isinstance(drive, Explore):
         twice = "; and again after each crash" if drive.depth == 2 else ""
         return f"models: {', '.join(drive.models)}{twice}{oracles}"
-    return f"race of {len(drive.workers)} processes{oracles}"
+    if isinstance(drive, Race):
+        return f"race of {len(drive.workers)} processes{oracles}"
+    troubles = ", ".join(one.value for one in drive.troubles)
+    return f"agent under a fake LLM{f'; at each request: {troubles}' if troubles else ''}{oracles}"

@@ -1,7 +1,7 @@
 """What a loop is told round after round: the same for ever, the same in a cycle, almost the same, or honest news.
 
 Pure: a `Feedback` is data, `rounds` makes the texts, and one seed always makes the same ones. A loop that goes on
-under any kind but the honest one never ends. Read `chaos/faults/llm/script.py` for who says these texts.
+under any kind but the honest one never ends. Read `chaos/faults/llm_script.py` for who says these texts.
 """
 
 import re

@@ -7,9 +7,8 @@ a harness fault, never a pass. Read `live.py` for the oracles.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
-from chaos.history import LiveRun
 from chaos.observations import Damage, Verdict
 from chaos.oracles.answer import Answer, unknown
 from chaos.oracles.live import LIVE_ORACLES, LiveOracle, Terms
@@ -57,7 +56,7 @@ class Jury:
         self._reasons: dict[str, Counter[str]] = {name: Counter() for name in names}
         self._faults: dict[str, str] = {}
 
-    def judge(self, run: LiveRun) -> Objected | None:
+    def judge(self, run: Any) -> Objected | None:
         """Ask every oracle; the most telling objection comes back."""
         found: list[Objected] = []
         for name, oracle in self._oracles.items():
@@ -81,7 +80,7 @@ class Jury:
         """The verdict of each oracle on all runs so far."""
         return tuple(self._verdict(name) for name in self._oracles)
 
-    def _ask(self, name: str, oracle: LiveOracle, run: LiveRun) -> Answer:
+    def _ask(self, name: str, oracle: LiveOracle, run: Any) -> Answer:
         try:
             return oracle.judge(run, self._terms)
         except Exception as error:  # noqa: BLE001 - an oracle's crash must not end the run, and must not pass

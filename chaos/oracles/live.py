@@ -44,11 +44,11 @@ class LiveOracle:
 
     Attributes:
         asserts: what must hold, one line.
-        judge: its answer to one run.
+        judge: its answer to one run: a `LiveRun` here, an `Aftermath` in `fleets/`.
     """
 
     asserts: str
-    judge: Callable[[LiveRun, Terms], Answer]
+    judge: Callable[[Any, Terms], Answer]
 
 
 def _exclusive(run: LiveRun, _: Terms) -> Answer:

@@ -32,10 +32,26 @@
     setup, workers* (a list), check
     [target.env], [[expect]]                as above
 
+    kind = "agent"                          a program that asks an LLM, under a fake one; with it:
+    oracles = ["terminates"]                what must hold
+    rounds = 50                             how many requests a run may make
+    deadline = "30s"                        how long a run may take
+
+    [target]
+    agent*, setup, check
+    [target.env], [[expect]]                as above
+
+    [llm]                                   what the fake LLM does
+    then = "end"                            when its turns are over: end, last, again
+    troubles = ["timeout"]                  each is made at each request in turn as well
+    [[llm.turn]]                            say, or feedback and texts; trouble, times, status, retry_after,
+                                            after_chunks, finish
+
 A scenario is data: a target is imported only when it is run. `loader.py` reads files by this table, `schema.py`
 prints it as JSON schema; what each kind has of its own is in `fields/`.
 """
 
+from chaos.scenario.fields.agent import AGENT
 from chaos.scenario.fields.explore import EXPLORE
 from chaos.scenario.fields.pieces import Kind
 from chaos.scenario.fields.race import RACE
@@ -50,7 +66,7 @@ _BUDGET_SCHEMA = {
     "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": rf"{DURATION_PATTERN}|^[0-9]{{1,12}}$"}]
 }
 
-KINDS: dict[str, Kind] = {"explore": EXPLORE, "race": RACE}
+KINDS: dict[str, Kind] = {"explore": EXPLORE, "race": RACE, "agent": AGENT}
 DEFAULT_KIND = "explore"
 
 COMMON = (

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal, final
 
 from chaos.child.target import Roles
 from chaos.observations import Damage
+from chaos.scenario.kinds.agent import Agent
 from chaos.scenario.kinds.race import Race
 
 __all__ = [
@@ -75,7 +76,7 @@ class Expectation:
 
     Attributes:
         oracle: which oracle objects.
-        model: the weakest persistence model that shows it; "schedule" for a race.
+        model: the weakest persistence model that shows it; "schedule" for a race, "fake LLM" for an agent.
         damage: what kind of damage.
         source: the line to blame: a file's name, with its line if wanted ("targets.py", "store.py:42"), or the path
             of the file that was written to.
@@ -121,7 +122,7 @@ class Explore:
     failed_sync: int | None = None
 
 
-Drive = Explore | Race
+Drive = Explore | Race | Agent
 """How a scenario is driven: each kind's own type, with the kind's name in `kind` and what it counts in `unit`."""
 
 

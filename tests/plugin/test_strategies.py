@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chaos.faults.feedback import Feedback, FeedbackKind, rounds
 from chaos.faults.llm import Script
-from chaos.faults.llm.script import steps
+from chaos.faults.llm_script import steps
 from chaos.faults.network import Direction, Rule
 from pytest_guardrails.plugin.strategies import (
     feedback,

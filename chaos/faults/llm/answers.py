@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from chaos.faults.llm.script import Step, Trouble
+from chaos.faults.llm_script import Step, Trouble
 
 __all__ = ["MODELS", "chunks", "completion", "embeddings", "error", "models"]
 

@@ -6,8 +6,8 @@
         llm.journal()[0].messages
 
 It answers chat completions (streamed and not), embeddings, and the list of models. Each request but those for models
-takes the next turn of the script; a request that the API would refuse takes none, and gets status 400. Read `script.py`
-for what can be scripted.
+takes the next turn of the script; a request that the API would refuse takes none, and gets status 400. Read
+`chaos/faults/llm_script.py` for what can be scripted.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from chaos.faults.feedback import Feedback
 from chaos.faults.llm import answers
 from chaos.faults.llm.http import CHUNK_END, BadRequest, Request, answer, chunk, read_request, stream_head
 from chaos.faults.llm.journal import Exchange, Journal, LLMStatistics, Outcome
-from chaos.faults.llm.script import Script, Step, Then, Trouble, Turn, script_of, steps
+from chaos.faults.llm_script import Script, Step, Then, Trouble, Turn, script_of, steps
 from chaos.faults.network.loopback import HOST, Loopback, reset
 
 __all__ = ["FakeLLM"]
@@ -82,10 +82,13 @@ class FakeLLM:
         Raises:
             UsageError: the script makes no sense.
         """
-        script = script_of(*turns, then=then)
+        self.follow(steps(script_of(*turns, then=then)))
+
+    def follow(self, following: Iterator[Step]) -> None:
+        """Go on with these steps."""
 
         async def change() -> None:
-            self._api.steps = steps(script)
+            self._api.steps = following
 
         self._loopback.call(change)
 
@@ -151,7 +154,6 @@ class _Api:
         number = self.journal.begin(path, body)
         try:
             await self._send(number, path, body, writer)
-            self.journal.note(number, outcome=Outcome.ANSWERED)
         except _Hold:
             await _wait_gone(reader)
             self.journal.note(number, outcome=Outcome.LEFT)
@@ -182,7 +184,7 @@ class _Api:
             await self._refuse(number, step.turn, writer)
         elif path == _CHAT and body.get("stream"):
             self.journal.note(number, status=200)
-            await self._stream(step, answers.chunks(number, step, body), writer)
+            await self._stream(number, step, answers.chunks(number, step, body), writer)
         else:
             made = answers.completion(number, step, body) if path == _CHAT else answers.embeddings(step, body)
             await self._plain(number, step, made, writer)
@@ -211,7 +213,7 @@ class _Api:
         await _write(writer, head + end + content[: len(content) // 2] if step.turn.chunks_first else b"")
         _give_up(trouble)
 
-    async def _stream(self, step: Step, pieces: Iterator[Mapping[str, Any]], writer: StreamWriter) -> None:
+    async def _stream(self, number: int, step: Step, pieces: Iterator[Mapping[str, Any]], writer: StreamWriter) -> None:
         trouble = step.turn.trouble
         await _write(writer, stream_head())
         for sent, piece in enumerate(pieces):
@@ -221,12 +223,12 @@ class _Api:
             if sent == 1 and trouble is Trouble.INVALID_JSON:
                 event = b"data: %s\n\n" % _PAGE.strip()
             if sent == 1 and trouble is Trouble.TRUNCATED_JSON:
-                await _write(writer, chunk(event[: len(event) // 2] + b"\n\n") + CHUNK_END)
+                await self._last(number, writer, chunk(event[: len(event) // 2] + b"\n\n") + CHUNK_END)
                 return
             await _write(writer, chunk(event))
         if trouble in (Trouble.STALL, Trouble.DROP):  # the stream was shorter than the script thought
             _give_up(trouble)
-        await _write(writer, chunk(_DONE) + CHUNK_END)
+        await self._last(number, writer, chunk(_DONE) + CHUNK_END)
 
     async def _whole(
         self,
@@ -237,7 +239,12 @@ class _Api:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.journal.note(number, status=status)
-        await _write(writer, answer(status, body, {**(headers or {}), "X-Request-Id": f"req_{number}"}))
+        await self._last(number, writer, answer(status, body, {**(headers or {}), "X-Request-Id": f"req_{number}"}))
+
+    async def _last(self, number: int, writer: StreamWriter, data: bytes) -> None:
+        """Send what ends an answer; noted first, since the client may be the quicker one to tell of it."""
+        self.journal.note(number, outcome=Outcome.ANSWERED)
+        await _write(writer, data)
 
 
 async def _wait_gone(reader: StreamReader) -> None:

@@ -9,9 +9,10 @@ from time import monotonic
 from chaos.errors import ChaosError, HarnessFault, NotMeasured, UsageError
 from chaos.report import ScenarioResult, Status, Stop, compare
 from chaos.report.folder import RunFolder
-from chaos.scenario.kinds import Race
+from chaos.scenario.kinds import Agent, Race
 from chaos.scenario.model import Explore, RunOptions, Scenario
 from chaos.scenario.runner.account import INTERRUPTED, Account
+from chaos.scenario.runner.agent import run_agent
 from chaos.scenario.runner.crashing import run_exploration
 from chaos.scenario.runner.racing import run_race
 from chaos.scenario.watching import Listener
@@ -61,3 +62,5 @@ def _drive(account: Account, trace: Trace | None) -> None:
         run_exploration(account, drive, trace)
     elif isinstance(drive, Race):
         run_race(account, drive)
+    elif isinstance(drive, Agent):
+        run_agent(account, drive)

@@ -21,8 +21,9 @@ from chaos.observations import Outcome, Reference, Violation
 from chaos.oracles import ORACLES, Panel
 from chaos.report.live_replay import LiveReplay, load_live_targets
 from chaos.report.replay import Replay, load_replay, read_any
-from chaos.scenario.kinds import Race
+from chaos.scenario.kinds import Agent, Race
 from chaos.scenario.model import Drive
+from chaos.scenario.runner.agent import agent_from, replay_agent
 from chaos.scenario.runner.crashing import tree_of
 from chaos.scenario.runner.exploring import ask_for
 from chaos.scenario.runner.racing import race_from, replay_race
@@ -147,7 +148,8 @@ def live_drive(path: Path, replay: LiveReplay) -> Drive:
     Raises:
         UsageError: a target is a function inside a test, or the file is damaged.
     """
-    return race_from(replay, load_live_targets(_content(path), str(path)))
+    build = agent_from if replay.kind == Agent.kind else race_from
+    return build(replay, load_live_targets(_content(path), str(path)))
 
 
 def replay_live(replay: LiveReplay, drive: Drive) -> tuple[bool, tuple[str, ...]]:
@@ -161,6 +163,8 @@ def replay_live(replay: LiveReplay, drive: Drive) -> tuple[bool, tuple[str, ...]
     """
     if isinstance(drive, Race):
         return replay_race(replay, drive)
+    if isinstance(drive, Agent) and replay.kind == Agent.kind:
+        return replay_agent(replay, drive)
     raise UsageError(f"finding {replay.finding} is of kind {replay.kind}, and this is of kind {drive.kind}")
 
 

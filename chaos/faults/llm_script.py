@@ -2,19 +2,20 @@
 
 A script is a list of turns. Each request for an answer takes the next one; a turn may be there for several requests,
 and says a text, a feedback (`chaos/faults/feedback.py`), or makes trouble. Pure: `steps` tells what happens to request
-after request, and always the same for the same script. Read `server.py` for who plays it.
+after request, and always the same for the same script. Data only, so that a scenario can hold it. Read
+`llm/server.py` for who plays it.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from itertools import islice, repeat
+from itertools import count, islice, repeat
 from typing import final
 
 from chaos.errors import UsageError
 from chaos.faults.feedback import Feedback, rounds
 
-__all__ = ["Script", "Step", "Then", "Trouble", "Turn", "script_of", "steps"]
+__all__ = ["Script", "Step", "Then", "Trouble", "Turn", "script_of", "steps", "troubled"]
 
 _RETRY_AFTER_S = 1.0
 _STATUS = 500
@@ -154,6 +155,12 @@ def steps(script: Script) -> Iterator[Step]:
             break
     if script.then is Then.LAST and step is not None:
         yield from repeat(step)
+
+
+def troubled(script: Iterator[Step], nth: int, trouble: Trouble) -> Iterator[Step]:
+    """The same, but with trouble at the nth request, from 1; the text is said where the trouble lets it."""
+    for number, step in zip(count(1), script):
+        yield Step(Turn(say=step.text, trouble=trouble), step.text) if number == nth else step
 
 
 def _turn(given: Turn | Feedback | str) -> Turn:
