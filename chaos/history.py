@@ -57,7 +57,8 @@ class Said(NamedTuple):
     Attributes:
         position: where in the order of everything that happened.
         process: whose.
-        text: `a` an acknowledgement, `+` and `-` in and out of a section, `(` and `)` a call and its answer.
+        text: `a` an acknowledgement, `+` and `-` in and out of a section, `(` and `)` a call and its answer, `x` the
+            worker's end.
     """
 
     position: int
@@ -100,6 +101,8 @@ def operations_of(said: Iterable[Said]) -> list[Operation]:
             open_calls[one.process, number] = (one.position, name, argument, key)
         elif one.text[:1] == ")":
             number, result = one.value
+            if (one.process, number) not in open_calls:
+                continue  # answered by another thread than asked: the outcome stays unknown
             called, name, argument, key = open_calls.pop((one.process, number))
             found.append(
                 Operation(

@@ -13,6 +13,7 @@ from chaos.cli.arguments import (
     DoctorArguments,
     ExploreArguments,
     ListArguments,
+    RaceArguments,
     RecordArguments,
     ReplayArguments,
     ReportArguments,
@@ -28,7 +29,7 @@ __all__ = ["app", "main"]
 # No rich help: it alone would cost more than all the rest of `chaos --help`.
 app = typer.Typer(
     name="chaos",
-    help="Kill a program at every system call, and judge what is left of its data.",
+    help="Kill a program at every system call, let its processes race, and judge what is left of its data.",
     epilog="Exit codes: 0 all as expected; 1 a violation, or an expected one is missing; 2 wrong usage or a bad "
     "scenario; 3 not measured; 4 harness fault; 130 interrupted.",
     no_args_is_help=True,
@@ -76,8 +77,15 @@ def _explore(arguments: ExploreArguments) -> int:
     return explore_trace(arguments)
 
 
+def _race(arguments: RaceArguments) -> int:
+    """Run command lines side by side, in every order of their system calls that can be tried."""
+    from chaos.cli.racing import race_commands
+
+    return race_commands(arguments)
+
+
 def _replay(arguments: ReplayArguments) -> int:
-    """Check one finding's crash state again: 1 it still shows, 0 it is gone."""
+    """Try one finding again: 1 it still shows, 0 it is gone."""
     from chaos.cli.replaying import replay_finding
 
     return replay_finding(arguments)
@@ -119,6 +127,7 @@ app.command("run")(command(_run, RunArguments))
 app.command("list")(command(_list, ListArguments))
 app.command("record", context_settings=_WITH_COMMAND_LINE)(command(_record, RecordArguments))
 app.command("explore")(command(_explore, ExploreArguments))
+app.command("race", context_settings=_WITH_COMMAND_LINE)(command(_race, RaceArguments))
 app.command("replay")(command(_replay, ReplayArguments))
 app.command("report")(command(_report, ReportArguments))
 app.command("doctor")(command(_doctor, DoctorArguments))

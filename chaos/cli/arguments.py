@@ -13,6 +13,7 @@ __all__ = [
     "DoctorArguments",
     "ExploreArguments",
     "ListArguments",
+    "RaceArguments",
     "RecordArguments",
     "ReplayArguments",
     "ReportArguments",
@@ -26,7 +27,9 @@ _Wanted = Annotated[
     typer.Argument(metavar="[PATH|NAME]...", help="Files, folders or names of scenarios. Default: all in ./scenarios."),
 ]
 _Seed = Annotated[int, typer.Option(help="Seed of everything drawn by chance.", envvar="CHAOS_SEED")]
-_BudgetText = Annotated[str, typer.Option(help="Where to stop: 60s, or 1000 states.", envvar="CHAOS_BUDGET")]
+_BudgetText = Annotated[
+    str, typer.Option(help="Where to stop: 60s, or 1000 states or episodes.", envvar="CHAOS_BUDGET")
+]
 _Jobs = Annotated[
     int, typer.Option(help="Processes that check states. 0: one for each processor.", envvar="CHAOS_JOBS", min=0)
 ]
@@ -113,6 +116,30 @@ class ExploreArguments:
     budget: _BudgetText = ""
     jobs: _Jobs = 0
     deadline: _Seconds = "10s"
+    report: _ReportFolder = Path(".chaos")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaceArguments:
+    """`chaos race`."""
+
+    commands: Annotated[
+        list[str],
+        typer.Argument(metavar="-- COMMAND -- COMMAND...", help="The command lines, or module:function, that race."),
+    ]
+    setup: Annotated[str, typer.Option(metavar="CMD", help="Makes the files that every episode begins with.")] = ""
+    check: Annotated[
+        str, typer.Option(metavar="CMD", help="Looks at what each episode left; fails by exit code or exception.")
+    ] = ""
+    oracles: Annotated[
+        list[str] | None, typer.Option("--oracle", help="What must hold, besides the usual. May be repeated.")
+    ] = None
+    history: Annotated[str, typer.Option(help="What calls are held against: register, counter, set, queue, map.")] = ""
+    seed: _Seed = 0
+    budget: _BudgetText = ""
+    profile: _ProfileName = "ci"
+    deadline: Annotated[str, typer.Option(help="For a worker, between two calls: 5s.")] = "5s"
     report: _ReportFolder = Path(".chaos")
 
 

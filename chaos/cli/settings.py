@@ -3,18 +3,23 @@
 Read `arguments.py` for the words.
 """
 
+import os
 import re
+import shlex
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol, cast
 
+from chaos.child.target import CommandTarget, PythonTarget, Target
 from chaos.errors import UsageError
 from chaos.scenario import Budget, Engine, Profile, RunOptions
 from chaos.scenario.model import ENGINES, MODEL_PATTERN, MODELS
 from chaos.scenario.quantities import budget, duration_s
 
-__all__ = ["chosen", "deadline_s", "run_options"]
+__all__ = ["chosen", "deadline_s", "run_options", "target_named"]
+
+_REF = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 class _Words(Protocol):
@@ -24,10 +29,6 @@ class _Words(Protocol):
     def seed(self) -> int: ...
     @property
     def budget(self) -> str: ...
-    @property
-    def jobs(self) -> int: ...
-    @property
-    def models(self) -> list[str] | None: ...
     @property
     def report(self) -> Path: ...
 
@@ -42,9 +43,9 @@ def run_options(words: _Words) -> RunOptions:
     return RunOptions(
         seed=words.seed,
         budget=_budget(words.budget),
-        jobs=words.jobs,
+        jobs=getattr(words, "jobs", 0),
         profile=Profile(chosen("--profile", getattr(words, "profile", "ci"), [one.value for one in Profile])),
-        models=tuple(dict.fromkeys(_model(name) for name in words.models or ())),
+        models=tuple(dict.fromkeys(_model(name) for name in getattr(words, "models", None) or ())),
         depth=getattr(words, "depth", None),
         engine=cast("Engine", chosen("--engine", engine, ENGINES)) if engine else None,
         report_dir=words.report,
@@ -78,6 +79,23 @@ def deadline_s(option: str, word: str) -> float:
         return duration_s(float(word) if word.replace(".", "", 1).isdigit() else word)
     except ValueError as error:
         raise UsageError(f'{option}: expected {error}, got "{word}"') from None
+
+
+def target_named(option: str, text: str) -> Target:
+    """A command line, or `module:function` of the current folder.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if _REF.fullmatch(text):
+        return PythonTarget(ref=text, search=(os.getcwd(),))
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise UsageError(f"{option}: {error} in {text!r}", "quote the command as for a shell") from None
+    if not words:
+        raise UsageError(f"{option} is empty", "give a command line, or module:function")
+    return CommandTarget(commands=(words,))
 
 
 def _budget(word: str) -> Budget | None:

@@ -1,16 +1,15 @@
 """`chaos record` and `chaos explore`: the two halves of a run by hand, with a trace file between them."""
 
 import os
-import re
 import shlex
 from pathlib import Path
 from typing import cast
 
-from chaos.child.target import CommandTarget, PythonTarget, Roles, Target
+from chaos.child.target import CommandTarget, Roles
 from chaos.cli.arguments import ExploreArguments, RecordArguments
 from chaos.cli.edge import say
 from chaos.cli.running import run_and_report
-from chaos.cli.settings import chosen, deadline_s, run_options
+from chaos.cli.settings import chosen, deadline_s, run_options, target_named
 from chaos.errors import NotMeasured, UsageError
 from chaos.report.text import counted
 from chaos.scenario import Engine, Explore, Scenario
@@ -20,8 +19,6 @@ from chaos.trace.file import load, save
 from chaos.trace.options import RecordOptions
 
 __all__ = ["explore_trace", "record_trace"]
-
-_REF = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 def record_trace(arguments: RecordArguments) -> int:
@@ -55,7 +52,7 @@ def explore_trace(arguments: ExploreArguments) -> int:
     oracles = tuple(dict.fromkeys(chosen("--oracle", name, ORACLES) for name in arguments.oracles or ("recovers",)))
     deadline = deadline_s("--deadline", arguments.deadline)
     trace = load(arguments.trace)
-    check = _check(arguments.check)
+    check = target_named("--check", arguments.check)
     drive = Explore(
         # The workload is not run again; what stands here is only told.
         roles=Roles(workload=CommandTarget(commands=((trace.command,),)), recover=check),
@@ -66,19 +63,6 @@ def explore_trace(arguments: ExploreArguments) -> int:
     scenario = Scenario(name=arguments.trace.stem, drive=drive, origin=str(arguments.trace))
     command = f"chaos explore {arguments.trace}"
     return run_and_report([(scenario, trace)], options, command=command)[1]
-
-
-def _check(text: str) -> Target:
-    """A command line, or `module:function` of the current folder."""
-    if _REF.fullmatch(text):
-        return PythonTarget(ref=text, search=(os.getcwd(),))
-    try:
-        words = tuple(shlex.split(text))
-    except ValueError as error:
-        raise UsageError(f"--check: {error} in {text!r}", "quote the command as for a shell") from None
-    if not words:
-        raise UsageError("--check is empty", "give a command line, or module:function")
-    return CommandTarget(commands=(words,))
 
 
 def _check_outside(output: Path, folder: Path) -> None:

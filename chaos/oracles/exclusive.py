@@ -28,8 +28,7 @@ class Intrusion(NamedTuple):
 def exclusive(said: Iterable[Said]) -> Intrusion | None:
     """The first time that somebody came into a section where another one was; None when nobody did.
 
-    A worker that ends inside leaves by that: its end is the last that is heard of it, so `said` must have nothing of
-    workers that were killed inside, or the next one in would be blamed.
+    A worker that ends inside leaves by that: the kernel gives its locks back.
     """
     inside: dict[str, list[int]] = {}
     for one in said:
@@ -41,5 +40,10 @@ def exclusive(said: Iterable[Said]) -> Intrusion | None:
                 return Intrusion(str(one.value), others[0], one.process, one.position)
             here.append(one.process)
         elif kind == "-":
-            inside[str(one.value)].remove(one.process)
+            here = inside.get(str(one.value), [])
+            if one.process in here:
+                here.remove(one.process)
+        elif kind == "x":
+            for here in inside.values():
+                here[:] = [process for process in here if process != one.process]
     return None

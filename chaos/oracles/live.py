@@ -65,11 +65,16 @@ def _no_lost_update(run: LiveRun, terms: Terms) -> Answer:
     if not any(operation.name == "add" for operation in operations):
         return unknown('no worker told of an update: witness.call("add", 1)')
     looked = run.check is not None and run.check.ending is Ending.RETURNED and not _stopped(run)
-    final = decode(run.check.value) if looked and run.check is not None else None
+    final = _number(decode(run.check.value)) if looked and run.check is not None else None
     if final is None and all(operation.result is None for operation in operations):
         return unknown("nobody told what is there in the end: let check(disk, results) return it")
     told = lost_update(operations, final, initial=0 if terms.initial is None else terms.initial)
     return violated(Damage.LOST, told) if told else holds()
+
+
+def _number(final: Any) -> Any:
+    """What a command prints is a text."""
+    return int(final) if isinstance(final, str) and final.strip().lstrip("-").isdigit() else final
 
 
 def _linearizable(run: LiveRun, terms: Terms) -> Answer:

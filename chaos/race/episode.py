@@ -4,41 +4,50 @@ A step is: the chosen participant's call is performed, and it runs on until its 
 it waits for something that only another can bring. Then the policy chooses again. So at each choice all participants
 stand still, and the same choices give the same episode.
 
-Waiting costs nothing: a sleep returns at once, and whoever slept is passed over once where others are ready; a blocking
-lock is tried, and whoever does not get it stands aside until another one has moved. When nobody can move, that is a
-deadlock. Read `stage.py` next.
+Waiting costs nothing: a sleep returns at once, and whoever slept is passed over for a while where others are ready; a
+blocking lock is tried, and whoever does not get it stands aside until another one has moved. When nobody can move, that
+is a deadlock. In its second half an episode goes round in turn, so that nobody starves whatever the policy.
+
+Participants: the racers have the numbers from 0; with n of them, the threads and processes that racer r starts have
+the numbers r + n, r + 2n, and so on. An episode is over when the racers are; what they leave
+running is killed. Read `standing.py` for who is asleep, `locks.py` for locks, `stage.py` next.
 """
 
-import fcntl
 import os
 import select
-import struct
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import final
 
+from chaos.race.locks import control_lock_is_free, flock_now, waits_for_flock
 from chaos.race.moves import Form, Move, Sight
-from chaos.race.policies import Policy
+from chaos.race.policies import Policy, in_turn
+from chaos.race.standing import is_over, racer_above, rests
 from chaos.syscalls.listener import Listener, Notification
-from chaos.syscalls.processes import ProcessGone, ProcessTable, Unreadable
+from chaos.syscalls.processes import Process, ProcessGone, ProcessTable, Unreadable
+from chaos.trace.model import Frame
+from chaos.trace.sources import SourceLines
 
 __all__ = ["Cast", "Episode", "Step"]
 
-_LOOK_S = 0.02  # a participant that is silent for so long is looked at
+_LOOK_S = 0.002  # a participant that is silent for so long is looked at
 _END_S = 5.0  # for those who are killed to be gone
-_FLOCK = struct.Struct("=hhqqi")
-_OFD_SETLK, _OFD_SETLKW = 37, 38
-_LOCK_COMMANDS = {fcntl.F_SETLK, fcntl.F_SETLKW, fcntl.F_GETLK, _OFD_SETLK, _OFD_SETLKW}
+_LONGEST_REST = 20  # steps
+_START = "!"  # what a racer says when it is there
+_UNSEEN = Move("a call that is not watched", Form.SLEEP)
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one participant did when it was let go."""
+    """What one participant did when it was let go, and from where; `source` is empty unless lines were asked for."""
 
     participant: int
     move: Move
+    source: tuple[Frame, ...] = ()
 
 
 @final
@@ -47,17 +56,21 @@ class Episode:
     """What happened.
 
     Attributes:
+        racers: how many race.
         steps: in order.
-        choices: who was chosen at each.
-        ready: who could have been, at each.
-        waiting: who stood waiting for each other at the end, and in which call; empty if nobody did.
+        ready: who could have been chosen at each.
+        free: how many steps, from the first, the policy chose.
+        ends: who ended, and before which step.
+        waiting: the steps that those who stood waiting for each other at the end could not do; empty if nobody did.
         cut: why it was ended by force, "" if it was not.
     """
 
+    racers: int
     steps: list[Step] = field(default_factory=list)
-    choices: list[int] = field(default_factory=list)
     ready: list[tuple[int, ...]] = field(default_factory=list)
-    waiting: tuple[tuple[int, Move], ...] = ()
+    free: int = 0
+    ends: list[tuple[int, int]] = field(default_factory=list)
+    waiting: tuple[Step, ...] = ()
     cut: str = ""
 
 
@@ -67,10 +80,11 @@ class _Held:
     """A participant that stands at a call."""
 
     id: int
-    thread: int
+    process: Process
     move: Move
     arguments: list[int]
-    asleep: bool = False  # it has just slept
+    source: tuple[Frame, ...]
+    awake_at: int  # the step from which on it goes on by right
     stuck: bool = False  # it did not get its lock; try again when somebody else has moved
 
 
@@ -83,229 +97,262 @@ class Cast:
         numbers: call number -> name.
         sight: reads their calls.
         pids: of the racing processes, in order.
-        deadline_s: how long one may compute between two calls.
+        deadline_s: how long one may compute, or wait out of sight, between two calls.
+        sources: who can tell source lines; None when nobody asks.
     """
 
     def __init__(
-        self, listener: Listener, numbers: dict[int, str], sight: Sight, pids: list[int], *, deadline_s: float
+        self,
+        listener: Listener,
+        numbers: dict[int, str],
+        sight: Sight,
+        pids: Sequence[int],
+        *,
+        deadline_s: float,
+        sources: SourceLines | None = None,
     ) -> None:
         self._listener, self._numbers, self._sight = listener, numbers, sight
+        self._deadline_s, self._sources = deadline_s, sources
         self._poll = select.poll()
         self._poll.register(listener.descriptor, select.POLLIN)
         self._table = ProcessTable(watch=self._watch)
-        self._numbers_of = {pid: number for number, pid in enumerate(pids)}
+        self._racers = {pid: number for number, pid in enumerate(pids)}
         self._participants: dict[int, int] = {}  # thread -> participant
-        self._at_start: list[int] = []  # calls of racers that wait until all are there
-        self._count, self._deadline_s = len(pids), deadline_s
+        self._offspring: Counter[int] = Counter()  # racer -> how many threads and processes of its own
+        self._at_start: dict[int, int] = {}  # racer -> its call, until all are there
+        self._begun = False
         self._running: dict[int, float] = {}  # participant -> since when
+        self._asleep: set[int] = set()  # of those who run, out of sight
         self._held: dict[int, _Held] = {}
-        self._living: dict[int, int] = {}  # pidfd -> pid
-        self.episode = Episode()
+        self._slept: Counter[int] = Counter()
+        self.episode = Episode(len(pids))
         for number, pid in enumerate(pids):
             self._participants[pid] = number
             self._running[number] = monotonic()
-            with suppress(ProcessGone):
+            try:
                 self._table.enter(pid)
+            except ProcessGone:
+                self._gone(pid)
 
     def _watch(self, pidfd: int) -> None:
         self._poll.register(pidfd, select.POLLIN)
 
     def play(self, policy: Policy, *, most_steps: int) -> Episode:
         """Steer to the end."""
-        episode, last = self.episode, None
         try:
-            while True:
-                self._settle()
-                if not self._held:
-                    return episode
-                ready = self._ready()
-                if not ready:
-                    if self._running:
-                        continue  # they wait for something outside: time will tell
-                    episode.waiting = tuple((number, self._held[number].move) for number in sorted(self._held))
-                    return episode
-                if len(episode.steps) >= most_steps:
-                    episode.cut = f"still under way after {most_steps} steps"
-                    return episode
-                last = policy.choose(ready, last)
-                self._release(last, ready)
+            self._play(policy, most_steps)
         finally:
             self._end()
+        return self.episode
+
+    def _play(self, policy: Policy, most_steps: int) -> None:
+        episode, last = self.episode, -1
+        while self._settle():
+            ready = self._ready()
+            if not ready:
+                if not self._running or not self._hears_from_outside():
+                    self._stand_still()
+                    return
+                continue
+            step = len(episode.steps)
+            if step >= most_steps:
+                episode.cut = f"still under way after {most_steps} calls"
+                return
+            free = step < most_steps // 2
+            chosen = policy.choose(step, ready, last) if free else in_turn(ready, last)
+            if self._release(chosen, ready):
+                last = chosen
+                episode.free += free
+
+    def _settle(self) -> bool:
+        """Wait until everyone is held, has ended, or sleeps out of sight; whether the episode goes on.
+
+        Whoever wakes a sleeper has done so before it stands still itself. So when only those run who were asleep
+        before, one look tells; else there is time to wait for the next call first, which mostly comes.
+        """
+        look_first = len(self._running) > 1
+        while self._running and self._is_under_way():
+            if self._take_events(0.0 if look_first or self._asleep.issuperset(self._running) else _LOOK_S):
+                look_first = True
+                continue
+            look_first = False
+            self._asleep = {number for number in list(self._running) if self._rests(number)}
+            busy = self._running.keys() - self._asleep
+            late = [number for number in busy if monotonic() - self._running[number] > self._deadline_s]
+            if late:
+                self.episode.cut = f"{self._name(min(late))} computed for {self._deadline_s:g} s without any call"
+                return False
+            # Whoever rests may do so at a trapped call that came after the last look at the listener.
+            if not busy and not self._take_events(0.0):
+                break
+        return self._is_under_way()
+
+    def _is_under_way(self) -> bool:
+        return any(number < len(self._racers) for number in (*self._held, *self._running))
+
+    def _rests(self, number: int) -> bool:
+        """Whether a participant is asleep in the kernel; whoever turns out to be gone is forgotten."""
+        for thread in [thread for thread, who in self._participants.items() if who == number]:
+            if is_over(thread):
+                self._gone(thread)
+                return True
+            if not rests(thread):
+                return False
+        return self._begun or number in self._at_start
 
     def _ready(self) -> tuple[int, ...]:
-        movable = [number for number, held in self._held.items() if not held.stuck]
-        awake = [number for number in movable if not self._held[number].asleep]
-        for held in self._held.values():
-            held.asleep = False
-        return tuple(sorted(awake or movable))
+        movable = {number: held for number, held in self._held.items() if not held.stuck}
+        if not movable:
+            return ()
+        now = max(len(self.episode.steps), min(held.awake_at for held in movable.values()))
+        return tuple(sorted(number for number, held in movable.items() if held.awake_at <= now))
 
-    def _release(self, number: int, ready: tuple[int, ...]) -> None:
+    def _hears_from_outside(self) -> bool:
+        """Wait for those who sleep out of sight, as long as the deadline allows."""
+        give_up = monotonic() + self._deadline_s
+        while monotonic() < give_up:
+            if self._take_events(max(0.0, give_up - monotonic())):
+                return True
+        return False
+
+    def _stand_still(self) -> None:
+        """Nobody can move any more."""
+        waiting = [Step(number, held.move, held.source) for number, held in self._held.items()]
+        waiting += [Step(number, _UNSEEN) for number in self._running]
+        self.episode.waiting = tuple(sorted(waiting, key=lambda step: step.participant))
+
+    def _release(self, number: int, ready: tuple[int, ...]) -> bool:
         held = self._held[number]
-        if not self._perform(held):
+        try:
+            done = self._perform(held)
+        except (OSError, ProcessGone, Unreadable):
+            done = self._listener.let_through(held.id)  # the kernel says so to the caller, if there is one
+        if not done:
             held.stuck = True
-            return
+            return False
         del self._held[number]
+        self._asleep.discard(number)
         self._running[number] = monotonic()
-        self.episode.steps.append(Step(number, held.move))
-        self.episode.choices.append(number)
+        self.episode.steps.append(Step(number, held.move, held.source))
         self.episode.ready.append(ready)
-        for other in self._held.values():
-            other.stuck = False
+        self._unstick()
+        return True
+
+    def _unstick(self) -> None:
+        for held in self._held.values():
+            held.stuck = False
 
     def _perform(self, held: _Held) -> bool:
         """Let the call happen; False when it would have to wait."""
-        form, answer = held.move.form, self._listener
+        form, answer, arguments = held.move.form, self._listener, held.arguments
         if form is Form.SLEEP:
             answer.answer(held.id, 0)
         elif form is Form.SAY:
-            answer.answer(held.id, held.arguments[2])
-        elif form is Form.LOCK:
-            return self._lock(held)
-        elif form is Form.CONTROL:
-            return self._control(held)
+            answer.answer(held.id, arguments[2])
+        elif form is Form.LOCK and waits_for_flock(arguments[1] & 0xFFFFFFFF):
+            result = flock_now(held.process, arguments[0] & 0xFFFFFFFF, arguments[1] & 0xFFFFFFFF)
+            if result is None:
+                return False
+            answer.answer(held.id, result)
         else:
+            command = arguments[1] & 0xFFFFFFFF
+            if form is Form.CONTROL and not control_lock_is_free(
+                held.process, arguments[0] & 0xFFFFFFFF, command, arguments[2]
+            ):
+                return False
             answer.let_through(held.id)
         return True
 
-    def _lock(self, held: _Held) -> bool:
-        operation = held.arguments[1] & 0xFFFFFFFF
-        if operation & (fcntl.LOCK_NB | fcntl.LOCK_UN):
-            self._listener.let_through(held.id)
-            return True
-        descriptor = self._duplicate(held)
-        if descriptor < 0:
-            self._listener.let_through(held.id)
-            return True
-        try:
-            fcntl.flock(descriptor, operation | fcntl.LOCK_NB)  # the lock belongs to the open file that both share
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            self._listener.answer(held.id, -(error.errno or 0))
-            return True
-        finally:
-            os.close(descriptor)
-        self._listener.answer(held.id, 0)
-        return True
+    def _take_events(self, wait_s: float) -> bool:
+        """Take up what happens within that time; whether anything did."""
+        events = self._poll.poll(wait_s * 1000)
+        for descriptor, _ in events:
+            if descriptor != self._listener.descriptor:
+                self._process_ended(descriptor)
+        if any(descriptor == self._listener.descriptor for descriptor, _ in events):
+            notification = self._listener.receive()
+            if notification is not None:
+                self.take(notification)
+        return bool(events)
 
-    def _control(self, held: _Held) -> bool:
-        """`fcntl`: a waiting lock is let through once nobody else is in its way."""
-        if held.arguments[1] & 0xFFFFFFFF in (fcntl.F_SETLKW, _OFD_SETLKW) and self._is_barred(held):
-            return False
-        self._listener.let_through(held.id)
-        return True
-
-    def _is_barred(self, held: _Held) -> bool:
-        found = self._table.find(held.thread)
-        descriptor = self._duplicate(held)
-        if found is None or descriptor < 0:
-            return False
-        process = found[0]
-        try:
-            asked = process.read_exactly(held.arguments[2], 32)
-            ofd = held.arguments[1] & 0xFFFFFFFF == _OFD_SETLKW
-            told = fcntl.fcntl(descriptor, 36 if ofd else fcntl.F_GETLK, asked)
-        except (OSError, ProcessGone, Unreadable):
-            return False
-        finally:
-            os.close(descriptor)
-        kind, holder = struct.unpack_from("=h", told)[0], struct.unpack_from("=i", told, 24)[0]
-        return bool(kind != fcntl.F_UNLCK and holder != process.id)
-
-    def _duplicate(self, held: _Held) -> int:
-        found = self._table.find(held.thread)
-        try:
-            return -1 if found is None else found[0].duplicate(held.arguments[0] & 0xFFFFFFFF)
-        except (ProcessGone, Unreadable):
-            return -1
-
-    def _settle(self) -> None:
-        """Wait until everyone is held, has ended, or sleeps somewhere out of sight."""
-        while self._running:
-            events = self._poll.poll(_LOOK_S * 1000)
-            for descriptor, _ in events:
-                if descriptor != self._listener.descriptor:
-                    self._ended(descriptor)
-            if any(descriptor == self._listener.descriptor for descriptor, _ in events):
-                self._receive()
-            if not events and self._all_wait():
-                return
-
-    def _all_wait(self) -> bool:
-        """Whether those who run sleep in the kernel; whoever computes for seconds is taken for asleep as well."""
-        now = monotonic()
-        if self._at_start and len(self._at_start) < len(self._numbers_of):
-            return False  # the others are still being forked
-        return all(self._sleeps(number) or now - since > self._deadline_s for number, since in self._running.items())
-
-    def _sleeps(self, number: int) -> bool:
-        threads = [thread for thread, participant in self._participants.items() if participant == number]
-        return all(_state(thread) in "SZX" for thread in threads)
-
-    def _ended(self, pidfd: int) -> None:
+    def _process_ended(self, pidfd: int) -> None:
         self._poll.unregister(pidfd)
         self._table.process_ended(pidfd)
-        gone = [thread for thread in self._participants if self._table.find(thread) is None]
-        for thread in gone:
-            number = self._participants.pop(thread)
-            self._running.pop(number, None)
-            self._held.pop(number, None)
-            for other in self._held.values():
-                other.stuck = False
+        for thread in [thread for thread in self._participants if self._table.find(thread) is None]:
+            self._gone(thread)
 
-    def _receive(self) -> None:
-        notification = self._listener.receive()
-        if notification is not None:
-            self.take(notification)
+    def _gone(self, thread: int) -> None:
+        number = self._participants.pop(thread)
+        self._running.pop(number, None)
+        self._held.pop(number, None)
+        self._at_start.pop(number, None)
+        self.episode.ends.append((len(self.episode.steps), number))
+        self._unstick()
+        self._begin()
 
     def take(self, notification: Notification) -> None:
         """Take up a trapped call: hold its caller, or let it go on."""
         id_, thread, _, number, _, _, *arguments = notification
         try:
-            found = self._table.find(thread) or (
-                self._table.enter(thread) if thread in self._numbers_of or self._is_ours(thread) else None
-            )
-            move = (
-                None if found is None else self._sight.look(self._numbers.get(number, ""), arguments, found[0], thread)
-            )
-        except (OSError, ProcessGone, Unreadable, KeyError):
+            process = self._process_of(thread)
             move = None
-        if move is None:
+            if process is not None:
+                move = self._sight.look(self._numbers.get(number, ""), arguments, process, thread)
+        except (OSError, ProcessGone, Unreadable, KeyError):
+            process = move = None
+        if process is None or move is None:
             self._listener.let_through(id_)
-            return
-        if move.text.startswith("!"):
-            self._start(id_)
-            return
-        participant = self._participants.get(thread)
-        if participant is None:
-            participant = self._participants[thread] = self._count
-            self._count += 1
-        self._running.pop(participant, None)
-        self._held[participant] = _Held(id_, thread, move, arguments, asleep=move.form is Form.SLEEP)
+        elif move.form is Form.SAY and move.text.startswith(_START):
+            self._at_start[self._participants[thread]] = id_
+            self._begin()
+        else:
+            self._hold(id_, thread, process, move, arguments)
 
-    def _start(self, id_: int) -> None:
-        """A racer is there; when all are, they begin."""
-        self._at_start.append(id_)
-        if len(self._at_start) == len(self._numbers_of):
-            for waiting in self._at_start:
+    def _hold(self, id_: int, thread: int, process: Process, move: Move, arguments: list[int]) -> None:
+        number = self._participants[thread]
+        self._running.pop(number, None)
+        awake_at = len(self.episode.steps)
+        if move.form is Form.SLEEP:
+            self._slept[number] += 1
+            awake_at += min(self._slept[number], _LONGEST_REST)
+        self._held[number] = _Held(id_, process, move, arguments, self._source(thread, process), awake_at)
+
+    def _source(self, thread: int, process: Process) -> tuple[Frame, ...]:
+        if self._sources is None or not self._sources.start(thread, process.id):
+            return ()
+        return self._sources.finish()
+
+    def _process_of(self, thread: int) -> Process | None:
+        """The process of a participant's thread, taken up if new; None of others: the warm process is served only."""
+        found = self._table.find(thread)
+        if found is None or thread not in self._participants:
+            racer = racer_above(thread, self._racers)
+            if racer is None:
+                return None
+            found = found or self._table.enter(thread)
+            if thread not in self._participants:
+                self._offspring[racer] += 1
+                self._participants[thread] = racer + self._offspring[racer] * len(self._racers)
+        return found[0]
+
+    def _begin(self) -> None:
+        """Let the racers go once all that still live are there."""
+        living = [number for number in self._participants.values() if number < len(self._racers)]
+        if not self._begun and all(number in self._at_start for number in living):
+            self._begun = True
+            for number, waiting in self._at_start.items():
+                self._asleep.discard(number)
+                self._running[number] = monotonic()
                 self._listener.answer(waiting, 1)
 
-    def _is_ours(self, thread: int) -> bool:
-        """Whether an unknown thread descends from a racer: the warm process itself is served, never held."""
-        seen = thread
-        while seen > 1:
-            try:
-                with open(f"/proc/{seen}/status", encoding="ascii", errors="replace") as file:
-                    fields = dict(line.split(":\t", 1) for line in file if line.startswith(("Tgid", "PPid")))
-            except OSError:
-                return False
-            if int(fields["Tgid"]) in self._numbers_of:
-                return True
-            seen = int(fields["PPid"])
-        return False
+    def _name(self, number: int) -> str:
+        return f"worker {number % len(self._racers)}"
 
     def _end(self) -> None:
         """Kill who is left, and answer until nobody is."""
+        for pid in self._racers:
+            with suppress(OSError):
+                os.killpg(pid, 9)
         for process in self._table.processes():
             process.kill()
         give_up = monotonic() + _END_S
@@ -319,11 +366,3 @@ class Cast:
                     self._poll.unregister(descriptor)
                     self._table.process_ended(descriptor)
         self._table.close()
-
-
-def _state(thread: int) -> str:
-    try:
-        with open(f"/proc/{thread}/stat", "rb") as file:
-            return file.read().rpartition(b") ")[2][:1].decode()
-    except OSError:
-        return "X"

@@ -11,14 +11,20 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Protocol, final
 
-__all__ = ["Pct", "Policy", "Preemptions", "RandomWalk", "Switches", "follower", "policy_for"]
+__all__ = ["Pct", "Policy", "Preemptions", "RandomWalk", "Switches", "follower", "in_turn", "policy_for"]
 
 
 class Policy(Protocol):
     """Chooses one participant at each step."""
 
-    def choose(self, ready: Sequence[int], last: int | None) -> int:
-        """One of `ready` (rising, never empty); `last` is who went before, None at first."""
+    def choose(self, step: int, ready: Sequence[int], last: int) -> int:
+        """One of `ready`, which is rising and never empty.
+
+        Args:
+            step: from 0; asked again at the same step when the one chosen could not move.
+            ready: who can be chosen.
+            last: who went before, -1 at first.
+        """
         ...
 
 
@@ -26,10 +32,10 @@ class Policy(Protocol):
 class RandomWalk:
     """Anyone, with equal chance."""
 
-    def __init__(self, seed: int | str) -> None:
+    def __init__(self, seed: str) -> None:
         self._random = Random(seed)  # noqa: S311 - reproducible on purpose
 
-    def choose(self, ready: Sequence[int], last: int | None) -> int:  # noqa: ARG002 - see `Policy`
+    def choose(self, step: int, ready: Sequence[int], last: int) -> int:  # noqa: ARG002 - see `Policy`
         """See `Policy`."""
         return self._random.choice(ready)
 
@@ -38,45 +44,42 @@ class RandomWalk:
 class Pct:
     """Random priorities with `depth - 1` random changes within the first `length` steps."""
 
-    def __init__(self, seed: int | str, *, participants: int, depth: int, length: int) -> None:
+    def __init__(self, seed: str, *, participants: int, depth: int, length: int) -> None:
         random = Random(seed)  # noqa: S311 - reproducible on purpose
-        self._priorities = [depth + number for number in range(participants)]
-        random.shuffle(self._priorities)
-        at = random.sample(range(1, max(length, depth) + 1), depth - 1)
+        priorities = [depth + number for number in range(participants)]
+        random.shuffle(priorities)
+        self._priorities = priorities
+        at = random.sample(range(max(length, depth)), depth - 1)
         self._changes = {step: priority for priority, step in enumerate(at)}
-        self._step = 0
 
-    def choose(self, ready: Sequence[int], last: int | None) -> int:  # noqa: ARG002 - see `Policy`
+    def choose(self, step: int, ready: Sequence[int], last: int) -> int:  # noqa: ARG002 - see `Policy`
         """See `Policy`."""
-        self._step += 1
         leader = max(ready, key=self._priority)
-        if self._step in self._changes:
-            self._priorities[leader] = self._changes[self._step]
+        if step in self._changes:
+            self._priorities[leader % len(self._priorities)] = self._changes.pop(step)
             leader = max(ready, key=self._priority)
         return leader
 
-    def _priority(self, number: int) -> int:
-        while number >= len(self._priorities):  # a thread or a child that came later
-            self._priorities.append(-len(self._priorities))
-        return self._priorities[number]
+    def _priority(self, number: int) -> tuple[int, int]:
+        return self._priorities[number % len(self._priorities)], -number  # a child has that of its racer
 
 
 @final
 class Preemptions:
     """Whoever ran goes on, but for `count` switches at random among the first `length` steps."""
 
-    def __init__(self, seed: int | str, *, count: int, length: int) -> None:
+    def __init__(self, seed: str, *, participants: int, count: int, length: int) -> None:
+        self._racers = participants
         self._random = Random(seed)  # noqa: S311 - reproducible on purpose
-        self._at = set(self._random.sample(range(1, max(length, count) + 1), count))
-        self._step = 0
+        self._at = set(self._random.sample(range(max(length, count)), count))
 
-    def choose(self, ready: Sequence[int], last: int | None) -> int:
+    def choose(self, step: int, ready: Sequence[int], last: int) -> int:
         """See `Policy`."""
-        self._step += 1
-        others = [number for number in ready if number != last]
-        if last is not None and last in ready and (self._step not in self._at or not others):
-            return last
-        return self._random.choice(others)
+        default = follower(ready, last, self._racers)
+        others = [number for number in ready if number % self._racers != last % self._racers]
+        if step == 0 or (step in self._at and others):
+            return self._random.choice(others or ready)
+        return default
 
 
 @final
@@ -86,24 +89,25 @@ class Switches:
     A switch to someone who is not ready is passed over; who waits is followed by the next in number.
     """
 
-    def __init__(self, switches: Mapping[int, int]) -> None:
-        self._switches = switches
-        self._step = -1
+    def __init__(self, switches: Mapping[int, int], *, participants: int) -> None:
+        self._switches, self._racers = switches, participants
 
-    def choose(self, ready: Sequence[int], last: int | None) -> int:
+    def choose(self, step: int, ready: Sequence[int], last: int) -> int:
         """See `Policy`."""
-        self._step += 1
-        wanted = self._switches.get(self._step)
-        if wanted is not None and wanted in ready:
-            return wanted
-        return follower(ready, last)
+        wanted = self._switches.get(step, -1)
+        return wanted if wanted in ready else follower(ready, last, self._racers)
 
 
-def follower(ready: Sequence[int], last: int | None) -> int:
-    """Who goes on by default."""
-    if last is None:
+def follower(ready: Sequence[int], last: int, racers: int) -> int:
+    """Who goes on by default: whoever ran, else another process of the same racer, else the next racer."""
+    if last < 0:
         return ready[0]
-    return last if last in ready else next((number for number in ready if number > last), ready[0])
+    return min(ready, key=lambda number: ((number - last) % racers, number != last, number))
+
+
+def in_turn(ready: Sequence[int], last: int) -> int:
+    """The next in number, round about."""
+    return next((number for number in ready if number > last), ready[0])
 
 
 def policy_for(seed: int, number: int, *, participants: int, length: int) -> Policy:
@@ -120,5 +124,5 @@ def policy_for(seed: int, number: int, *, participants: int, length: int) -> Pol
     if family == 0:
         return RandomWalk(draw)
     if family == 1:
-        return Preemptions(draw, count=1 + number // 4 % 3, length=length)
+        return Preemptions(draw, participants=participants, count=1 + number // 4 % 3, length=length)
     return Pct(draw, participants=participants, depth=family, length=length)

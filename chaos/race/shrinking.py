@@ -19,11 +19,11 @@ _Told = TypeVar("_Told")
 def switches_of(episode: Episode) -> dict[int, int]:
     """The steps of an episode at which somebody other than by default was taken."""
     found: dict[int, int] = {}
-    last: int | None = None
-    for step, (chosen, ready) in enumerate(zip(episode.choices, episode.ready, strict=True)):
-        if chosen != follower(ready, last):
-            found[step] = chosen
-        last = chosen
+    last = -1
+    for number, (step, ready) in enumerate(zip(episode.steps[: episode.free], episode.ready, strict=False)):
+        if step.participant != follower(ready, last, episode.racers):
+            found[number] = step.participant
+        last = step.participant
     return found
 
 

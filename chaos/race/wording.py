@@ -1,16 +1,15 @@
-"""An interleaving in words, one line a step, and schedules as text.
+"""Participants and what they do in words, and schedules as text.
 
 Read `shrinking.py` for where schedules come from.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from chaos.child.values import decode, render
 from chaos.errors import UsageError
-from chaos.race.episode import Episode
 from chaos.race.moves import Move
 
-__all__ = ["interleaving", "move_words", "recipe_of", "schedule_of"]
+__all__ = ["move_words", "participant_words", "recipe_of", "schedule_of"]
 
 _IN_TURN = "in turn"  # a schedule without any switch
 _VALUE_LIMIT = 60
@@ -37,14 +36,15 @@ def schedule_of(recipe: str) -> dict[int, int]:
         raise UsageError(f"{recipe!r:.100} is not a schedule", 'it looks like "3>1 17>0"') from None
 
 
-def interleaving(episode: Episode, *, until: int | None = None) -> Iterator[str]:
-    """The steps, each worker's in a column of its own, up to the step `until`."""
-    for number, step in enumerate(episode.steps[: None if until is None else until + 1]):
-        mark = "<- " if number == until else "   "
-        switch = "*" if number and step.participant != episode.steps[number - 1].participant else " "
-        yield f"{mark}{number:4} {switch}worker {step.participant}: {move_words(step.move)}"
-    for number, move in episode.waiting:
-        yield f"        worker {number}: waits in {move_words(move)}"
+def participant_words(number: int, racers: int) -> str:
+    """Who a participant is.
+
+    Args:
+        number: its number in an episode.
+        racers: how many race.
+    """
+    worker, offspring = number % racers, number // racers
+    return f"worker {worker}" + (f", its {offspring}. child" if offspring else "")
 
 
 def move_words(move: Move) -> str:

@@ -22,7 +22,7 @@ def printable(text: str) -> str:
 
 def counted(number: int, word: str) -> str:
     """`1 state`, `2 states`."""
-    return f"{number} {word}{'' if number == 1 else 's'}"
+    return f"{number} {word}{'' if number == 1 else 'es' if word.endswith('ch') else 's'}"
 
 
 def facts(finding: Finding) -> str:

@@ -3,7 +3,7 @@
 What a fixture needs of the harness is imported when the fixture is first used.
 """
 
-from pytest_guardrails.plugin.fixtures import crash
+from pytest_guardrails.plugin.fixtures import crash, race
 from pytest_guardrails.plugin.guards import (
     chaos_proxy,
     chaos_seed,
@@ -29,4 +29,5 @@ __all__ = [
     "pytest_configure",
     "pytest_runtest_call",
     "pytest_unconfigure",
+    "race",
 ]

@@ -9,8 +9,9 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_guardrails.plugin.crash import Crash
+    from pytest_guardrails.plugin.race import Race
 
-__all__ = ["crash"]
+__all__ = ["crash", "race"]
 
 
 @pytest.fixture
@@ -24,3 +25,16 @@ def crash(request: pytest.FixtureRequest) -> Iterator["Crash"]:
     crashing = Crash(request)
     yield crashing
     crashing.check_replayed()
+
+
+@pytest.fixture
+def race(request: pytest.FixtureRequest) -> Iterator["Race"]:
+    """Let two or more workers run side by side in every order of their system calls that can be tried.
+
+    race(save, save, check=lambda disk, results: ...)
+    """
+    from pytest_guardrails.plugin.race import Race
+
+    racing = Race(request)
+    yield racing
+    racing.check_replayed()

@@ -14,13 +14,14 @@ __all__ = ["ENDINGS", "pytest_addoption", "pytest_configure", "pytest_unconfigur
 # What has to be closed when the session ends; whoever opens something puts its closing function here.
 ENDINGS = pytest.StashKey[list[Callable[[], None]]]()
 
-_MARKER = (
-    "crash(model=, budget=, ...): arguments for every call of the fixture `crash` in this test; "
+_MARKERS = tuple(
+    f"{fixture}({examples}, ...): arguments for every call of the fixture `{fixture}` in this test; "
     "those of the call itself come first"
+    for fixture, examples in (("crash", "model=, budget="), ("race", "oracles=, budget="))
 )
 _OPTIONS = (
     ("seed", "seed of everything drawn by chance"),
-    ("budget", "where each exploration stops: 60s, or 1000 states"),
+    ("budget", "where each exploration stops: 60s, or 1000 states or episodes"),
     ("profile", "quick, ci or deep: gives the budget where nobody does"),
     ("engine", "what records: auto, syscalls or portable"),
     ("report", "folder in which runs are kept, with their findings"),
@@ -33,14 +34,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, what in _OPTIONS:
         group.addoption(f"--chaos-{name}", metavar=name.upper(), default=None, help=what)
         parser.addini(f"chaos_{name}", what, default="")
-    group.addoption(
-        "--chaos-replay", metavar="ID", default=None, help="check only the crash state of this finding, in its test"
-    )
+    group.addoption("--chaos-replay", metavar="ID", default=None, help="try only this finding again, in its test")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers."""
-    for marker in (_MARKER, GUARDRAILS_MARKER):
+    for marker in (*_MARKERS, GUARDRAILS_MARKER):
         config.addinivalue_line("markers", marker)
 
 

@@ -4,38 +4,44 @@ Read `chaos/race/` for how an episode is played, `course.py` for who calls.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import final
 
 from chaos.child import values
 from chaos.child.target import Target
-from chaos.errors import HarnessFault, UsageError
-from chaos.history import LiveRun, Said
-from chaos.observations import Finding, Outcome
+from chaos.errors import UsageError
+from chaos.observations import Finding, Outcome, Verdict
+from chaos.oracles import OracleVerdict
 from chaos.oracles.jury import Jury, Objected
 from chaos.oracles.live import choose_live
 from chaos.race.exploring import Search
-from chaos.race.moves import Form
 from chaos.race.policies import Switches
 from chaos.race.shrinking import shrunk, switches_of
-from chaos.race.stage import Played, Stage
-from chaos.race.wording import interleaving, move_words, recipe_of, schedule_of
+from chaos.race.stage import Played, Players, Stage
+from chaos.race.wording import recipe_of, schedule_of
 from chaos.report import News, Statistics
 from chaos.report.findings import finding_id
 from chaos.report.live_replay import LiveReplay, dump_live_replay
+from chaos.report.places import user_frame
+from chaos.report.text import counted
 from chaos.scenario.kinds import RACE_MODEL, Race
 from chaos.scenario.model import Budget, Profile, RunOptions
 from chaos.scenario.runner.account import INTERRUPTED, Account
 from chaos.scenario.runner.history_terms import terms_of
+from chaos.scenario.runner.interleaving import blamed_frames, interleaving, live_run
 
 __all__ = ["race_from", "race_targets", "replay_race", "run_race"]
 
-_EPISODES = {Profile.QUICK: 200, Profile.CI: 1_000, Profile.DEEP: 20_000}
+_EPISODES = {Profile.QUICK: 100, Profile.CI: 500, Profile.DEEP: 20_000}
 _DURATION_S = {Profile.QUICK: 10.0, Profile.CI: 60.0, Profile.DEEP: None}
 _AFTER = 100  # episodes without a new cause, once there is one: then it is enough
 _REPORT_S = 0.2
+_UNSTEADY = (
+    "it did not happen again in the same order of calls: the workers do something that differs from run to run, such "
+    "as a clock, shared memory or threads that run at once"
+)
 
 
 def run_race(account: Account, drive: Race) -> None:
@@ -107,7 +113,7 @@ class _Race:
                 return
 
     def _judge(self, played: Played, episode: int) -> None:
-        objected = self._jury.judge(_live_run(played))
+        objected = self._jury.judge(live_run(played))
         if objected is None:
             return
         key = (objected.oracle, objected.damage.value, objected.cause)
@@ -148,12 +154,18 @@ class _Race:
         )
 
     def _finding(self, cause: _Cause, stage: Stage, *, shrink: bool) -> Finding:
+        """A cause, explained by the smallest schedule that shows it, once more with source lines."""
         objected, played = cause.objected, cause.played
         switches = switches_of(played.episode)
+        notes: tuple[str, ...] = ()
         if shrink:
-            switches, (played, objected) = self._shrunk(cause, stage, switches)
+            try:
+                switches, (played, objected) = shrunk(switches, self._judge_of(cause, stage))
+                played, objected = self._again(stage, switches, objected) or (played, objected)
+            except ValueError:
+                notes = (_UNSTEADY,)
         scenario = self._account.scenario.name
-        episodes = self._account.result.statistics.states
+        frames = blamed_frames(played, objected.position)
         finding = Finding(
             id=finding_id(scenario, objected.oracle, objected.damage, objected.cause, []),
             scenario=scenario,
@@ -161,38 +173,41 @@ class _Race:
             damage=objected.damage,
             model=RACE_MODEL,
             title=objected.message,
-            explanation=(
-                f"first seen in episode {cause.episode} of {episodes}, in {cause.episodes} of them in all",
-                f"the schedule below has {len(switches)} switches that were not the workers' own",
-            ),
-            source=None,
+            explanation=(*self._explanation(cause, len(switches)), *notes),
+            source=user_frame(frames),
             timeline=tuple(interleaving(played.episode, until=objected.position)),
             point=len(played.episode.steps),
             state=recipe_of(switches),
             states=cause.episodes,
             outcome=_worst(played),
-            extra={"unit": "episode", "message": objected.message},
+            extra={
+                "unit": Race.unit,
+                "message": objected.message,
+                "frames": "; ".join(f"{one.file}:{one.line} {one.function}" for one in frames),
+            },
         )
         self._keep(finding)
         return finding
 
-    def _shrunk(
-        self, cause: _Cause, stage: Stage, switches: Mapping[int, int]
-    ) -> tuple[dict[int, int], tuple[Played, Objected]]:
-        wanted = cause.objected
+    def _explanation(self, cause: _Cause, switches: int) -> tuple[str, ...]:
+        played = self._account.result.statistics.states
+        return (
+            f"seen in {cause.episodes} of {played} episodes, first in number {cause.episode}",
+            f"shown below, * where another worker goes on: {counted(switches, 'switch')} that had to be made",
+        )
 
-        def play(schedule: Mapping[int, int]) -> tuple[Played, Objected] | None:
-            played = stage.play(Switches(schedule))
-            objected = Jury(self._oracles, self._terms).judge(_live_run(played))
-            same = objected is not None and (objected.oracle, objected.cause) == (wanted.oracle, wanted.cause)
-            return (played, objected) if same and objected is not None else None
+    def _judge_of(self, cause: _Cause, stage: Stage) -> Callable[[Mapping[int, int]], tuple[Played, Objected] | None]:
+        return lambda schedule: self._again(stage, schedule, cause.objected, sources=False)
 
-        try:
-            return shrunk(switches, play)
-        except ValueError:
-            raise HarnessFault(
-                f"an episode could not be played again: {wanted.message} (schedule {recipe_of(switches)})"
-            ) from None
+    def _again(
+        self, stage: Stage, schedule: Mapping[int, int], wanted: Objected, *, sources: bool = True
+    ) -> tuple[Played, Objected] | None:
+        """Play a schedule; what happened, when the same oracle objects for the same cause."""
+        played = stage.play(Switches(schedule, participants=len(self._drive.workers)), sources=sources)
+        objected = Jury(self._oracles, self._terms).judge(live_run(played))
+        if objected is None or (objected.oracle, objected.cause) != (wanted.oracle, wanted.cause):
+            return None
+        return played, objected
 
     def _keep(self, finding: Finding) -> None:
         replay = LiveReplay(
@@ -208,9 +223,14 @@ class _Race:
         )
         self._account.folder.keep(finding, dump_live_replay(replay, race_targets(self._drive)))
 
+    def _is_told(self, verdict: OracleVerdict) -> bool:
+        """An oracle that nobody asked for and that had nothing to judge is no news."""
+        asked = verdict.oracle in (self._drive.oracles or ())
+        return asked or verdict.verdict is not Verdict.UNKNOWN or bool(verdict.fault)
+
     def _learn(self, search: Search, spent_s: float, findings: Sequence[Finding]) -> None:
         self._account.learn(
-            verdicts=self._jury.verdicts(),
+            verdicts=tuple(filter(self._is_told, self._jury.verdicts())),
             findings=tuple(findings),
             statistics=Statistics(
                 unit=Race.unit,
@@ -226,23 +246,6 @@ class _Race:
                 f"different; digest of their histories: {search.digest}",
             ),
         )
-
-
-def _live_run(played: Played) -> LiveRun:
-    """An episode as the oracles see it."""
-    episode = played.episode
-    said = (
-        Said(position, step.participant, step.move.text)
-        for position, step in enumerate(episode.steps)
-        if step.move.form is Form.SAY
-    )
-    return LiveRun(
-        said=tuple(said),
-        outcomes=played.outcomes,
-        check=played.check,
-        waiting=tuple((number, move_words(move)) for number, move in episode.waiting),
-        cut=episode.cut,
-    )
 
 
 def race_targets(drive: Race) -> dict[str, Target]:
@@ -286,9 +289,10 @@ def replay_race(replay: LiveReplay, drive: Race) -> tuple[bool, tuple[str, ...]]
         ChaosError: a target can't be imported, or the harness failed.
     """
     jury = Jury(replay.oracles, terms_of(drive.history, drive.initial, drive.search))
+    schedule = Switches(schedule_of(replay.recipe), participants=len(drive.workers))
     with _stage(drive) as stage:
-        played = stage.play(Switches(schedule_of(replay.recipe)))
-    objected = jury.judge(_live_run(played))
+        played = stage.play(schedule, sources=True)
+    objected = jury.judge(live_run(played))
     position = None if objected is None else objected.position
     lines = list(interleaving(played.episode, until=position))
     if objected is not None:
@@ -297,7 +301,10 @@ def replay_race(replay: LiveReplay, drive: Race) -> tuple[bool, tuple[str, ...]]
 
 
 def _stage(drive: Race) -> Stage:
-    return Stage(drive.workers, setup=drive.setup, check=drive.check, steps=drive.steps, deadline_s=drive.deadline_s)
+    players = Players(
+        workers=drive.workers, setup=drive.setup, check=drive.check, steps=drive.steps, deadline_s=drive.deadline_s
+    )
+    return Stage(players)
 
 
 def _settings(drive: Race) -> dict[str, str]:

@@ -1,0 +1,197 @@
+"""Racers for the tests: each does one thing that a race must cope with."""
+
+import fcntl
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from chaos.child.witness import Witness
+
+
+def nothing(disk: Path, witness: Witness) -> None:
+    """Ends without any call on the folder."""
+
+
+def notes(disk: Path, witness: Witness) -> int:
+    for number in range(3):
+        with open(disk / "notes", "a") as file:
+            file.write(f"{witness.number}{number} ")
+    return witness.number
+
+
+def raises(disk: Path, witness: Witness) -> None:
+    (disk / f"made{witness.number}").touch()
+    raise KeyError("nothing of the kind")
+
+
+def leaves(disk: Path, witness: Witness) -> None:
+    os._exit(7)
+
+
+def killed(disk: Path, witness: Witness) -> None:
+    (disk / "before").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def computes(disk: Path, witness: Witness) -> None:
+    (disk / "before").touch()
+    while True:
+        pass
+
+
+def waits_outside(disk: Path, witness: Witness) -> None:
+    (disk / "before").touch()
+    threading.Event().wait()
+
+
+def sleeps_long(disk: Path, witness: Witness) -> None:
+    time.sleep(3600)
+    (disk / f"awake{witness.number}").touch()
+
+
+def locked(disk: Path, witness: Witness) -> None:
+    with open(disk / "lock", "w") as lock:
+        for _ in range(3):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with witness.section():
+                (disk / "inside").touch()
+            fcntl.flock(lock, fcntl.LOCK_UN)
+
+
+def record_locked(disk: Path, witness: Witness) -> None:
+    with open(disk / "lock", "w") as lock:
+        for _ in range(3):
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+            with witness.section():
+                (disk / "inside").touch()
+            fcntl.lockf(lock, fcntl.LOCK_UN)
+
+
+def polls(disk: Path, witness: Witness) -> None:
+    """A correct lock by exclusive creation, waited for in a loop that sleeps."""
+    for _ in range(2):
+        while True:
+            try:
+                os.close(os.open(disk / "lock", os.O_CREAT | os.O_EXCL))
+                break
+            except FileExistsError:
+                time.sleep(0.5)
+        with witness.section():
+            (disk / "inside").touch()
+        os.unlink(disk / "lock")
+
+
+def spins(disk: Path, witness: Witness) -> None:
+    """Likewise, in a loop that does not even sleep."""
+    for _ in range(2):
+        while True:
+            try:
+                os.close(os.open(disk / "lock", os.O_CREAT | os.O_EXCL))
+                break
+            except FileExistsError:
+                continue
+        with witness.section():
+            (disk / "inside").touch()
+        os.unlink(disk / "lock")
+
+
+def polls_for_ever(disk: Path, witness: Witness) -> None:
+    while not (disk / "never").exists():
+        time.sleep(0.1)
+
+
+def crosswise(disk: Path, witness: Witness) -> None:
+    """Two locks, taken in opposite orders."""
+    first, second = (disk / "a", disk / "b") if witness.number % 2 else (disk / "b", disk / "a")
+    with open(first, "w") as one, open(second, "w") as other:
+        fcntl.flock(one, fcntl.LOCK_EX)
+        fcntl.flock(other, fcntl.LOCK_EX)
+
+
+def forks(disk: Path, witness: Witness) -> int:
+    program = f"open({str(disk / 'child')!r}, 'a').close()"
+    return subprocess.run([sys.executable, "-S", "-c", program], check=False).returncode
+
+
+def abandons(disk: Path, witness: Witness) -> None:
+    """Leaves a process behind that would go on writing."""
+    if os.fork() == 0:
+        while True:
+            (disk / "abandoned").touch()
+            time.sleep(0.01)
+    while not (disk / "abandoned").exists():
+        time.sleep(0.01)
+
+
+def threaded(disk: Path, witness: Witness) -> None:
+    thread = threading.Thread(target=(disk / "thread").touch)
+    thread.start()
+    (disk / "main").touch()
+    thread.join()
+
+
+def by_chance(disk: Path, witness: Witness) -> None:
+    (disk / f"name{random.randrange(10**9)}").touch()
+    for name in ("a", "b", "c", "d", "e"):  # its order depends on the hash seed
+        (disk / name).touch()
+
+
+def closes_all(disk: Path, witness: Witness) -> None:
+    os.closerange(3, 1000)
+    (disk / "after").touch()
+    witness(1)
+
+
+def entering(disk: Path, witness: Witness) -> None:
+    """A critical section without any lock."""
+    with witness.section("x"):
+        (disk / "inside").touch()
+
+
+def dies_inside(disk: Path, witness: Witness) -> None:
+    with open(disk / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with witness.section():
+            os._exit(0)
+
+
+def add_one(disk: Path, witness: Witness) -> None:
+    with witness.call("add", 1):
+        number = int((disk / "counter").read_text() or "0")
+        (disk / "counter").write_text(str(number + 1))
+
+
+def add_one_locked(disk: Path, witness: Witness) -> None:
+    with open(disk / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        add_one(disk, witness)
+
+
+def zero(disk: Path) -> None:
+    (disk / "counter").write_text("0")
+
+
+def counted(disk: Path, results: list[object]) -> int:
+    return int((disk / "counter").read_text() or "0")
+
+
+def is_counted(disk: Path, results: list[object]) -> None:
+    assert counted(disk, results) == len(results)
+
+
+def fails(disk: Path, *_: object) -> None:
+    raise ValueError("not today")
+
+
+def hangs_up(disk: Path, *_: object) -> None:
+    os._exit(3)
+
+
+def tells(disk: Path, witness: Witness) -> None:
+    witness(1)
+    witness(2)

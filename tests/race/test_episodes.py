@@ -1,0 +1,166 @@
+"""Whatever a racer does, an episode comes to an end and tells honestly what happened."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from chaos.errors import UsageError
+from chaos.observations import Ending
+from chaos.oracles.exclusive import exclusive
+from chaos.race.policies import RandomWalk, Switches
+from chaos.race.shrinking import switches_of
+from chaos.race.stage import Played, Stage
+from tests.race.playing import episodes, players, runs, staged
+
+IN_TURN = Switches({}, participants=2)
+
+
+def endings(played: Played) -> list[Ending]:
+    return [outcome.ending for outcome in played.outcomes]
+
+
+def test_racers_run_one_at_a_time_and_their_values_come_back() -> None:
+    (played,) = episodes(1, "notes", "notes", "notes")
+    assert [outcome.value for outcome in played.outcomes] == ["0", "1", "2"]
+    assert {step.participant for step in played.episode.steps} == {0, 1, 2}
+
+
+def test_an_episode_begins_with_the_files_of_the_set_up_and_with_no_others() -> None:
+    with staged("notes", "add_one", setup="zero", check="is_counted") as stage:
+        for _ in range(2):
+            stage.play(IN_TURN)
+            # Before the next one, the folder holds what this one left.
+            assert sorted(os.listdir(stage.folder)) == ["counter", "notes"]
+            assert len((Path(stage.folder) / "notes").read_text().split()) == 3
+
+
+def test_a_racer_that_raises_is_told_with_its_error_and_place() -> None:
+    (played,) = episodes(1, "raises", "notes")
+    assert endings(played) == [Ending.RAISED, Ending.RETURNED]
+    assert played.outcomes[0].error_type == "KeyError"
+    assert played.outcomes[0].frames[0].function == "raises"
+
+
+def test_a_racer_that_exits_at_once_does_not_hold_up_the_others() -> None:
+    (played,) = episodes(1, "leaves", "notes")
+    assert endings(played) == [Ending.EXITED, Ending.RETURNED]
+    assert played.outcomes[0].detail == 7
+
+
+def test_a_racer_that_is_killed_is_told_with_its_signal() -> None:
+    (played,) = episodes(1, "killed", "notes")
+    assert endings(played) == [Ending.KILLED, Ending.RETURNED]
+    assert played.outcomes[0].detail == 9
+
+
+def test_racers_without_any_call_on_the_folder_end_in_an_episode_without_steps() -> None:
+    (played,) = episodes(1, "nothing", "nothing")
+    assert endings(played) == [Ending.RETURNED, Ending.RETURNED]
+    assert played.episode.steps == []
+
+
+def test_a_racer_that_computes_without_end_is_cut_at_its_deadline() -> None:
+    (played,) = episodes(1, "notes", "computes")
+    assert "worker 1 computed for 1 s without any call" in played.episode.cut
+    assert played.outcomes[1].ending is Ending.HUNG
+
+
+def test_a_racer_that_waits_for_what_nobody_brings_is_told_as_waiting() -> None:
+    (played,) = episodes(1, "notes", "waits_outside")
+    assert [step.participant for step in played.episode.waiting] == [1]
+    assert endings(played) == [Ending.RETURNED, Ending.HUNG]
+
+
+def test_a_sleep_costs_no_real_time() -> None:
+    (played,) = episodes(1, "sleeps_long", "sleeps_long")  # an hour each
+    assert endings(played) == [Ending.RETURNED, Ending.RETURNED]
+
+
+@pytest.mark.parametrize("lock", ["locked", "record_locked", "polls", "spins"])
+def test_a_correct_lock_is_never_accused(lock: str) -> None:
+    for played, run in zip(found := episodes(60, lock, lock, lock), runs(found), strict=True):
+        assert exclusive(run.said) is None
+        assert endings(played) == [Ending.RETURNED] * 3, (played.episode.cut, played.episode.waiting)
+
+
+def test_a_loop_that_polls_for_ever_is_cut_after_so_many_calls() -> None:
+    with staged("polls_for_ever", "notes", steps=200) as stage:
+        played = stage.play(RandomWalk("0"))
+    assert played.episode.cut == "still under way after 200 calls"
+    assert endings(played) == [Ending.HUNG, Ending.RETURNED]
+
+
+def test_a_deadlock_is_found_and_names_who_waits() -> None:
+    stuck = [played for played in episodes(40, "crosswise", "crosswise") if played.episode.waiting]
+    assert stuck, "in no order of 40 did the two wait for each other"
+    waiting = stuck[0].episode.waiting
+    assert [(step.participant, step.move.call) for step in waiting] == [(0, "flock"), (1, "flock")]
+    assert {step.move.path for step in waiting} == {"a", "b"}
+
+
+def test_processes_and_threads_of_a_racer_take_part_under_numbers_of_their_own() -> None:
+    (played,) = episodes(1, "forks", "threaded")
+    moved = {step.move.path: step.participant for step in played.episode.steps}
+    assert moved["child"] == 2, "the first child of racer 0 of two"
+    assert (moved["main"], moved["thread"]) == (1, 3)
+    assert played.outcomes[0].value == "0"
+
+
+def test_a_process_left_behind_does_not_reach_into_the_next_episode() -> None:
+    with staged("abandons", "nothing", steps=100) as stage:
+        assert "abandoned" in {step.move.path for step in stage.play(IN_TURN).episode.steps}
+        (Path(stage.folder) / "abandoned").unlink(missing_ok=True)
+        stage.play(IN_TURN)
+        (Path(stage.folder) / "abandoned").unlink(missing_ok=True)
+        assert os.listdir(stage.folder) == []
+
+
+def test_a_racer_that_closes_all_its_descriptors_is_still_heard() -> None:
+    (played,) = episodes(1, "closes_all", "closes_all")
+    assert [one.text for one in runs([played])[0].said if one.text[0] == "a"] == ["a1", "a1"]
+
+
+def test_a_worker_that_dies_inside_leaves_the_section_by_that() -> None:
+    for run in runs(episodes(10, "dies_inside", "locked")):
+        assert exclusive(run.said) is None
+
+
+def test_the_check_sees_the_folder_and_the_values_and_its_objection_comes_back() -> None:
+    (played,) = episodes(1, "add_one_locked", "add_one_locked", setup="zero", check="counted")
+    assert played.check is not None
+    assert played.check.value == "2"
+    (failed,) = episodes(1, "nothing", "nothing", check="fails")
+    assert failed.check is not None
+    assert (failed.check.ending, failed.check.error) == (Ending.RAISED, "not today")
+
+
+def test_a_check_that_ends_its_process_is_an_outcome_and_the_next_episode_is_played() -> None:
+    first, second = episodes(2, "nothing", "notes", check="hangs_up")
+    assert first.check is not None
+    assert (first.check.ending, first.check.detail) == (Ending.EXITED, 3)
+    assert second.outcomes[1].ending is Ending.RETURNED
+
+
+@pytest.mark.parametrize(
+    ("names", "setup", "words"),
+    [
+        (("absent", "notes"), "", "has no attribute 'absent'"),
+        (("notes", "notes"), "fails", "setup raised: not today"),
+        (("notes", "notes"), "hangs_up", "setup exited"),
+    ],
+)
+def test_what_can_not_begin_is_wrong_usage(names: tuple[str, ...], setup: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        Stage(players(*names, setup=setup))
+
+
+def test_source_lines_change_nothing_and_say_where_each_step_stands() -> None:
+    with staged("entering", "notes") as stage:
+        plain = stage.play(RandomWalk("7"))
+        told = stage.play(Switches(switches_of(plain.episode), participants=2), sources=True)
+    assert [(one.participant, one.move) for one in told.episode.steps] == [
+        (one.participant, one.move) for one in plain.episode.steps
+    ]
+    assert {frame.function for step in told.episode.steps for frame in step.source} >= {"entering", "notes"}
+    assert all(step.source for step in told.episode.steps)
