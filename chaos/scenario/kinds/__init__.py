@@ -6,4 +6,12 @@ Read `race.py` for one, `chaos/scenario/layout.py` for the table of them.
 from chaos.scenario.kinds.agent import AGENT_MODEL, AGENT_ORACLES, Agent
 from chaos.scenario.kinds.race import HISTORIES, RACE_MODEL, RACE_ORACLES, Race
 
-__all__ = ["AGENT_MODEL", "AGENT_ORACLES", "HISTORIES", "RACE_MODEL", "RACE_ORACLES", "Agent", "Race"]
+__all__ = [  # noqa: RUF022 - sorted as text is
+    "AGENT_MODEL",
+    "AGENT_ORACLES",
+    "Agent",
+    "HISTORIES",
+    "RACE_MODEL",
+    "RACE_ORACLES",
+    "Race",
+]
