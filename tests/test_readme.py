@@ -27,6 +27,13 @@ def test_the_example_fails_with_the_output_shown(pytester: pytest.Pytester) -> N
     assert [line for line in shown if line not in printed] == []
 
 
+def test_of_the_examples_with_an_llm_the_last_one_fails_with_the_output_shown(pytester: pytest.Pytester) -> None:
+    (pytester.path / "test_agent.py").write_text(block("example: test_agent.py"))
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    done.assert_outcomes(passed=2, failed=1)
+    assert block("output: test_agent.py") in "\n".join(done.outlines)
+
+
 def test_the_example_of_the_stack_runs_as_it_stands(tmp_path: Path) -> None:
     (tmp_path / "counting.py").write_text(block("example: counting.py"))
     done = subprocess.run([sys.executable, "counting.py"], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -46,6 +46,8 @@
     troubles = ["timeout"]                  each is made at each request in turn as well
     [[llm.turn]]                            say, or feedback and texts; trouble, times, status, retry_after,
                                             after_chunks, finish
+    [[network]]                             what is done to its connections: latency, jitter, bytes_per_second, corrupt,
+                                            slow_close, cut, after_bytes; direction, connections, probability
 
 A scenario is data: a target is imported only when it is run. `loader.py` reads files by this table, `schema.py`
 prints it as JSON schema; what each kind has of its own is in `fields/`.

@@ -1,5 +1,6 @@
 """Scenarios of kind `agent`: from the file to findings and back from a replay file."""
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,18 @@ from chaos.child.target import CallableTarget, CommandTarget, PythonTarget
 from chaos.errors import UsageError
 from chaos.faults.feedback import Feedback, FeedbackKind
 from chaos.faults.llm_script import Script, Then, Trouble, Turn, script_of
+from chaos.faults.network_rules import (
+    Corrupt,
+    Cut,
+    Delay,
+    Direction,
+    Rule,
+    SlowClose,
+    Throttle,
+    rule_data,
+    rule_from,
+)
+from chaos.faults.network_rules import Ending as Ends
 from chaos.observations import Damage, Ending
 from chaos.report import ScenarioResult, Status, status, why
 from chaos.report.live_replay import LiveReplay
@@ -98,7 +111,80 @@ def test_a_wrong_file_is_refused_with_the_line(before: str, after: str, said: st
     assert f"a.toml{said}" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["naive_identical", "naive_nan", "sound_identical", "sound_cyclic", "sound_almost"])
+NETWORK = """
+[[network]]
+latency = "5ms"
+jitter = 0.001
+connections = [1, 2]
+[[network]]
+cut = "half open"
+after_bytes = 10
+direction = "downstream"
+probability = 0.5
+[[network]]
+corrupt = 0.25
+bytes_per_second = 1000
+slow_close = 1
+"""
+RULES = (
+    Rule(fault=Delay(latency_s=0.005, jitter_s=0.001), connections=frozenset({1, 2})),
+    Rule(fault=Cut(how=Ends.HALF_OPEN, after_bytes=10), direction=Direction.DOWNSTREAM, probability=0.5),
+    Rule(fault=Throttle(bytes_per_s=1000)),
+    Rule(fault=Corrupt(rate=0.25)),
+    Rule(fault=SlowClose(delay_s=1)),
+)
+
+
+def test_a_file_says_what_is_done_to_connections() -> None:
+    drive = parse(FILE + NETWORK, file="a.toml", folder=HERE).drive
+    assert isinstance(drive, Agent)
+    assert drive.network == RULES
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_is_read_from_a_replay_file_as_it_was_written(rule: Rule) -> None:
+    assert rule_from(json.loads(json.dumps(rule_data(rule)))) == rule
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ('latency = "5ms"', "", ":26: network[0]: jitter means something with latency alone"),
+        ('cut = "half open"', "", ":30: network[1]: after_bytes means something with cut alone"),
+        ('cut = "half open"\nafter_bytes = 10', "", ":30: network[1]: nothing is done to any connection"),
+        ("corrupt = 0.25", "corrupt = 0", ":36: network[2].corrupt: expected a number above 0 and at most 1"),
+        ("connections = [1, 2]", "connections = [0]", ":29: network[0].connections[0]: expected"),
+    ],
+)
+def test_a_network_that_makes_no_sense_is_refused(before: str, after: str, said: str) -> None:
+    assert before in NETWORK
+    with pytest.raises(ScenarioError) as caught:
+        parse(FILE + NETWORK.replace(before, after), file="a.toml", folder=HERE)
+    assert f"a.toml{said}" in str(caught.value)
+
+
+def test_a_bad_network_stands_between_agent_and_llm(tmp_path: Path) -> None:
+    reset = Rule(fault=Cut(how=Ends.RESET), direction=Direction.DOWNSTREAM, connections=frozenset({2}))
+    drive = Agent(agent=NAIVE, script=HONEST, network=(reset,))
+    (finding,) = run(drive, tmp_path).findings
+    assert "ConnectionResetError" in finding.title
+    path, replay = find_finding(finding.id, tmp_path)
+    assert isinstance(replay, LiveReplay)
+    assert live_drive(path, replay) == replace(drive, oracles=replay.oracles)
+    assert replay_live(replay, live_drive(path, replay))[0]
+    assert not replay_live(replay, replace(drive, agent=SOUND))[0]
+
+
+def test_a_network_that_does_nothing_is_not_measured(tmp_path: Path) -> None:
+    reset = Rule(fault=Cut(how=Ends.RESET), connections=frozenset({99}))
+    result = run(Agent(agent=SOUND, script=HONEST, network=(reset,)), tmp_path)
+    assert status(result) is Status.NOT_MEASURED
+    assert "nothing was done to any connection" in why(result)
+
+
+@pytest.mark.parametrize(
+    "name", ["naive_identical", "naive_nan", "sound_identical", "sound_cyclic", "sound_almost", "naive_network"]
+)
 def test_shipped_scenarios_come_out_as_they_say(name: str, tmp_path: Path) -> None:
     scenario = load(HERE / f"{name}.toml")
     with Run(RunOptions(report_dir=tmp_path), command="test") as running:

@@ -76,6 +76,10 @@ class FakeLLM:
         """What to put into a program's environment so that the official client finds this server."""
         return {"OPENAI_BASE_URL": self.url, "OPENAI_API_KEY": "fake"}
 
+    def environment_at(self, port: int) -> dict[str, str]:
+        """The same where something on loopback stands in front of it: a proxy."""
+        return {**self.environment, "OPENAI_BASE_URL": f"http://{HOST}:{port}/v1"}
+
     def play(self, *turns: Turn | Feedback | str, then: Then | str = Then.END) -> None:
         """Go on with another script; requests that are held stay so.
 

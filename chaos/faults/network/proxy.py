@@ -6,7 +6,8 @@
         proxy.heal()
 
 It forwards bytes both ways, passes the end of each stream on, and a reset too, so that without rules it can't be told
-from the server. Rules may be changed while connections are open. Read `faults.py` for what can be done.
+from the server. Rules may be changed while connections are open. Read
+`chaos/faults/network_rules.py` for what can be done.
 
 The ways of Toxiproxy (toxics, streams, toxicity) are followed where they fit; new here are seeded draws, a cut after an
 exact number of bytes, half-open connections, and statistics that tell what was really injected.
@@ -19,10 +20,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import final
 
 from chaos.errors import UsageError
-from chaos.faults.network.faults import Direction, Ending, Fault, Rule
 from chaos.faults.network.loopback import HOST, Loopback, reset
 from chaos.faults.network.pump import Pump
 from chaos.faults.network.statistics import Ledger, ProxyStatistics
+from chaos.faults.network_rules import Direction, Ending, Fault, Rule
 
 __all__ = ["ChaosProxy"]
 
@@ -93,9 +94,7 @@ class ChaosProxy:
             UsageError: a number is out of its range, or there is no fault.
         """
         if not faults:
-            raise UsageError(
-                "inject takes at least one fault", "see chaos/faults/network/faults.py for those there are"
-            )
+            raise UsageError("inject takes at least one fault", "see chaos/faults/network_rules.py for those there are")
         if direction not in tuple(Direction):
             raise UsageError(
                 f"no such direction: {direction!r}", f"choose among: {', '.join(d.value for d in Direction)}"

@@ -13,9 +13,9 @@ from random import Random
 from typing import Protocol, final
 
 from chaos.faults.network.corruption import Corrupter
-from chaos.faults.network.faults import Corrupt, Cut, Delay, Direction, Ending, Fault, SlowClose, Throttle
 from chaos.faults.network.loopback import reset
 from chaos.faults.network.statistics import Ledger
+from chaos.faults.network_rules import Corrupt, Cut, Delay, Direction, Ending, Fault, SlowClose, Throttle
 
 __all__ = ["Flow", "Pump"]
 

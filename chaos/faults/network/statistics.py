@@ -8,7 +8,7 @@ from time import monotonic
 from typing import final
 
 from chaos.errors import NotMeasured
-from chaos.faults.network.faults import Direction
+from chaos.faults.network_rules import Direction
 
 __all__ = ["Ledger", "ProxyStatistics"]
 

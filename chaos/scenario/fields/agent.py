@@ -7,6 +7,7 @@ from typing import Any
 from chaos.errors import UsageError
 from chaos.faults.feedback import Feedback, FeedbackKind
 from chaos.faults.llm_script import Script, Then, Trouble, Turn
+from chaos.scenario.fields.network import NETWORK, rules_from
 from chaos.scenario.fields.pieces import COUNT, DURATION, ENV, TARGET, Kind, check_env, expect, made, oracles
 from chaos.scenario.kinds.agent import AGENT_MODEL, AGENT_ORACLES, Agent
 from chaos.scenario.reading import Reader
@@ -69,6 +70,7 @@ _FIELDS = (
         example="[target]",
     ),
     Field(key="llm", shape=Table(fields=_LLM_FIELDS), about="what the fake LLM does", required=True, example="[llm]"),
+    NETWORK,
     oracles(AGENT_ORACLES),
     Field(key="rounds", shape=COUNT, about="how many requests a run may make"),
     Field(key="deadline", shape=DURATION, about="how long a run may take"),
@@ -86,10 +88,12 @@ def _build(reader: Reader, values: Mapping[str, Any], folder: Path) -> Agent | N
     check_env(reader, env, targets.values())
     turns = [_turn(reader, turn, place) for place, turn in enumerate(llm.get("turn", []))]
     script = _script(reader, tuple(turn for turn in turns if turn is not None), llm.get("then"))
+    network = rules_from(reader, values.get("network", []))
     if "agent" not in targets or script is None or None in turns:
         return None
     settings = {_SETTINGS[key]: value for key, value in values.items() if key in _SETTINGS}
-    return Agent(**targets, script=script, troubles=tuple(map(Trouble, llm.get("troubles", ()))), **settings)
+    troubles = tuple(map(Trouble, llm.get("troubles", ())))
+    return Agent(**targets, script=script, troubles=troubles, network=network, **settings)
 
 
 def _turn(reader: Reader, given: Mapping[str, Any], place: int) -> Turn | None:

@@ -8,6 +8,7 @@ from typing import ClassVar, final
 
 from chaos.child.target import Target
 from chaos.faults.llm_script import Script, Trouble
+from chaos.faults.network_rules import Rule
 
 __all__ = ["AGENT_MODEL", "AGENT_ORACLES", "Agent"]
 
@@ -25,6 +26,7 @@ class Agent:
         agent: `agent(disk)`, or commands.
         script: what the LLM does.
         troubles: each of these is made at each request in turn, beside the script, until a run ends untouched.
+        network: what is done to the connections between the agent and the LLM.
         setup: makes the files that every run begins with: `setup(disk)`.
         check: `check(disk, value)` after each run that returned; raises when it objects.
         oracles: what must hold, by name; None = the usual ones.
@@ -37,6 +39,7 @@ class Agent:
     agent: Target
     script: Script
     troubles: tuple[Trouble, ...] = ()
+    network: tuple[Rule, ...] = ()
     setup: Target | None = None
     check: Target | None = None
     oracles: tuple[str, ...] | None = None

@@ -5,6 +5,7 @@ for one run, `course.py` for who calls.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from time import monotonic
@@ -13,6 +14,7 @@ from typing import final
 from chaos.child.target import Target
 from chaos.errors import NotMeasured, UsageError
 from chaos.faults.llm_script import Script, Trouble
+from chaos.faults.network_rules import rule_data, rule_from
 from chaos.observations import Finding
 from chaos.oracles.agents import AGENT_ORACLES, choose_agent
 from chaos.oracles.jury import Jury, Objected
@@ -68,7 +70,8 @@ class _Agents:
         self._jury = Jury(self._oracles, Terms(), table=AGENT_ORACLES)
         self._budget = budget_for(account.options, account.scenario.budget)
         self._causes: dict[tuple[str, ...], _Cause] = {}
-        self._runs = self._requests = 0
+        self._runs = self._requests = self._connections = 0
+        self._injected: Counter[str] = Counter()
         self._left_out = ""
 
     def run(self) -> None:
@@ -81,6 +84,8 @@ class _Agents:
             except KeyboardInterrupt:
                 interrupted = True
         self._learn(monotonic() - began, ())
+        if self._drive.network and not (self._injected or self._causes or interrupted):
+            raise NotMeasured("nothing was done to any connection", "let the rules of [[network]] fit what is sent")
         findings = tuple(self._finding(cause) for cause in self._causes.values())
         self._learn(monotonic() - began, findings)
         if interrupted:
@@ -98,7 +103,7 @@ class _Agents:
     def _blows(self, agent: AgentRuns) -> Iterator[Blow]:
         """Try one blow after the other; what is yielded is the next one."""
         plain = self._try(agent, Blow())
-        if not plain:
+        if not plain and not (self._drive.network and self._connections):
             raise NotMeasured(
                 "the agent asked nothing", "let it find the LLM by OPENAI_BASE_URL, as openai.OpenAI() does"
             )
@@ -114,6 +119,8 @@ class _Agents:
         seen = agent.run(blow)
         asked = len(seen.exchanges)
         self._runs, self._requests = self._runs + 1, self._requests + asked
+        self._connections += seen.connections
+        self._injected.update(seen.injected)
         objected = self._jury.judge(seen.run)
         if objected is not None:
             self._note(objected, seen, blow)
@@ -191,7 +198,10 @@ class _Agents:
                 exhaustive=not self._left_out,
                 left_out=(self._left_out,) if self._left_out else (),
             ),
-            notes=(f"{self._requests} requests in {self._runs} runs, seed {self._account.options.seed}",),
+            notes=(
+                f"{self._requests} requests in {self._runs} runs, seed {self._account.options.seed}",
+                *([f"done to connections: {_told(self._injected)}"] if self._injected else []),
+            ),
         )
 
 
@@ -209,6 +219,7 @@ def agent_from(replay: LiveReplay, targets: Mapping[str, Target]) -> Agent:
             check=targets.get("check"),
             script=from_plain(Script, json.loads(settings["script"]), "settings.script"),
             troubles=tuple(map(Trouble, json.loads(settings["troubles"]))),
+            network=tuple(map(rule_from, json.loads(settings["network"]))),
             oracles=replay.oracles,
             rounds=int(settings["rounds"]),
             deadline_s=float(settings["deadline"]) if "deadline" in settings else None,
@@ -239,9 +250,14 @@ def _settings(drive: Agent) -> dict[str, str]:
     given = {
         "script": json.dumps(to_plain(drive.script)),
         "troubles": json.dumps([one.value for one in drive.troubles]),
+        "network": json.dumps([rule_data(rule) for rule in drive.network]),
         "rounds": str(drive.rounds),
     }
     return given | ({} if drive.deadline_s is None else {"deadline": str(drive.deadline_s)})
+
+
+def _told(injected: Mapping[str, int]) -> str:
+    return ", ".join(f"{what} {times}" for what, times in sorted(injected.items()))
 
 
 def _targets(drive: Agent) -> dict[str, Target]:

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice, repeat
 from time import monotonic
 from typing import TYPE_CHECKING, Any, final
@@ -23,6 +23,7 @@ from chaos.explore.stages import python_program
 from chaos.faults.llm import Exchange, FakeLLM, Script, Trouble, Turn
 from chaos.faults.llm import Outcome as Answered
 from chaos.faults.llm_script import Step, steps, troubled
+from chaos.faults.network import HOST, ChaosProxy
 from chaos.observations import Ending, Outcome
 from chaos.oracles.agents import AgentRun
 from chaos.oracles.finite import FileScan
@@ -72,10 +73,12 @@ class Blow:
 @final
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One run, what was said in it, and how the harness saw it end."""
+    """One run, what was said in it, and, where there is a network between, what was done to its connections."""
 
     run: AgentRun
     exchanges: tuple[Exchange, ...]
+    connections: int = 0
+    injected: Mapping[str, int] = field(default_factory=dict)
 
     def lines(self) -> tuple[str, ...]:
         """The conversation, one line a request; a long one without its middle."""
@@ -144,21 +147,24 @@ class AgentRuns:
             prepared = self._role("setup", disk, {}, [])
             if prepared.ending is not Ending.RETURNED:
                 raise UsageError(f"setup failed: {prepared.error or prepared.ending.value}", "mend the set-up")
-        with FakeLLM() as llm:
+        with FakeLLM() as llm, ChaosProxy((HOST, llm.port), seed=self._seed, rules=self._drive.network) as proxy:
             following = steps(_seeded(self._drive.script, self._seed))
             if blow.trouble is not None:
                 following = troubled(following, blow.nth, blow.trouble)
             llm.follow(_held_after(following, self._drive.rounds))
-            outcome, cut, exchanges = self._watched(disk, llm)
+            env = llm.environment_at(proxy.port) if self._drive.network else llm.environment
+            outcome, cut, exchanges = self._watched(disk, llm, env)
+            counts = proxy.statistics()
         check = None
         if "check" in self._roles and outcome.ending is Ending.RETURNED:
             check = self._role("check", disk, {}, [outcome.value])
         bad = FileScan().new_places(_files(disk))
-        return Seen(AgentRun(outcome=outcome, cut=cut, bad_files=bad, check=check), exchanges)
+        run = AgentRun(outcome=outcome, cut=cut, bad_files=bad, check=check)
+        return Seen(run, exchanges, counts.connections, dict(counts.injected))
 
-    def _watched(self, disk: str, llm: FakeLLM) -> tuple[Outcome, str, tuple[Exchange, ...]]:
+    def _watched(self, disk: str, llm: FakeLLM, env: Mapping[str, str]) -> tuple[Outcome, str, tuple[Exchange, ...]]:
         """Run the agent until it ends, has asked too much, or has taken too long."""
-        self._tell({"run": "agent", "disk": disk, "env": llm.environment, "values": []})
+        self._tell({"run": "agent", "disk": disk, "env": env, "values": []})
         end = monotonic() + self._deadline_s
         while (report := self._hear(_TICK_MS)) is None:
             exchanges = llm.journal()

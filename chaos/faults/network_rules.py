@@ -3,17 +3,31 @@
 Directions are named as in Toxiproxy: *upstream* is what the client sends to the server, *downstream* what the server
 answers. Faults of several rules add up: each delay is waited for, each byte may be flipped, and the first cut that is
 reached wins. Whether a rule with a probability hits a connection is drawn from the seed, the rule's place and the
-connection's number alone, so it does not depend on when connections come. Read `proxy.py` for who carries it out.
+connection's number alone, so it does not depend on when connections come. Data only; read `network/proxy.py` for who
+carries it out.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from enum import Enum
 from random import Random
-from typing import final
+from typing import Any, final
 
 from chaos.errors import UsageError
 
-__all__ = ["Corrupt", "Cut", "Delay", "Direction", "Ending", "Fault", "Rule", "SlowClose", "Throttle"]
+__all__ = [
+    "Corrupt",
+    "Cut",
+    "Delay",
+    "Direction",
+    "Ending",
+    "Fault",
+    "Rule",
+    "SlowClose",
+    "Throttle",
+    "rule_data",
+    "rule_from",
+]
 
 
 @final
@@ -140,3 +154,45 @@ class Rule:
             return False
         drawn = Random(f"{seed} hits {connection}").random()  # noqa: S311 - reproducible on purpose
         return drawn < self.probability
+
+
+_FAULTS: dict[str, type[Fault]] = {
+    "delay": Delay,
+    "throttle": Throttle,
+    "corrupt": Corrupt,
+    "slow close": SlowClose,
+    "cut": Cut,
+}
+
+
+def rule_data(rule: Rule) -> dict[str, Any]:
+    """A rule as plain data, for a replay file."""
+    (name,) = [name for name, kind in _FAULTS.items() if isinstance(rule.fault, kind)]
+    given = {field.name: getattr(rule.fault, field.name) for field in fields(rule.fault)}
+    return {
+        "fault": name,
+        **{key: value.value if isinstance(value, Ending) else value for key, value in given.items()},
+        "direction": rule.direction.value,
+        "connections": None if rule.connections is None else sorted(rule.connections),
+        "probability": rule.probability,
+    }
+
+
+def rule_from(data: Mapping[str, Any]) -> Rule:
+    """The rule of plain data.
+
+    Raises:
+        UsageError: it is none.
+    """
+    given = dict(data)
+    try:
+        kind = _FAULTS[given.pop("fault")]
+        direction, connections = Direction(given.pop("direction")), given.pop("connections")
+        probability = float(given.pop("probability"))
+        if "how" in given:
+            given["how"] = Ending(given["how"])
+        fault = kind(**given)
+        chosen = None if connections is None else frozenset(connections)
+        return Rule(fault=fault, direction=direction, connections=chosen, probability=probability)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{dict(data)} is no rule of a network: {error}", "the file is damaged") from None
