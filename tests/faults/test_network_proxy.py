@@ -182,6 +182,29 @@ def test_a_blackhole_swallows_the_end_of_the_stream_too(proxy: ChaosProxy, clien
     assert silent(client)
 
 
+def test_a_blackhole_swallows_a_reset_too() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, ChaosProxy(listening.getsockname()) as proxy:
+        listening.settimeout(PATIENCE_S)
+        proxy.inject(Cut(how=Ending.BLACKHOLE), direction="downstream", connections={1})
+        with connected(proxy) as client:
+            reset_by(listening, client)
+            with connected(proxy) as other:
+                reset_by(listening, other)
+                with pytest.raises(ConnectionResetError):  # the one that nothing is done to hears of it
+                    other.recv(1)
+            assert silent(client)
+
+
+def reset_by(listening: socket.socket, client: socket.socket) -> None:
+    """Let the server reset the connection, once it is there from end to end."""
+    client.sendall(b"x")
+    server, _ = listening.accept()
+    server.settimeout(PATIENCE_S)
+    assert server.recv(1) == b"x"
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    server.close()
+
+
 def test_of_a_half_open_connection_the_client_hears_nothing_until_it_is_healed(
     proxy: ChaosProxy, client: socket.socket
 ) -> None:

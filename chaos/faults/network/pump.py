@@ -67,7 +67,6 @@ class Pump:
         self._source, self._sink = source, sink
         self._queue: asyncio.Queue[_Piece] = asyncio.Queue(_UNDER_WAY)
         self._read_bytes = 0
-        self._last_due = 0.0
         self._swallowing = False
         self._random: dict[str, Random] = {}
         self._corrupters: dict[str, Corrupter] = {}
@@ -145,13 +144,12 @@ class Pump:
         return data
 
     def _due(self) -> float:
-        """When what was just read is to arrive: never before what was read before it."""
+        """When what was just read is to arrive; what was read before it goes first in any case."""
         now = asyncio.get_running_loop().time()
         delays = [fault.draw_s(self._drawing(seed)) for seed, fault in self._faults() if isinstance(fault, Delay)]
         if delays:
             self._flow.ledger.injected("delay")
-        self._last_due = max(self._last_due, now + sum(delays)) if delays else now
-        return self._last_due
+        return now + sum(delays)
 
     def _drawing(self, seed: str) -> Random:
         if seed not in self._random:
@@ -191,9 +189,10 @@ class Pump:
 
     async def _pass(self, data: bytes) -> None:
         if self._flow.ending(self._connection) is None:
+            # Counted first: who has got the bytes, and asks, is told of them.
+            self._flow.ledger.passed(self._direction, len(data))
             self._sink.write(data)
             await self._sink.drain()
-            self._flow.ledger.passed(self._direction, len(data))
 
     async def _close(self) -> None:
         """Pass the end of the stream on; the other direction may go on."""
