@@ -50,6 +50,13 @@ def test_the_example_of_a_race_finds_what_it_says_and_plays_it_again(pytester: p
     again.assert_outcomes(failed=1)
 
 
+def test_of_the_examples_with_an_llm_the_last_one_fails_with_the_output_shown(pytester: pytest.Pytester) -> None:
+    (pytester.path / "test_agent.py").write_text(block("example: test_agent.py"))
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    done.assert_outcomes(passed=2, failed=1)
+    assert block("output: test_agent.py") in "\n".join(done.outlines)
+
+
 def test_the_example_of_the_stack_runs_as_it_stands(tmp_path: Path) -> None:
     (tmp_path / "counting.py").write_text(block("example: counting.py"))
     done = subprocess.run([sys.executable, "counting.py"], cwd=tmp_path, capture_output=True, text=True, check=False)

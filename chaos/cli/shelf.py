@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from chaos.cli.arguments import ListArguments
 from chaos.report import compare
-from chaos.scenario import Explore, Inject, Race, Scenario, discover, json_schema
+from chaos.scenario import Explore, Fleet, Inject, Race, Scenario, discover, json_schema
 from chaos.scenario.model import Drive
 
 __all__ = ["list_scenarios", "print_scenarios", "print_schema"]
@@ -46,5 +46,8 @@ def _drive_words(drive: Drive) -> str:
         return f"faults: {'; '.join(fault.words() for fault in drive.faults)}{crashed}{oracles}"
     if isinstance(drive, Race):
         return f"race of {len(drive.workers)} processes{oracles}"
-    faults = ", ".join(dict.fromkeys(fault.kind.value for fault in drive.faults)) or "none"
-    return f"fleet of {drive.workers} processes; faults: {faults}{oracles}"
+    if isinstance(drive, Fleet):
+        faults = ", ".join(dict.fromkeys(fault.kind.value for fault in drive.faults)) or "none"
+        return f"fleet of {drive.workers} processes; faults: {faults}{oracles}"
+    troubles = ", ".join(one.value for one in drive.troubles)
+    return f"agent under a fake LLM{f'; at each request: {troubles}' if troubles else ''}{oracles}"

@@ -20,7 +20,7 @@ from chaos.report.targets import target_data, target_from
 
 __all__ = ["LIVE_KINDS", "LiveReplay", "dump_live_replay", "load_live_targets", "read_live_replay"]
 
-LIVE_KINDS = ("inject", "race", "fleet")
+LIVE_KINDS = ("inject", "race", "fleet", "agent")
 _FORMAT, _VERSION = "chaos-replay", 1
 
 

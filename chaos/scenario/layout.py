@@ -66,10 +66,28 @@
     [bounds]                                for the oracle `bounded`
     memory, disk, recovery
 
+    kind = "agent"                          a program that asks an LLM, under a fake one; with it:
+    oracles = ["terminates"]                what must hold
+    rounds = 50                             how many requests a run may make
+    deadline = "30s"                        how long a run may take
+
+    [target]
+    agent*, setup, check
+    [target.env], [[expect]]                as above
+
+    [llm]                                   what the fake LLM does
+    then = "end"                            when its turns are over: end, last, again
+    troubles = ["timeout"]                  each is made at each request in turn as well
+    [[llm.turn]]                            say, or feedback and texts; trouble, times, status, retry_after,
+                                            after_chunks, finish
+    [[network]]                             what is done to its connections: latency, jitter, bytes_per_second, corrupt,
+                                            slow_close, cut, after_bytes; direction, connections, probability
+
 A scenario is data: a target is imported only when it is run. `loader.py` reads files by this table, `schema.py`
 prints it as JSON schema; what each kind has of its own is in `fields/`.
 """
 
+from chaos.scenario.fields.agent import AGENT
 from chaos.scenario.fields.explore import EXPLORE
 from chaos.scenario.fields.fleet import FLEET
 from chaos.scenario.fields.inject import INJECT
@@ -86,7 +104,7 @@ _BUDGET_SCHEMA = {
     "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": rf"{DURATION_PATTERN}|^[0-9]{{1,12}}$"}]
 }
 
-KINDS: dict[str, Kind] = {"explore": EXPLORE, "inject": INJECT, "race": RACE, "fleet": FLEET}
+KINDS: dict[str, Kind] = {"explore": EXPLORE, "inject": INJECT, "race": RACE, "fleet": FLEET, "agent": AGENT}
 DEFAULT_KIND = "explore"
 
 COMMON = (

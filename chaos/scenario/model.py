@@ -13,6 +13,7 @@ from typing import ClassVar, Literal, final
 
 from chaos.child.target import Roles
 from chaos.observations import Bounds, Damage
+from chaos.scenario.kinds.agent import Agent
 from chaos.scenario.kinds.fleet import Fleet
 from chaos.scenario.kinds.inject import Inject
 from chaos.scenario.kinds.race import Race
@@ -78,7 +79,7 @@ class Expectation:
     Attributes:
         oracle: which oracle objects.
         model: the weakest persistence model that shows it; "schedule" for a race, "fleet" for a fleet, "injected
-            fault" for a run that a fault struck.
+            fault" for a run that a fault struck, "fake LLM" for an agent.
         damage: what kind of damage.
         source: the line to blame: a file's name, with its line if wanted ("targets.py", "store.py:42"), or the path
             of the file that was written to.
@@ -126,7 +127,7 @@ class Explore:
     bounds: Bounds = field(default_factory=Bounds)
 
 
-Drive = Explore | Inject | Race | Fleet
+Drive = Explore | Inject | Race | Fleet | Agent
 """How a scenario is driven: each kind's own type, with the kind's name in `kind` and what it counts in `unit`."""
 
 

@@ -4,6 +4,32 @@ What a fixture needs of the harness is imported when the fixture is first used.
 """
 
 from pytest_guardrails.plugin.fixtures import crash, faults, fleet, race
+from pytest_guardrails.plugin.guards import (
+    chaos_proxy,
+    chaos_seed,
+    fake_llm,
+    finite,
+    guardrails_of_the_test,
+    loop_guard,
+    no_leaks,
+    pytest_runtest_call,
+)
 from pytest_guardrails.plugin.hooks import pytest_addoption, pytest_configure, pytest_unconfigure
 
-__all__ = ["crash", "faults", "fleet", "pytest_addoption", "pytest_configure", "pytest_unconfigure", "race"]
+__all__ = [
+    "chaos_proxy",
+    "chaos_seed",
+    "crash",
+    "fake_llm",
+    "faults",
+    "finite",
+    "fleet",
+    "guardrails_of_the_test",
+    "loop_guard",
+    "no_leaks",
+    "pytest_addoption",
+    "pytest_configure",
+    "pytest_runtest_call",
+    "pytest_unconfigure",
+    "race",
+]

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from pytest_guardrails.plugin.guards import GUARDRAILS_MARKER
+
 __all__ = ["ENDINGS", "pytest_addoption", "pytest_configure", "pytest_unconfigure"]
 
 # What has to be closed when the session ends; whoever opens something puts its closing function here.
@@ -41,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers."""
-    for marker in _MARKERS:
+    for marker in (*_MARKERS, GUARDRAILS_MARKER):
         config.addinivalue_line("markers", marker)
 
 

@@ -9,10 +9,11 @@ from time import monotonic
 from chaos.errors import ChaosError, HarnessFault, NotMeasured, UsageError
 from chaos.report import ScenarioResult, Status, Stop, compare
 from chaos.report.folder import RunFolder
-from chaos.scenario.kinds import Race
+from chaos.scenario.kinds import Agent, Fleet, Race
 from chaos.scenario.kinds.inject import Inject
 from chaos.scenario.model import Explore, RunOptions, Scenario
 from chaos.scenario.runner.account import INTERRUPTED, Account
+from chaos.scenario.runner.agent import run_agent
 from chaos.scenario.runner.crashing import run_exploration
 from chaos.scenario.runner.fleeting import run_fleets
 from chaos.scenario.runner.injecting import run_injection
@@ -66,5 +67,7 @@ def _drive(account: Account, trace: Trace | None) -> None:
         run_injection(account, drive)
     elif isinstance(drive, Race):
         run_race(account, drive)
-    else:
+    elif isinstance(drive, Fleet):
         run_fleets(account, drive)
+    elif isinstance(drive, Agent):
+        run_agent(account, drive)

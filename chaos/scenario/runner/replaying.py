@@ -21,9 +21,10 @@ from chaos.observations import Outcome, Reference, Violation
 from chaos.oracles import ORACLES, Panel
 from chaos.report.live_replay import LiveReplay, load_live_targets
 from chaos.report.replay import Replay, load_replay, read_any
-from chaos.scenario.kinds import Fleet, Race
+from chaos.scenario.kinds import Agent, Fleet, Race
 from chaos.scenario.kinds.inject import Inject
 from chaos.scenario.model import Drive
+from chaos.scenario.runner.agent import agent_from, replay_agent
 from chaos.scenario.runner.crashing import tree_of
 from chaos.scenario.runner.exploring import ask_for
 from chaos.scenario.runner.fleeting import fleet_from, replay_fleet
@@ -155,6 +156,7 @@ def live_drive(path: Path, replay: LiveReplay) -> Drive:
         Inject.kind: inject_from,
         Race.kind: race_from,
         Fleet.kind: fleet_from,
+        Agent.kind: agent_from,
     }
     return builders[replay.kind](replay, targets)
 
@@ -174,6 +176,8 @@ def replay_live(replay: LiveReplay, drive: Drive) -> tuple[bool, tuple[str, ...]
         return replay_race(replay, drive)
     if isinstance(drive, Fleet) and replay.kind == Fleet.kind:
         return replay_fleet(replay, drive)
+    if isinstance(drive, Agent) and replay.kind == Agent.kind:
+        return replay_agent(replay, drive)
     raise UsageError(f"finding {replay.finding} is of kind {replay.kind}, and this is of kind {drive.kind}")
 
 

@@ -1,0 +1,132 @@
+"""The fixtures that guard or supply a test of any kind, and the marker `guardrails`.
+
+Each imports its part when it is first used. Read `loops.py`, `finiteness.py`, `leaks.py`, `limits.py`, `services.py`.
+"""
+
+# ruff: noqa: PLC0415 - see above
+
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from chaos.faults.llm import FakeLLM
+    from pytest_guardrails.plugin.finiteness import Finite
+    from pytest_guardrails.plugin.limits import Limits  # noqa: F401 - named by the key below
+    from pytest_guardrails.plugin.loops import LoopGuard
+    from pytest_guardrails.plugin.services import ChaosProxies
+
+__all__ = [
+    "GUARDRAILS_MARKER",
+    "chaos_proxy",
+    "chaos_seed",
+    "fake_llm",
+    "finite",
+    "guardrails_of_the_test",
+    "loop_guard",
+    "no_leaks",
+    "pytest_runtest_call",
+]
+
+GUARDRAILS_MARKER = (
+    "guardrails(timeout=, max_rss=, finite=, no_leaks=): limits of this test: '5s' for its call, '100MB' by which the "
+    "resident memory may grow, NumPy raising where a NaN is made, nothing left behind"
+)
+_LIMITS = pytest.StashKey["Limits"]()
+
+
+@pytest.fixture
+def chaos_seed(request: pytest.FixtureRequest) -> int:
+    """The session's seed (--chaos-seed, 0 unless given), for everything that a test draws by chance."""
+    from pytest_guardrails.plugin.settings import run_options
+
+    seed = run_options(request.config).seed
+    request.node.add_report_section("setup", "chaos", f"drawn with --chaos-seed {seed}")
+    return seed
+
+
+@pytest.fixture
+def fake_llm() -> Iterator["FakeLLM"]:
+    """A fake LLM over HTTP on loopback, that does what it is told.
+
+    fake_llm.play("First answer.", Turn(trouble=Trouble.TIMEOUT)); OpenAI(base_url=fake_llm.url, api_key="fake")
+    """
+    from pytest_guardrails.plugin.services import scripted_llm
+
+    with scripted_llm() as server:
+        yield server
+
+
+@pytest.fixture
+def chaos_proxy(chaos_seed: int) -> Iterator["ChaosProxies"]:
+    """A proxy in front of any TCP server, that does to connections what it is told.
+
+    proxy = chaos_proxy(port); proxy.inject(Cut(how=Ending.RESET)); connect(proxy.address)
+    """
+    from pytest_guardrails.plugin.services import chaos_proxies
+
+    with chaos_proxies(chaos_seed) as proxies:
+        yield proxies
+
+
+@pytest.fixture
+def loop_guard() -> "LoopGuard":
+    """Tell it what each round of a loop brought: it fails a loop that is told the same over and over."""
+    from pytest_guardrails.plugin.loops import LoopGuard
+
+    return LoopGuard()
+
+
+@pytest.fixture
+def finite() -> Iterator["Finite"]:
+    """Call it with a value: it fails on NaN and infinities. While it is there, NumPy raises where one is made."""
+    from pytest_guardrails.plugin.finiteness import Finite, strict_arithmetic
+
+    with strict_arithmetic():
+        yield Finite()
+
+
+@pytest.fixture
+def no_leaks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fail a test that leaves processes, descriptors, locks, threads or temporary files behind."""
+    from pytest_guardrails.plugin.leaks import watched
+
+    with watched(tmp_path_factory.mktemp("no_leaks")):
+        yield
+
+
+@pytest.fixture(autouse=True, name="_guardrails")
+def guardrails_of_the_test(request: pytest.FixtureRequest) -> None:
+    """Read the marker `guardrails`, and begin with `no_leaks` where it is asked for in whatever way.
+
+    Autouse fixtures come before the others of a test, so what these make and give back is no leak.
+    """
+    marker = request.node.get_closest_marker("guardrails")
+    if marker is None:
+        if "no_leaks" in request.fixturenames:
+            request.getfixturevalue("no_leaks")
+        return
+    from chaos.errors import UsageError
+    from pytest_guardrails.plugin.limits import limits_of
+
+    try:
+        limits = limits_of(marker.args, marker.kwargs)
+    except UsageError as error:
+        pytest.fail(f"guardrails: {error}", pytrace=False)
+    request.node.stash[_LIMITS] = limits
+    for name, wanted in (("no_leaks", limits.no_leaks), ("finite", limits.finite)):
+        if wanted or name in request.fixturenames:
+            request.getfixturevalue(name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Keep a marked test within its limits of time and memory."""
+    limits = item.stash.get(_LIMITS, None)
+    if limits is None:
+        return (yield)
+    from pytest_guardrails.plugin.limits import limited
+
+    with limited(limits):
+        return (yield)
