@@ -49,6 +49,7 @@ from chaos.syscalls.tables import READS
 __all__ = ["Ending", "Observer", "Supervisor", "Timing"]
 
 _LOOK_EVERY = 255  # calls between two looks at whether the target has more threads; one less than a power of two
+_Ready = list[tuple[int, int]]
 _CALLS_A_LOOK = 32  # calls between two looks at the clock
 _LONGEST_WAIT_S = 3600.0  # poll takes no more than 24 days in one go
 _KILLED_WAIT_S = 5.0  # a process in an uninterruptible call needs a while to die
@@ -194,27 +195,11 @@ class Supervisor:
         both.register(listener, select.POLLIN)
         both.register(self._poll, select.POLLIN)
         only_a_call = [(listener, select.POLLIN)]
-        monotonic = time.monotonic
         while not self._ended:
-            remaining = self._deadline - monotonic()
-            if remaining <= 0:
+            ready = self._serve_calls(poll, only_a_call)
+            if ready is None:
                 self._expire()
                 return
-            wait_s = min(remaining, _LONGEST_WAIT_S)
-            if self._held:
-                self._release()
-                wait_s = min(wait_s, max(0.0, self._held.due_s - monotonic())) if self._held else 0.0
-            wait_ms = wait_s * 1000
-            for _ in range(_CALLS_A_LOOK):
-                ready = poll(wait_ms)
-                if ready != only_a_call:
-                    break
-                self._notification()  # by far the most frequent
-                if self._held:
-                    ready = []  # there is a moment to look out for
-                    break
-            else:
-                continue
             if len(ready) > 1 or (ready and ready[0][0] != listener):
                 for descriptor, _ in events(0):  # first the ends of processes: their numbers may be in use again
                     self._event(descriptor, timing)
@@ -225,6 +210,24 @@ class Supervisor:
                     self._notification()
                 else:
                     both.unregister(listener)  # all who used the filter are gone
+
+    def _serve_calls(self, poll: Callable[[float], _Ready], only_a_call: _Ready) -> _Ready | None:
+        """Serve calls, by far the most frequent events, until something else comes: what; None at the deadline."""
+        remaining = self._deadline - time.monotonic()
+        if remaining <= 0:
+            return None
+        wait_s = min(remaining, _LONGEST_WAIT_S)
+        if self._held:
+            self._release()
+            wait_s = min(wait_s, max(0.0, self._held.due_s - time.monotonic())) if self._held else 0.0
+        for _ in range(_CALLS_A_LOOK):
+            ready = poll(wait_s * 1000)
+            if ready != only_a_call:
+                return ready
+            self._notification()
+            if self._held:  # there is a moment to look out for
+                break
+        return []
 
     def _event(self, descriptor: int, timing: Timing) -> None:
         """Something else than a call."""
