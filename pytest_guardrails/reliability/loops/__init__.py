@@ -1,5 +1,29 @@
-"""Loops that end."""
+"""Loops that end: a controller that survives its process, conditions, and a detector of loops that go round.
 
+`LoopController` is where to begin; `conditions.py` says when a loop ends, `stuck.py` how one that goes round is known,
+`child_step.py` how a step is made to end. Pure parts: `facts.py`, `conditions.py`, `course.py` and all of the detector.
+"""
+
+from pytest_guardrails.reliability.loops.child_step import ChildStep, ChildStepError
+from pytest_guardrails.reliability.loops.conditions import (
+    AllOf,
+    AnyOf,
+    Condition,
+    ConsecutiveFailures,
+    Custom,
+    ErrorRate,
+    External,
+    MaxIterations,
+    NoProgress,
+    ResourceLimit,
+    Timeout,
+    parse_condition,
+)
+from pytest_guardrails.reliability.loops.controller import LoopController, LoopReport, LoopSettings
+from pytest_guardrails.reliability.loops.facts import Ending, Facts, LoopState, Outcome, Reason, Usage
+from pytest_guardrails.reliability.loops.interrupting import StepHungError, StepInterrupted, StepTimeoutError
+from pytest_guardrails.reliability.loops.ledger import Iteration
+from pytest_guardrails.reliability.loops.stepping import DependencyError, StepContext, StepFunction, StepResult
 from pytest_guardrails.reliability.loops.stuck import StuckDetector
 from pytest_guardrails.reliability.loops.stuck_model import (
     Ladder,
@@ -11,4 +35,44 @@ from pytest_guardrails.reliability.loops.stuck_model import (
     Verdict,
 )
 
-__all__ = ["Ladder", "Level", "Pattern", "Step", "StepKind", "StuckDetector", "StuckSettings", "Verdict"]
+__all__ = [
+    "AllOf",
+    "AnyOf",
+    "ChildStep",
+    "ChildStepError",
+    "Condition",
+    "ConsecutiveFailures",
+    "Custom",
+    "DependencyError",
+    "Ending",
+    "ErrorRate",
+    "External",
+    "Facts",
+    "Iteration",
+    "Ladder",
+    "Level",
+    "LoopController",
+    "LoopReport",
+    "LoopSettings",
+    "LoopState",
+    "MaxIterations",
+    "NoProgress",
+    "Outcome",
+    "Pattern",
+    "Reason",
+    "ResourceLimit",
+    "Step",
+    "StepContext",
+    "StepFunction",
+    "StepHungError",
+    "StepInterrupted",
+    "StepKind",
+    "StepResult",
+    "StepTimeoutError",
+    "StuckDetector",
+    "StuckSettings",
+    "Timeout",
+    "Usage",
+    "Verdict",
+    "parse_condition",
+]
