@@ -314,7 +314,7 @@ class LoopController:
             transaction.put(key, done.iteration.plain(), keep_versions=1)
             self._metrics.record(transaction, source_of(self.loop_id), *done.samples)
 
-        self._write(done.record, *done.drafts, more=more)
+        self._write(done.record, *done.drafts, new_state=done.record.state.final, more=more)
         self._history.append(done.iteration)
         self._tell(self.on_iteration, done.iteration)
         if done.record.state.final:
@@ -354,6 +354,7 @@ class LoopController:
         record: LoopRecord,
         *drafts: Draft,
         requests: Requests | None = None,
+        new_state: bool = True,
         more: Callable[[Transaction], None] = lambda transaction: None,  # noqa: ARG005 - nothing more
     ) -> None:
         later, self._later = self._later, []
@@ -363,7 +364,7 @@ class LoopController:
             if requests is not None:
                 transaction.put(request_key(self.loop_id), requests.plain(), keep_versions=1)
             self._events.append(transaction, *later, *drafts)
-            if drafts:
+            if new_state:
                 changes = count("loop_state_changes_total", state=record.state.value)
                 self._metrics.record(transaction, source_of(self.loop_id), changes)
             more(transaction)

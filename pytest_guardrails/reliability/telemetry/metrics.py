@@ -47,7 +47,7 @@ class Sample:
 
     Attributes:
         kind: what becomes of the value.
-        name: letters, digits and underscores.
+        name: letters, digits and underscores; of a counter, and of nothing else, it ends with `_total`.
         value: finite.
         labels: few different values each.
     """
@@ -61,6 +61,8 @@ class Sample:
         for name in (self.name, *self.labels):
             if not _NAME.fullmatch(name):
                 raise ConfigurationError(f"{name!r} is no name for a metric or a label: letters, digits, underscores")
+        if (self.kind is MetricKind.COUNTER) != self.name.endswith("_total"):
+            raise ConfigurationError(f"{self.name}: counters, and nothing else, have names that end with _total")
         if not math.isfinite(self.value) or (self.kind is MetricKind.COUNTER and self.value < 0):
             raise ConfigurationError(f"{self.name}: a {self.kind.value} can't take {self.value}")
 
