@@ -1,7 +1,8 @@
 """Loops that end: a controller that survives its process, conditions, and a detector of loops that go round.
 
 `LoopController` is where to begin; `conditions.py` says when a loop ends, `stuck.py` how one that goes round is known,
-`child_step.py` how a step is made to end. Pure parts: `facts.py`, `conditions.py`, `course.py` and all of the detector.
+`child_step.py` how a step is made to end, `recovery.py` what is done about errors. Pure parts: `facts.py`,
+`conditions.py`, `course.py`, `error_classes.py`, `strategies.py` and all of the detector.
 """
 
 from pytest_guardrails.reliability.loops.child_step import ChildStep, ChildStepError
@@ -20,10 +21,21 @@ from pytest_guardrails.reliability.loops.conditions import (
     parse_condition,
 )
 from pytest_guardrails.reliability.loops.controller import LoopController, LoopReport, LoopSettings
+from pytest_guardrails.reliability.loops.error_classes import ErrorClass, ErrorRule, classify
 from pytest_guardrails.reliability.loops.facts import Ending, Facts, LoopState, Outcome, Reason, Usage
 from pytest_guardrails.reliability.loops.interrupting import StepHungError, StepInterrupted, StepTimeoutError
 from pytest_guardrails.reliability.loops.ledger import Iteration
+from pytest_guardrails.reliability.loops.recovery import (
+    Attempt,
+    AuditEntry,
+    Recovery,
+    RecoveryBusyError,
+    RecoveryFailedError,
+    RecoveryManager,
+    RecoveryState,
+)
 from pytest_guardrails.reliability.loops.stepping import DependencyError, StepContext, StepFunction, StepResult
+from pytest_guardrails.reliability.loops.strategies import Backoff, Plan, RecoveryPolicy, Rung, Strategy
 from pytest_guardrails.reliability.loops.stuck import StuckDetector
 from pytest_guardrails.reliability.loops.stuck_model import (
     Ladder,
@@ -38,6 +50,9 @@ from pytest_guardrails.reliability.loops.stuck_model import (
 __all__ = [
     "AllOf",
     "AnyOf",
+    "Attempt",
+    "AuditEntry",
+    "Backoff",
     "ChildStep",
     "ChildStepError",
     "Condition",
@@ -45,7 +60,9 @@ __all__ = [
     "Custom",
     "DependencyError",
     "Ending",
+    "ErrorClass",
     "ErrorRate",
+    "ErrorRule",
     "External",
     "Facts",
     "Iteration",
@@ -59,8 +76,16 @@ __all__ = [
     "NoProgress",
     "Outcome",
     "Pattern",
+    "Plan",
     "Reason",
+    "Recovery",
+    "RecoveryBusyError",
+    "RecoveryFailedError",
+    "RecoveryManager",
+    "RecoveryPolicy",
+    "RecoveryState",
     "ResourceLimit",
+    "Rung",
     "Step",
     "StepContext",
     "StepFunction",
@@ -69,10 +94,12 @@ __all__ = [
     "StepKind",
     "StepResult",
     "StepTimeoutError",
+    "Strategy",
     "StuckDetector",
     "StuckSettings",
     "Timeout",
     "Usage",
     "Verdict",
+    "classify",
     "parse_condition",
 ]
