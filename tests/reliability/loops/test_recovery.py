@@ -113,7 +113,7 @@ def test_a_pause_is_within_its_bound_and_never_shorter_than_asked(attempt: int, 
 @given(st.sampled_from(ErrorClass), st.sets(st.sampled_from(Strategy)))
 def test_every_plan_comes_to_an_end_whoever_is_able(error_class: ErrorClass, able: set[Strategy]) -> None:
     used: dict[str, int] = {}
-    tried = []
+    tried: list[Strategy] = []
     while not tried or tried[-1] is not Strategy.TERMINATE:
         tried.append(choose(DEFAULT_PLANS[error_class], used, sum(used.values()), able))
         used[tried[-1].value] = used.get(tried[-1].value, 0) + 1

@@ -5,6 +5,8 @@ import io
 import json
 import logging
 import os
+import resource
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -163,6 +165,27 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.Mon
         sink.write([event(2)])
     monkeypatch.undo()
     assert (tmp_path / "log").read_bytes() == before
+
+
+def test_a_file_that_may_grow_no_more_keeps_whole_lines_and_the_caller_goes_on(tmp_path: Path) -> None:
+    def tell(say: object) -> tuple[bool, int, int]:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))  # the kernel itself refuses, as on a full disk
+        channel = Channel(JsonLinesSink(tmp_path / "log"), attempts=1)
+        accepted = 0
+        for number in range(200):
+            accepted += channel.offer(event(number, "z" * 100))
+            if number % 20 == 0:
+                channel.flush(20.0)
+        channel.close(20.0)
+        found = channel.statistics()
+        return "File too large" in found.last_error, accepted, found.delivered + found.failed
+
+    refused, accepted, accounted = Child(tell).result()
+    assert (refused, accepted, accounted) == (True, 200, 200)
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert lines
+    assert all(json.loads(line) for line in lines)
 
 
 @pytest.mark.slow
