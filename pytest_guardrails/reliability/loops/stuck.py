@@ -117,7 +117,7 @@ class StuckDetector:
             # A mark tells more of the work than a message does, so a number in a message does not speak against it.
             self._repetition.clear()
             self._tally = Tally(still=0 if fresh else self._tally.still, last_wait=self._tally.last_wait)
-        action = "" if step.action is None else digest(distinct(step.action))[:_MARK_CHARACTERS]
+        action = "" if step.action is None else distinct(step.action)[:_MARK_CHARACTERS]
         seen = self._repetition.push(_mark(step.kind, match, action))
         one_action = self._one_action(match.group, action)
         self._tally = count(self._tally, step, match, step_number=self._steps, fresh=fresh)

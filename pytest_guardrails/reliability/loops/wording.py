@@ -138,11 +138,16 @@ def read(text: str) -> Wording:
 
 
 def distinct(value: Any) -> str:
-    """A text that differs for any two values that differ in more than dates, ids and folders; numbers count."""
-    words, slots = _words(plain_text(value))
+    """A digest that differs for any two values that differ in more than dates, ids and folders; numbers count."""
+    return _distinct(plain_text(value))
+
+
+@lru_cache(maxsize=_REMEMBERED_TEXTS)
+def _distinct(text: str) -> str:
+    words, slots = _words(text)
     for index, number in slots:
         words[index] = f"{number:.15g}"
-    return " ".join(words)
+    return digest(" ".join(words))
 
 
 def _words(text: str) -> tuple[list[str], list[tuple[int, float]]]:
@@ -152,9 +157,12 @@ def _words(text: str) -> tuple[list[str], list[tuple[int, float]]]:
         half = _READ_CHARACTERS // 2
         tail = digest(text[half:-half])
         text = text[:half] + text[-half:]
+    tokens = text.lower().translate(_SPACES).split()
+    if not tail and all(map(str.isalpha, tokens)):
+        return tokens, []
     words: list[str] = []
     slots: list[tuple[int, float]] = []
-    for token in text.lower().translate(_SPACES).split():
+    for token in tokens:
         if token.isalpha():
             words.append(token)
             continue
