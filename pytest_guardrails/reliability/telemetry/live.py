@@ -118,6 +118,7 @@ class LiveServer:
         quiet = 0
         yield b"retry: 1000\n\n"
         while not self.ending.is_set():
+            position = min(position, self.log.last())  # a store that was restored counts on from an older number
             batch = self.log.read(position)
             if batch.missed:
                 yield f": {batch.missed} events were missed\n\n".encode()

@@ -14,12 +14,13 @@ from typing import NamedTuple, final
 
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError
-from pytest_guardrails.reliability.state import StateStore, Transaction
-from pytest_guardrails.reliability.telemetry.events import Draft, Event
+from pytest_guardrails.reliability.state import Incident, StateStore, Transaction
+from pytest_guardrails.reliability.telemetry.events import Draft, Event, Severity
 
 __all__ = ["Batch", "EventLog"]
 
 _HEAD = "event-head"
+_INCIDENTS = "event-incidents"  # how many of the store's were told
 _CAPACITY = 2000  # a day of a busy loop, and small enough for the json backend
 _READ_AT_A_TIME = 200
 
@@ -79,6 +80,16 @@ class EventLog:
         with self.store.transaction() as transaction:
             return self.append(transaction, *drafts)
 
+    def tell_incidents(self) -> tuple[Event, ...]:
+        """Write an event for each time that the store was found damaged and restored, unless that was done already."""
+        found = self.store.incidents()
+        if len(found) <= self.store.get(_INCIDENTS, 0):
+            return ()
+        with self.store.transaction() as transaction:
+            told = transaction.get(_INCIDENTS, 0)
+            transaction.put(_INCIDENTS, max(told, len(found)), keep_versions=1)
+            return self.append(transaction, *(_incident_draft(incident) for incident in found[told:]))
+
     def last(self) -> int:
         """Number of the newest event; 0 when there is none."""
         return int((self.store.get(_HEAD) or {"next": 1})["next"]) - 1
@@ -115,6 +126,17 @@ class EventLog:
         while (batch := self.read(position)).position > position:
             yield from batch.events
             position = batch.position
+
+
+def _incident_draft(incident: Incident) -> Draft:
+    lost = "nothing could be restored" if incident.lost_commits is None else f"{incident.lost_commits} commits are lost"
+    return Draft(
+        source="store",
+        kind="store.damaged",
+        severity=Severity.CRITICAL,
+        message=f"{incident.reason}; {lost}; the damaged files are in {incident.quarantine}",
+        detail={"restored_version": incident.restored_version, "witnessed_version": incident.witnessed_version},
+    )
 
 
 def _slot(number: int, capacity: int) -> str:

@@ -103,6 +103,20 @@ def test_events_of_several_processes_have_one_numbering_and_none_is_lost(tmp_pat
         assert [event.sequence for event in EventLog(store)] == list(range(1, 61))
 
 
+def test_a_damaged_store_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    with open_store(path, backend="json") as store:
+        store.put("key", 1)
+        store.put("key", 2)
+    path.write_bytes(b"foreign " + path.read_bytes()[8:])
+    with open_store(path, backend="json") as store:
+        log = EventLog(store)
+        (event,) = log.tell_incidents()
+        assert (event.kind, event.severity) == ("store.damaged", Severity.CRITICAL)
+        assert "commits are lost" in event.message
+        assert log.tell_incidents() == ()
+
+
 def test_drafts_that_say_nothing_are_refused(store: StateStore) -> None:
     with pytest.raises(ConfigurationError):
         Draft(source="", kind="x")

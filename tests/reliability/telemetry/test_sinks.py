@@ -20,6 +20,7 @@ from pytest_guardrails.errors import ConfigurationError, StorageError
 from pytest_guardrails.reliability.state import StateStore, open_store
 from pytest_guardrails.reliability.telemetry import Draft, Event, EventLog, Severity
 from pytest_guardrails.reliability.telemetry.channel import Channel
+from pytest_guardrails.reliability.telemetry.emitter import Emitter
 from pytest_guardrails.reliability.telemetry.relay import Relay
 from pytest_guardrails.reliability.telemetry.sinks import JsonLinesSink, LoggingSink
 from pytest_guardrails.reliability.telemetry.webhook import WebhookSink
@@ -69,6 +70,17 @@ def test_a_channel_delivers_in_order_and_an_id_once() -> None:
         found = channel.statistics()
     assert [seen.sequence for seen in sink.events] == [1, 2, 3]
     assert (found.offered, found.delivered, found.duplicates, found.waiting) == (5, 3, 2, 0)
+
+
+def test_an_emitter_numbers_events_and_offers_them_to_every_channel() -> None:
+    sinks = [Kept(), Kept()]
+    channels = [Channel(sink) for sink in sinks]
+    emitter = Emitter(channels)
+    events = [emitter.emit(Draft(source="s", kind="k")) for _ in range(3)]
+    other = Emitter([]).emit(Draft(source="s", kind="k"))
+    assert all(channel.close(20.0) for channel in channels)
+    assert sinks[0].events == sinks[1].events == events
+    assert len({event.id for event in [*events, other]}) == 4
 
 
 def test_a_sink_that_blocks_makes_nobody_wait_and_what_is_dropped_is_counted() -> None:
