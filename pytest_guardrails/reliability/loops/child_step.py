@@ -4,7 +4,7 @@
 
 At the soft deadline the child's process group gets SIGTERM and may clean up; at the hard one SIGKILL, which nothing
 survives. The same happens when the loop interrupts the step. The child also dies with its owner (Linux), so a new owner
-never runs beside the old one's child. Context and answer are JSON. Read `child.py` for the other side.
+never runs beside the old one's child. Context and answer are JSON. Needs Linux. Read `child.py` for the other side.
 """
 
 import json

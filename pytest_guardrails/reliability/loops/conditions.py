@@ -4,7 +4,8 @@
 
 A condition is a function of `Facts` and nothing else, so a run that is resumed elsewhere ends where it would have.
 `a | b` ends when either does, by the reason of the first that holds; `a & b` when both do, by the gravest of their
-endings. `decide` adds the one rule above all: a run whose last step failed never ends *completed*.
+endings. `decide` adds the one rule above all: a run whose last step failed never ends *completed*, nor does one that is
+out of iterations while its last step is to be done again.
 Read `facts.py` for what is known, `controller.py` for who asks.
 """
 
@@ -329,8 +330,12 @@ def decide(condition: Condition, facts: Facts, predicates: Predicates) -> Ending
     ending = condition.check(facts, predicates)
     if ending is not None and ending.reason is Reason.ERROR and facts.last is Outcome.TIMEOUT:
         return replace(ending, state=LoopState.ABORTED, reason=Reason.TIMEOUT)
-    if ending is not None and ending.state is LoopState.COMPLETED and facts.consecutive_failures:
+    if ending is None or ending.state is not LoopState.COMPLETED:
+        return ending
+    if facts.consecutive_failures:
         return replace(ending, state=LoopState.FAILED, detail=f"{ending.detail}, and the last one failed")
+    if facts.unfinished and ending.reason is Reason.MAX_ITERATIONS:
+        return replace(ending, state=LoopState.FAILED, detail=f"{ending.detail}, and the last one is to be done again")
     return ending
 
 

@@ -12,7 +12,7 @@ from pytest_guardrails.reliability.loops.facts import Ending, Facts, LoopState, 
 from pytest_guardrails.reliability.loops.ledger import Iteration, LoopRecord, Requests
 from pytest_guardrails.reliability.loops.stepping import Executed, StepResult
 from pytest_guardrails.reliability.loops.stuck import StuckDetector
-from pytest_guardrails.reliability.loops.stuck_model import Level, Step, Verdict
+from pytest_guardrails.reliability.loops.stuck_model import Level, Step, StepKind, Verdict
 from pytest_guardrails.reliability.loops.wording import digest
 from pytest_guardrails.reliability.telemetry import Draft, Sample, Severity, count, observe
 
@@ -79,7 +79,8 @@ def advance(record: LoopRecord, done: Executed, rules: Rules, requests: Requests
     """
     marks, since = _progress(record, done.result)
     facts = record.facts.after(done.outcome, done.duration_s, done.usage, done.result.value)
-    facts = replace(facts, elapsed_s=elapsed_s, signals=requests.signals, since_progress=since)
+    unfinished = done.result.kind is StepKind.RETRY
+    facts = replace(facts, elapsed_s=elapsed_s, signals=requests.signals, since_progress=since, unfinished=unfinished)
     verdict = _judge(rules.detector, done)
     iteration = Iteration(
         number=facts.iterations,

@@ -117,6 +117,7 @@ class Facts:
         since_progress: iterations since the progress mark was new; 0 while no step gives one.
         recent: the last outcomes, oldest first: whether each was good.
         last: how the last iteration ended; None before the first.
+        unfinished: the last step said that it is to be done again.
         signals: names that were raised from outside.
         value: what the last step returned.
     """
@@ -134,6 +135,7 @@ class Facts:
     since_progress: int = 0
     recent: tuple[bool, ...] = ()
     last: Outcome | None = None
+    unfinished: bool = False
     signals: frozenset[str] = field(default_factory=frozenset)
     value: Any = None
 

@@ -43,6 +43,9 @@ _KINDS = {
     "waiting": StepKind.WAITING,
     "pending": StepKind.WAITING,
     "polling": StepKind.WAITING,
+    "queued": StepKind.WAITING,
+    "running": StepKind.WAITING,
+    "in_progress": StepKind.WAITING,
 }
 
 
@@ -81,10 +84,11 @@ class StuckDetector:
 
         Args:
             status: "approved" forgets everything; "needs_changes" and "retry" ask for the same again; "failed",
-                "error", "timeout"; "waiting", "pending", "polling"; anything else counts as work that went well.
+                "error" and "timeout" are errors; "waiting", "pending", "polling", "queued", "running" and "in_progress"
+                wait; anything else counts as work that went well.
             feedback: a list of texts, a text, or anything of JSON.
             iteration: the number of this round, from 1.
-            max_rounds: from this iteration on a request for changes aborts.
+            max_rounds: from this iteration on a request for changes aborts; None or 0 for no limit.
 
         Returns:
             Whether to abort, and why. That is so when identical feedback came `max_consecutive_retries` times in a
@@ -102,7 +106,7 @@ class StuckDetector:
             self._retry_hash = found
             if self._retries >= self.max_consecutive_retries:
                 return True, f"identical feedback {self._retries} times consecutively: {_excerpt(feedback)}"
-            if max_rounds is not None and iteration >= max_rounds:
+            if max_rounds and iteration >= max_rounds:
                 return True, f"round {iteration} of {max_rounds} still asks for changes: {_excerpt(feedback)}"
         if verdict.level >= Level.BLOCK:
             return True, verdict.evidence

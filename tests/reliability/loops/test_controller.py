@@ -14,6 +14,7 @@ from pytest_guardrails.reliability.loops import (
     Custom,
     DependencyError,
     External,
+    Ladder,
     LoopController,
     LoopReport,
     LoopSettings,
@@ -27,6 +28,7 @@ from pytest_guardrails.reliability.loops import (
     StepInterrupted,
     StepKind,
     StepResult,
+    StuckSettings,
     Timeout,
 )
 from pytest_guardrails.reliability.loops.course import source_of
@@ -80,6 +82,27 @@ def test_a_step_that_always_fails_ends_failed_after_its_limit(store: StateStore)
 def test_without_a_limit_of_failures_the_last_iteration_still_does_not_complete_it(store: StateStore) -> None:
     loop = LoopController("l", store, stop_when=MaxIterations(5), settings=LoopSettings(failure_limit=None))
     assert end_of(loop.run(fail)) == (LoopState.FAILED, Reason.MAX_ITERATIONS)
+
+
+def test_a_step_that_is_to_be_done_again_to_the_last_does_not_complete_it(store: StateStore) -> None:
+    loop = LoopController("l", store, stop_when=MaxIterations(3))
+    report = loop.run(lambda step: StepResult(kind=StepKind.RETRY, feedback="abc"[step.iteration - 1]))
+    assert end_of(report) == (LoopState.FAILED, Reason.MAX_ITERATIONS)
+    assert "to be done again" in report.detail
+
+
+def test_a_level_that_stays_is_told_once(store: StateStore) -> None:
+    patience = StuckSettings(waiting=Ladder(3, 50, 60, 70))
+    loop = LoopController("l", store, stop_when=MaxIterations(10), stuck=patience)
+    loop.run(lambda step: StepResult(kind=StepKind.WAITING, feedback="not yet"))
+    assert events(store).count("loop.stuck") == 1
+
+
+def test_a_run_that_was_stopped_can_be_started_again(store: StateStore) -> None:
+    loop = LoopController("l", store, stop_when=MaxIterations(2))
+    loop.stop("not now")
+    assert end_of(loop.run(lambda step: None)) == (LoopState.ABORTED, Reason.MANUAL)
+    assert end_of(loop.run(lambda step: None, restart=True)) == (LoopState.COMPLETED, Reason.MAX_ITERATIONS)
 
 
 def test_a_step_that_says_so_completes_it(store: StateStore) -> None:
