@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_guardrails.reliability.durability import identity_of, is_alive
+from pytest_guardrails.reliability.durability import LeaseLostError, identity_of, is_alive
 from pytest_guardrails.reliability.loops import (
     ChildStep,
     LoopController,
@@ -56,7 +56,7 @@ def test_three_owners_of_one_loop_execute_its_twenty_iterations_once(tmp_path: P
 def act(context: StepContext) -> StepResult:
     """Work of which every judge has something to say: failures, costs, repeats, progress."""
     number = context.iteration
-    kind = StepKind.ERROR if number % 7 == 0 else StepKind.RETRY if number % 3 else StepKind.OK
+    kind = StepKind.ERROR if number % 7 == 0 else StepKind.RETRY if number % 3 == 1 else StepKind.OK
     feedback = f"answer to {('a', 'b', 'c', number)[number % 4]} of {number // 10} at step {number}"
     mark = number // 4
     return StepResult(value=number, kind=kind, feedback=feedback, progress=mark, cost_nano_usd=number, tokens=1)
@@ -165,10 +165,16 @@ def vanish(context: dict[str, Any]) -> None:
     os._exit(3)
 
 
-def hang_and_tell(context: dict[str, Any]) -> None:
+def hang_deaf(context: dict[str, Any]) -> None:
     """In C code, and deaf to polite requests."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    Path(os.environ["PIDS"]).write_text(str(os.getpid()))
+    Path(os.environ["PIDS"]).write_text(f"{os.getpid()}\n")
+    os.read(os.pipe()[0], 1)
+
+
+def hang(context: dict[str, Any]) -> None:
+    """In C code, and obedient."""
+    Path(os.environ["PIDS"]).write_text(f"{os.getpid()}\n")
     os.read(os.pipe()[0], 1)
 
 
@@ -191,36 +197,74 @@ def test_a_step_in_a_child_that_fails_is_a_failure_with_its_words(tmp_path: Path
         assert told in next(loop.iterations()).error
 
 
+class LateClock:
+    """The machine's clock, until the child has said who it is; from then on it is an hour later."""
+
+    def __init__(self, pids: Path) -> None:
+        self._pids = pids
+
+    def monotonic(self) -> float:
+        said = self._pids.exists() and self._pids.read_text().endswith("\n")
+        return time.monotonic() + (3600.0 if said else 0.0)
+
+    def wall(self) -> float:
+        return time.time()
+
+    def sleep(self, duration_s: float) -> None:
+        time.sleep(duration_s)
+
+
+def assert_gone(pids: Path) -> None:
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pids.read_text()), 0)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("deadlines", [(1.5, None), (1.5, 1.0)])
-def test_a_child_that_hangs_in_c_code_is_killed_at_the_hard_deadline(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deadlines: tuple[float, float | None]
+@pytest.mark.parametrize(("soft_deadline_s", "step"), [(None, "hang_deaf"), (900.0, "hang_deaf"), (1800.0, "hang")])
+def test_a_child_that_hangs_in_c_code_is_ended_at_its_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, soft_deadline_s: float | None, step: str
 ) -> None:
-    monkeypatch.setenv("PIDS", str(tmp_path / "pids"))
-    hard_s, soft_s = deadlines
+    pids = tmp_path / "pids"
+    monkeypatch.setenv("PIDS", str(pids))
     with open_store(tmp_path / "state") as store:
         settings = LoopSettings(failure_limit=1)
         loop = LoopController("l", store, stop_when=MaxIterations(2), settings=settings)
-        step = ChildStep(f"{__name__}:hang_and_tell", hard_deadline_s=hard_s, soft_deadline_s=soft_s)
-        report = loop.run(step)
+        hard_s = 1800.0 if step == "hang_deaf" else 7200.0
+        child = ChildStep(
+            f"{__name__}:{step}", hard_deadline_s=hard_s, soft_deadline_s=soft_deadline_s, clock=LateClock(pids)
+        )
+        report = loop.run(child)
+        assert "its deadline of 1800 s" in next(loop.iterations()).error
     assert (report.state, report.reason) == (LoopState.ABORTED, Reason.TIMEOUT)
-    pid = int((tmp_path / "pids").read_text())
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    assert_gone(pids)
 
 
 @pytest.mark.slow
 def test_a_child_that_hangs_is_ended_when_the_run_is_out_of_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PIDS", str(tmp_path / "pids"))
+    pids = tmp_path / "pids"
+    monkeypatch.setenv("PIDS", str(pids))
     with open_store(tmp_path / "state") as store:
-        loop = LoopController("l", store, stop_when=Timeout(1.5))
-        report = loop.run(ChildStep(f"{__name__}:hang_and_tell", hard_deadline_s=3600.0))
+        settings = LoopSettings(lease_ttl_s=1e6)
+        loop = LoopController("l", store, stop_when=Timeout(1800.0), settings=settings, clock=LateClock(pids))
+        report = loop.run(ChildStep(f"{__name__}:hang_deaf", hard_deadline_s=7200.0))
     assert (report.state, report.reason) == (LoopState.ABORTED, Reason.TIMEOUT)
-    assert "interrupted" in report.detail or "ran for" in report.detail
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pids").read_text()), 0)
+    assert_gone(pids)
+
+
+@pytest.mark.slow
+def test_an_owner_that_lost_its_lease_in_a_step_is_interrupted_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids = tmp_path / "pids"
+    monkeypatch.setenv("PIDS", str(pids))
+    with open_store(tmp_path / "state") as store:
+        loop = LoopController("l", store, stop_when=MaxIterations(2), clock=LateClock(pids))
+        with pytest.raises(LeaseLostError):
+            loop.run(ChildStep(f"{__name__}:hang_deaf", hard_deadline_s=7200.0))
+        assert loop.status().facts.iterations == 0
+    assert_gone(pids)
 
 
 @pytest.mark.slow
@@ -230,12 +274,12 @@ def test_a_child_dies_with_the_owner_that_was_killed(tmp_path: Path, monkeypatch
 
     def own(say: Callable[[str], None]) -> None:
         with open_store(tmp_path / "state") as store:
-            step = ChildStep(f"{__name__}:hang_and_tell", hard_deadline_s=3600.0)
+            step = ChildStep(f"{__name__}:hang_deaf", hard_deadline_s=3600.0)
             LoopController("l", store, stop_when=MaxIterations(2)).run(step)
 
     owner = Child(own)
     end = time.monotonic() + 30
-    while not (tmp_path / "pids").exists() or not (tmp_path / "pids").read_text():
+    while not (tmp_path / "pids").exists() or not (tmp_path / "pids").read_text().endswith("\n"):
         assert time.monotonic() < end
         time.sleep(0.01)
     child = identity_of(int((tmp_path / "pids").read_text()))

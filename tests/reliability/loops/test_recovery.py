@@ -309,6 +309,28 @@ def test_a_handler_that_hangs_is_interrupted_and_the_next_strategy_has_its_turn(
     assert (found.state, found.value) == (RecoveryState.RECOVERED, "restored")
 
 
+def test_nothing_is_tried_beside_a_handler_that_still_runs(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytest_guardrails.reliability.loops.recovery._GRACE_S", 0.05)
+    reader, writer = os.pipe()
+    policy = RecoveryPolicy(handler_deadline_s=0.05)
+    handlers = {Strategy.RESUME: lambda attempt: os.read(reader, 1), Strategy.RESTORE: lambda attempt: "restored"}
+    found = RecoveryManager(store, policy=policy, handlers=handlers).recover("item", ZeroDivisionError())
+    assert (found.state, dict(found.used)) == (RecoveryState.ESCALATED, {"resume": 1, "escalate": 1})
+    os.write(writer, b"x")
+    os.close(writer)
+
+
+def test_a_recovery_that_is_out_of_time_tries_nothing_more(store: StateStore) -> None:
+    clock = MovedClock()
+
+    def act() -> None:
+        clock.monotonic_s += 1000.0
+        raise ConnectionResetError("by peer")
+
+    found = RecoveryManager(store, clock=clock).recover("item", ConnectionResetError("by peer"), act=act)
+    assert (found.state, dict(found.used)) == (RecoveryState.ESCALATED, {"retry": 1, "escalate": 1})
+
+
 def test_one_thread_at_a_time_works_at_an_item(store: StateStore) -> None:
     inside, leave = threading.Event(), threading.Event()
 

@@ -10,6 +10,10 @@ from pytest_guardrails.reliability.durability import finite_json
 from pytest_guardrails.reliability.loops import Ladder, Level, Pattern, Step, StepKind, StuckDetector, StuckSettings
 
 
+def fresh(number: int) -> Step:
+    return Step(action=f"write part {number}", feedback=f"{chr(97 + number % 26) * (number + 3)} was written")
+
+
 def test_identical_feedback_twice_aborts() -> None:
     detector = StuckDetector(max_consecutive_retries=2)
     assert detector.check_retry_loop("needs_changes", ["Fix bug"], 1) == (False, None)
@@ -90,6 +94,40 @@ def test_a_mark_that_was_there_before_is_no_progress() -> None:
     detector = StuckDetector()
     verdicts = [detector.observe(Step(feedback=f"{'abcdefgh'[n % 8] * n}", progress=n % 2)) for n in range(1, 24)]
     assert verdicts[-1].pattern is Pattern.NO_PROGRESS
+
+
+def test_what_recurs_rarely_is_never_blocked() -> None:
+    detector = StuckDetector()
+    verdicts = []
+    for number in range(60):
+        step = Step(action="read MANUAL", feedback="how it works") if number % 5 == 0 else fresh(number)
+        verdicts.append(detector.observe(step))
+    assert max(verdict.times for verdict in verdicts) >= 10
+    assert max(verdict.level for verdict in verdicts) is Level.WARN
+
+
+def test_several_actions_that_meet_one_failure_have_more_patience_than_one_action() -> None:
+    same, several = StuckDetector(), StuckDetector()
+    for number in range(4):
+        one = same.observe(Step(kind=StepKind.ERROR, action="make", feedback="disk is away"))
+        other = several.observe(Step(kind=StepKind.ERROR, action=f"make {number}", feedback="disk is away"))
+    assert (one.level, other.level) == (Level.BLOCK, Level.NOTE)
+
+
+def test_nearly_equal_failures_have_more_patience_than_equal_ones() -> None:
+    detector = StuckDetector()
+    for word in ("now", "soon", "please", "again"):
+        text = f"the parser of the header must be mended {word} before you go on"
+        verdict = detector.observe(Step(kind=StepKind.RETRY, feedback=text))
+    assert (verdict.level, verdict.times) == (Level.NOTE, 4)
+    assert "nearly the same" in verdict.evidence
+
+
+def test_pauses_between_two_questions_are_part_of_the_waiting() -> None:
+    detector = StuckDetector()
+    for _ in range(20):
+        detector.observe(Step(kind=StepKind.WAITING, feedback="not yet"))
+        assert detector.observe(Step(action="sleep 5", feedback="")).level is Level.NONE
 
 
 def test_the_evidence_of_a_cycle_shows_its_steps_in_order() -> None:
