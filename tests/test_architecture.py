@@ -156,6 +156,19 @@ ALLOWED: dict[str, set[str]] = {
         "pytest_guardrails.clock",
         "pytest_guardrails.reliability.durability",
     },
+    "pytest_guardrails.reliability.telemetry": {
+        "pytest_guardrails.errors",
+        "pytest_guardrails.clock",
+        "pytest_guardrails.reliability.durability",
+        "pytest_guardrails.reliability.state",
+    },
+    "pytest_guardrails.reliability.loops": {
+        "pytest_guardrails.errors",
+        "pytest_guardrails.clock",
+        "pytest_guardrails.reliability.durability",
+        "pytest_guardrails.reliability.state",
+        "pytest_guardrails.reliability.telemetry",
+    },
     "pytest_guardrails.plugin": {
         "chaos.child",
         "chaos.errors",

@@ -64,3 +64,11 @@ def test_the_example_of_the_stack_runs_as_it_stands(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[0] == "9 [10, 9]"
     assert done.stdout.splitlines()[1].startswith("receipt effect/run/")
     assert (tmp_path / "report.txt").read_text() == "whole or not at all, also in a power cut\n"
+
+
+@pytest.mark.slow
+def test_the_example_of_loops_prints_what_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "looping.py").write_text(block("example: looping.py"))
+    done = subprocess.run([sys.executable, "looping.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == block("output: looping.py").splitlines()

@@ -1,0 +1,465 @@
+"""`RecoveryManager`: carries out what a plan says about an error, once, and remembers all of it.
+
+    recovery = RecoveryManager(store, handlers={Strategy.RESTORE: lambda attempt: load_checkpoint()})
+    value = recovery.run("import/7", lambda: fetch(7))
+
+**Guarantees.** A recovery has one *started* and one *finished* event, whatever crashes in between: each is written in
+the transaction of the change that it reports. Of all processes one works at an item. What is tried is counted before,
+so that a handler which kills its process is not tried forever. No lock is held while a handler runs.
+**Does not** make a handler safe to repeat: it gets a key that names the attempt, and may be called again after a crash.
+**On crash** the next call for the item goes on with the recovery that was begun.
+**Threads and processes.** As the store's; every wait has the store's deadline.
+
+    recovery/ITEM           where the item stands
+    recovery-audit/ITEM/N   what was done, for good
+
+Read `error_classes.py` for how errors are told apart, `strategies.py` for the plans.
+"""
+
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, final
+
+from pytest_guardrails.clock import Clock, SystemClock
+from pytest_guardrails.errors import ConflictError, GuardrailsError
+from pytest_guardrails.reliability.durability import ProcessIdentity, is_alive, own_identity, safe_name
+from pytest_guardrails.reliability.durability.finite_json import printable
+from pytest_guardrails.reliability.loops.error_classes import ErrorClass, ErrorRule, classify, retry_after_s
+from pytest_guardrails.reliability.loops.interrupting import Interruptible, StepHungError
+from pytest_guardrails.reliability.loops.strategies import RecoveryPolicy, Strategy, choose
+from pytest_guardrails.reliability.state import StateStore, Transaction
+from pytest_guardrails.reliability.telemetry import Draft, EventLog, Metrics, Severity, count, observe
+
+__all__ = [
+    "Attempt",
+    "AuditEntry",
+    "Handler",
+    "Recovery",
+    "RecoveryBusyError",
+    "RecoveryFailedError",
+    "RecoveryManager",
+    "RecoveryState",
+]
+
+_FORMAT = 1
+_WORDS = 500
+_GRACE_S = 5.0
+
+
+@final
+class RecoveryState(str, Enum):
+    """Where an item stands."""
+
+    OPEN = "open"  # known, and nobody is at it
+    ACTING = "acting"
+    RECOVERED = "recovered"
+    SKIPPED = "skipped"
+    ESCALATED = "escalated"
+    TERMINATED = "terminated"
+
+    @property
+    def final(self) -> bool:
+        """This recovery has ended."""
+        return self not in (RecoveryState.OPEN, RecoveryState.ACTING)
+
+
+_ENDS = {
+    Strategy.SKIP: RecoveryState.SKIPPED,
+    Strategy.ESCALATE: RecoveryState.ESCALATED,
+    Strategy.TERMINATE: RecoveryState.TERMINATED,
+}
+_SEVERITY = {RecoveryState.ESCALATED: Severity.ERROR, RecoveryState.TERMINATED: Severity.CRITICAL}
+
+
+@final
+class RecoveryBusyError(ConflictError):
+    """A living process is at this item: leave it to that one."""
+
+
+@final
+class RecoveryFailedError(GuardrailsError):
+    """An item was not recovered; the error that began it is the cause."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What a handler is given.
+
+    Attributes:
+        item: which.
+        strategy: what it is to carry out.
+        error_class: of the error.
+        error: its words.
+        number: how often this strategy was tried in this recovery, this time included.
+        key: names this attempt, for systems that know idempotency keys.
+    """
+
+    item: str
+    strategy: Strategy
+    error_class: ErrorClass
+    error: str
+    number: int
+    key: str
+
+
+Handler = Callable[[Attempt], Any]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """A recovery as it stands.
+
+    Attributes:
+        item: which.
+        incident: number of the recovery of this item, from 1.
+        state: where it stands.
+        error_class: of the last error.
+        error: its words.
+        strategy: what was tried last; None when nothing was.
+        used: by strategy, how often it was tried.
+        value: what the last handler returned, in the process that called it.
+    """
+
+    item: str
+    incident: int
+    state: RecoveryState
+    error_class: ErrorClass
+    error: str
+    strategy: Strategy | None
+    used: Mapping[str, int]
+    value: Any = None
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One thing that was done.
+
+    Attributes:
+        at: by the wall clock; for people.
+        incident: of which recovery.
+        what: "begun", "tried", "failed", "ended".
+        strategy: which; "" where there is none.
+        message: for a person.
+    """
+
+    at: float
+    incident: int
+    what: str
+    strategy: str
+    message: str
+
+
+@final
+class RecoveryManager:
+    """See the module.
+
+    Args:
+        store: where recoveries are kept.
+        policy: what is done about what.
+        handlers: by strategy, who carries it out. RETRY needs none where `act` is given, SKIP, ESCALATE and TERMINATE
+            need none at all.
+        rules: of the program's own, to tell errors apart.
+        validate: raises when the state is not sound; asked before and after each attempt.
+        automatic: whether `recover` acts at once; otherwise it only notes the item, for `recover_open`.
+        clock: for pauses and records. The random number generator of the jitter is seeded by the system.
+    """
+
+    def __init__(
+        self,
+        store: StateStore,
+        *,
+        policy: RecoveryPolicy | None = None,
+        handlers: Mapping[Strategy, Handler] | None = None,
+        rules: Sequence[ErrorRule] = (),
+        validate: Callable[[StateStore], None] | None = None,
+        automatic: bool = True,
+        clock: Clock | None = None,
+    ) -> None:
+        self._store = store
+        self._policy = policy or RecoveryPolicy()
+        self._handlers = dict(handlers or {})
+        self._rules = tuple(rules)
+        self._validate = validate
+        self._automatic = automatic
+        self._clock = clock or SystemClock()
+        self._chance = random.Random()  # noqa: S311 - jitter
+        self._events = EventLog(store, clock=self._clock)
+        self._metrics = Metrics(store)
+        self._mutex = threading.Lock()
+        self._active: set[str] = set()  # items that a thread of this process is at
+
+    def run(self, item: str, act: Callable[[], Any]) -> Any:
+        """Do something, recover when it fails, and give back what came of it in the end.
+
+        Raises:
+            RecoveryFailedError: it was skipped, escalated or given up.
+            RecoveryBusyError: a living process is at it.
+        """
+        try:
+            return act()
+        except Exception as error:  # whatever it is, it is classified, and raised below if nothing helps
+            found = self.recover(item, error, act=act)
+            if found.state is RecoveryState.RECOVERED:
+                return found.value
+            raise RecoveryFailedError(f"{item} was not recovered, it is {found.state.value}: {found.error}") from error
+
+    def recover(
+        self, item: str, error: BaseException, *, failure: str = "", act: Callable[[], Any] | None = None
+    ) -> Recovery:
+        """Recover an item from an error.
+
+        Args:
+            item: names what failed; any text.
+            error: what happened.
+            failure: names this failure of the item. A recovery from it that has ended is not begun again, its end is
+                told; with "" each call after an end begins a new one.
+            act: what failed, for RETRY; must be safe to repeat.
+
+        Raises:
+            RecoveryBusyError: a living process, or another thread of this one, is at it.
+        """
+        return self._recover(item, error, failure, act, acts=self._automatic)
+
+    def recover_open(self, item: str, *, act: Callable[[], Any] | None = None) -> Recovery:
+        """Recover an item that was noted, or whose recovery was cut off; what has ended is told as it ended."""
+        found = self.look(item)
+        if found is None or found.state.final:
+            raise ConflictError(f"{item!r} is not open: there is nothing to recover")
+        return self._recover(item, _Remembered(found.error, found.error_class), "", act, acts=True)
+
+    def look(self, item: str) -> Recovery | None:
+        """Where an item stands; None when it never failed."""
+        plain = self._store.get(_key(item))
+        return None if plain is None else _parse(plain)
+
+    def open_items(self) -> list[Recovery]:
+        """Everything that is noted or was begun, and has not ended."""
+        found = (self._store.get(key) for key in self._store.keys("recovery/"))
+        return [recovery for recovery in (_parse(plain) for plain in found if plain) if not recovery.state.final]
+
+    def audit(self, item: str) -> Iterator[AuditEntry]:
+        """What was done about an item, ever, oldest first."""
+        number = 1
+        while (plain := self._store.get(_audit_key(item, number))) is not None:
+            yield AuditEntry(**{name: plain[name] for name in AuditEntry.__slots__})
+            number += 1
+
+    def _recover(
+        self, item: str, error: BaseException, failure: str, act: Callable[[], Any] | None, *, acts: bool
+    ) -> Recovery:
+        with self._mutex:
+            if item in self._active:
+                raise RecoveryBusyError(f"another thread of this process is recovering {item!r}")
+            self._active.add(item)
+        try:
+            found = self._begin(item, error, failure, acts=acts)
+            return self._climb(found, error, act) if acts and not found.state.final else found
+        finally:
+            with self._mutex:
+                self._active.discard(item)
+
+    def _begin(self, item: str, error: BaseException, failure: str, *, acts: bool) -> Recovery:
+        """The item's recovery under way, or a new one, or the end of the one from this failure."""
+        error_class, words = self._class_of(error), _words(error)
+        with self._store.transaction() as transaction:
+            old = transaction.get(_key(item))
+            known = _parse(old) if old is not None else None
+            if old is not None and known is not None:
+                if known.state.final and failure and old["failure"] == failure:
+                    return known
+                if not known.state.final:
+                    _check_free(known, old["by"])
+                    self._put(transaction, known, by=acts)
+                    return known
+            begun = Recovery(
+                item=item,
+                incident=known.incident + 1 if known else 1,
+                state=RecoveryState.OPEN,
+                error_class=error_class,
+                error=words,
+                strategy=None,
+                used={},
+            )
+            self._put(transaction, begun, by=acts, failure=failure)
+            self._note(transaction, begun, "begun", f"{error_class.value}: {words}")
+            self._tell(transaction, begun, "recovery.started", Severity.WARNING, words)
+        return begun
+
+    def _climb(self, found: Recovery, error: BaseException, act: Callable[[], Any] | None) -> Recovery:
+        """Try one thing after the other until one helps or none is left."""
+        began_s = self._clock.monotonic()
+        end_s, hung = began_s + self._policy.deadline_s, False
+        while True:
+            strategy = self._next(found, act is not None, late=hung or self._clock.monotonic() >= end_s)
+            found = self._try_noted(found, strategy)
+            if strategy is Strategy.RETRY:
+                pause = self._policy.backoff.pause_s(found.used[strategy.value], self._chance, retry_after_s(error))
+                self._clock.sleep(min(pause, max(0.0, end_s - self._clock.monotonic())))
+            value, problem = self._carry_out(found, strategy, act)
+            took_s = self._clock.monotonic() - began_s
+            if problem is None or strategy in (Strategy.SKIP, Strategy.TERMINATE):
+                return self._end(replace(found, value=value), _ENDS.get(strategy, RecoveryState.RECOVERED), took_s)
+            if strategy is Strategy.RETRY:
+                error = problem
+                found = replace(found, error_class=self._class_of(problem), error=_words(problem))
+            self._failed(found, problem)
+            hung = hung or isinstance(problem, StepHungError)  # nothing may run beside what still runs
+
+    def _next(self, found: Recovery, can_retry: bool, *, late: bool) -> Strategy:
+        able = {*self._handlers, Strategy.SKIP, Strategy.ESCALATE, Strategy.TERMINATE}
+        if can_retry:
+            able.add(Strategy.RETRY)
+        totals = (self._store.get(_key(found.item)) or {}).get("totals", {})
+        plan = self._policy.plan(found.error_class)
+        total = plan.limit if late else totals.get(found.error_class.value, 0)
+        return choose(plan, found.used, total, able)
+
+    def _carry_out(
+        self, found: Recovery, strategy: Strategy, act: Callable[[], Any] | None
+    ) -> tuple[Any, BaseException | None]:
+        """What the handler returned, and what went wrong, if anything."""
+        number = found.used[strategy.value]
+        attempt = Attempt(
+            item=found.item,
+            strategy=strategy,
+            error_class=found.error_class,
+            error=found.error,
+            number=number,
+            key=f"{found.item}/{found.incident}/{strategy.value}/{number}",
+        )
+        handler = self._handlers.get(strategy)
+        if handler is None and strategy is Strategy.RETRY and act is not None:
+            handler = lambda _attempt: act()  # noqa: E731 - the name is the point
+        runner = Interruptible(self._clock, _GRACE_S)
+        changes = strategy not in _ENDS  # what ends a recovery needs no sound state
+        try:
+            self._sound(changes)
+            value = runner.run(lambda: handler(attempt) if handler else None, self._policy.handler_deadline_s)
+            self._sound(changes)
+        except Exception as problem:  # noqa: BLE001 - the edge to code of others: it is noted, and decides what is next
+            return None, problem
+        return value, None
+
+    def _sound(self, wanted: bool) -> None:
+        self._store.clear_cache()
+        if wanted and self._validate is not None:
+            self._validate(self._store)
+
+    def _try_noted(self, found: Recovery, strategy: Strategy) -> Recovery:
+        """Count an attempt before it is made."""
+        used = {**found.used, strategy.value: found.used.get(strategy.value, 0) + 1}
+        following = replace(found, state=RecoveryState.ACTING, strategy=strategy, used=used)
+        with self._store.transaction() as transaction:
+            self._put(transaction, following, by=True, counted=True)
+            self._note(transaction, following, "tried", following.error)
+        return following
+
+    def _failed(self, found: Recovery, problem: BaseException) -> None:
+        strategy = found.strategy.value if found.strategy else ""
+        with self._store.transaction() as transaction:
+            self._put(transaction, found, by=True)
+            self._note(transaction, found, "failed", _words(problem))
+            self._metrics.record(
+                transaction, "recovery", count("recovery_attempts_total", strategy=strategy, outcome="failed")
+            )
+
+    def _end(self, found: Recovery, state: RecoveryState, took_s: float) -> Recovery:
+        ended = replace(found, state=state)
+        strategy = found.strategy.value if found.strategy else ""
+        message = f"{state.value} by {strategy} after {sum(found.used.values())} attempts: {found.error}"
+        with self._store.transaction() as transaction:
+            self._put(transaction, ended, by=False)
+            self._note(transaction, ended, "ended", message)
+            self._tell(transaction, ended, "recovery.finished", _SEVERITY.get(state, Severity.INFO), message)
+            self._metrics.record(
+                transaction,
+                "recovery",
+                count("recovery_attempts_total", strategy=strategy, outcome=state.value),
+                count("recoveries_total", state=state.value, error_class=found.error_class.value),
+                observe("recovery_seconds", took_s),
+            )
+        return ended
+
+    def _put(
+        self, transaction: Transaction, found: Recovery, *, by: bool, failure: str | None = None, counted: bool = False
+    ) -> None:
+        old = transaction.get(_key(found.item)) or {"totals": {}, "audit": 0, "failure": ""}
+        totals = dict(old["totals"])
+        if counted:
+            totals[found.error_class.value] = totals.get(found.error_class.value, 0) + 1
+        plain = {
+            **old,
+            "format": _FORMAT,
+            "item": found.item,
+            "incident": found.incident,
+            "state": found.state.value,
+            "error_class": found.error_class.value,
+            "error": found.error,
+            "strategy": found.strategy.value if found.strategy else None,
+            "used": dict(found.used),
+            "totals": totals,
+            "failure": old["failure"] if failure is None else failure,
+            "by": own_identity().plain() if by else None,
+        }
+        transaction.put(_key(found.item), plain, keep_versions=1)
+
+    def _note(self, transaction: Transaction, found: Recovery, what: str, message: str) -> None:
+        plain = transaction.get(_key(found.item))
+        number = plain["audit"] + 1
+        strategy = found.strategy.value if found.strategy else ""
+        entry = {"at": self._clock.wall(), "incident": found.incident, "what": what, "strategy": strategy}
+        transaction.put(_audit_key(found.item, number), {**entry, "message": message}, keep_versions=1)
+        transaction.put(_key(found.item), {**plain, "audit": number}, keep_versions=1)
+
+    def _tell(self, transaction: Transaction, found: Recovery, kind: str, severity: Severity, message: str) -> None:
+        detail = {"state": found.state.value, "error_class": found.error_class.value, "used": dict(found.used)}
+        scope = f"{found.item}/{found.incident}"
+        draft = Draft(source="recovery", kind=kind, severity=severity, scope=scope, message=message, detail=detail)
+        self._events.append(transaction, draft)
+
+    def _class_of(self, error: BaseException) -> ErrorClass:
+        return error.error_class if isinstance(error, _Remembered) else classify(error, self._rules)
+
+
+@final
+class _Remembered(Exception):  # noqa: N818 - stands for an error of another process
+    def __init__(self, words: str, error_class: ErrorClass) -> None:
+        super().__init__(words)
+        self.error_class = error_class
+
+
+def _check_free(known: Recovery, by: Any) -> None:
+    holder = ProcessIdentity.parse(by)
+    if holder is not None and holder != own_identity() and is_alive(holder) is not False:
+        raise RecoveryBusyError(f"process {holder.pid} on {holder.host} is recovering {known.item!r}")
+
+
+def _parse(plain: Mapping[str, Any]) -> Recovery:
+    return Recovery(
+        item=plain["item"],
+        incident=plain["incident"],
+        state=RecoveryState(plain["state"]),
+        error_class=ErrorClass(plain["error_class"]),
+        error=plain["error"],
+        strategy=Strategy(plain["strategy"]) if plain["strategy"] else None,
+        used=dict(plain["used"]),
+    )
+
+
+def _words(error: BaseException) -> str:
+    said = str(error) if isinstance(error, _Remembered) else f"{type(error).__name__}: {error}"
+    return printable(said[:_WORDS])
+
+
+def _key(item: str) -> str:
+    return f"recovery/{safe_name(item)}"
+
+
+def _audit_key(item: str, number: int) -> str:
+    return f"recovery-audit/{safe_name(item)}/{number:06d}"
