@@ -19,9 +19,8 @@ The record is JSON: `format`, `token`, `owner`, `holder` (identity, null when fr
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, final
+from typing import Any, Literal, NamedTuple, final
 
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import (
@@ -73,8 +72,7 @@ class FencedError(ConflictError):
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseStatus:
+class LeaseStatus(NamedTuple):
     """What the record says.
 
     Attributes:

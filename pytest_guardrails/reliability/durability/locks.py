@@ -16,10 +16,9 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
-from typing import final
+from typing import NamedTuple, final
 
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError, ConflictError, DeadlineError, StorageError
@@ -72,8 +71,7 @@ class LockNotHeldError(ConflictError):
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HolderRecord:
+class HolderRecord(NamedTuple):
     """Who took the lock exclusively the last time, as it wrote itself down. For diagnosis only.
 
     Attributes:

@@ -6,7 +6,6 @@ changed later. After a restore from an older generation the numbers go on above 
 Read `backend.py` next.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple, final
 
@@ -59,8 +58,7 @@ class Draft(NamedTuple):
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryEntry:
+class HistoryEntry(NamedTuple):
     """One value that a key had.
 
     Attributes:
@@ -89,8 +87,7 @@ class TransactionStatus(str, Enum):
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransactionRecord:
+class TransactionRecord(NamedTuple):
     """One line of the transaction log.
 
     Attributes:
@@ -111,8 +108,7 @@ class TransactionRecord:
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incident:
+class Incident(NamedTuple):
     """Stored bytes were not what had been written.
 
     Attributes:
