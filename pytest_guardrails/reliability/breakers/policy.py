@@ -39,7 +39,7 @@ from pytest_guardrails.reliability.breakers.model import (
 )
 from pytest_guardrails.reliability.breakers.window import counted, verdict
 
-__all__ = ["after_reboot", "at_rest", "cooldown_of", "step"]
+__all__ = ["after_reboot", "at_rest", "cooldown_of", "refuses_for_s", "step"]
 
 _Answer = tuple[Circuit, tuple[Action, ...]]
 _REFUSALS: Mapping[str, Refusal] = {"open": "forced open", "disabled": "disabled", "isolated": "isolated"}
@@ -71,6 +71,11 @@ def step(circuit: Circuit, event: Event, settings: BreakerSettings, now_s: float
 def at_rest(circuit: Circuit, settings: BreakerSettings) -> bool:
     """Whether a call that is asked for now and succeeds changes nothing: closed, nothing counted, nothing ordered."""
     return circuit.phase == "closed" and circuit.control is None and not circuit.failures and settings.window is None
+
+
+def refuses_for_s(circuit: Circuit, now_s: float) -> float:
+    """For how long the circuit refuses whoever asks, in seconds, as far as that needs no `step`; 0 if it needs one."""
+    return circuit.retry_at_s - now_s if circuit.phase == "open" and circuit.control is None else 0.0
 
 
 def after_reboot(circuit: Circuit, now_s: float) -> Circuit:

@@ -26,7 +26,7 @@ from pytest_guardrails.reliability.breakers.model import (
     Succeeded,
     WindowRule,
 )
-from pytest_guardrails.reliability.breakers.policy import after_reboot, at_rest, cooldown_of, step
+from pytest_guardrails.reliability.breakers.policy import after_reboot, at_rest, cooldown_of, refuses_for_s, step
 
 SETTINGS = BreakerSettings()
 WINDOWED = BreakerSettings(
@@ -319,6 +319,16 @@ def test_a_circuit_at_rest_is_not_changed_by_a_call_that_succeeds(
             asked, actions = step(circuit, Ask("p"), settings, now_s)
             assert (asked, actions) == (circuit, (Admitted(circuit.epoch),))
             assert step(circuit, Succeeded(circuit.epoch, "", duration_s), settings, now_s)[0] is circuit
+
+
+@given(ANY_SETTINGS, RUNS)
+def test_a_circuit_that_refuses_at_a_glance_refuses_by_the_policy(
+    settings: BreakerSettings, run: list[tuple[Event, float]]
+) -> None:
+    for _, _, now_s, circuit in walk(settings, run):
+        left_s = refuses_for_s(circuit, now_s)
+        if left_s > 0:
+            assert step(circuit, Ask("p"), settings, now_s) == (circuit, (Refused("open", left_s),))
 
 
 @given(ANY_SETTINGS, RUNS)
