@@ -11,7 +11,7 @@ from pytest_guardrails.faces import lazy
 if TYPE_CHECKING:
     from pytest_guardrails.reliability.breakers.book import DisabledBook
     from pytest_guardrails.reliability.breakers.breaker import Breaker, Judge, failed_by_exception
-    from pytest_guardrails.reliability.breakers.document import HookMirror, export_hooks, import_hooks
+    from pytest_guardrails.reliability.breakers.document import export_hooks, import_hooks
     from pytest_guardrails.reliability.breakers.guard import judge_http
     from pytest_guardrails.reliability.breakers.hook_state import (
         Admission,
@@ -35,7 +35,6 @@ __all__ = [
     "DisabledBook",
     "GlobalStats",
     "HealthReport",
-    "HookMirror",
     "HookRecord",
     "HookState",
     "Judge",
@@ -56,7 +55,7 @@ __getattr__ = lazy(
     {
         "book": "DisabledBook",
         "breaker": "Breaker Judge failed_by_exception",
-        "document": "HookMirror export_hooks import_hooks",
+        "document": "export_hooks import_hooks",
         "guard": "judge_http",
         "hook_state": "Admission GlobalStats HealthReport HookState Outcome",
         "keeping": "CircuitOpenError Keeper MemoryKeeper StoredKeeper",

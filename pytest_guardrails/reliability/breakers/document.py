@@ -4,15 +4,14 @@ Each hook has the documented fields (`record.DOCUMENTED`), then whatever somebod
 again exports the same bytes. The document is no store: what is changed in it comes in by `import_hooks` alone. What it
 can't say is decided for safety: an open hook without `retry_after` stays closed to all until somebody enables it.
 
-`HookMirror` keeps such a file beside the store, at most one write a second. Read `hook_state.py` for the store.
+`hook_store.py` keeps such a file beside the store, at most one write a second. Read `hook_state.py` for the store.
 """
 
 import os
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal, final
+from typing import Any, Literal
 
-from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError, StorageError
 from pytest_guardrails.reliability.breakers.commands import PREFIX, key_of, name_of
 from pytest_guardrails.reliability.breakers.hook_state import GlobalStats, HookState
@@ -21,10 +20,9 @@ from pytest_guardrails.reliability.breakers.record import DOCUMENTED, HookRecord
 from pytest_guardrails.reliability.durability import JsonRefusedError, finite_json, write_atomic
 from pytest_guardrails.reliability.state.transaction import Transaction
 
-__all__ = ["HookMirror", "document_of", "export_hooks", "import_hooks"]
+__all__ = ["document_of", "export_hooks", "import_hooks", "write_mirror"]
 
 _UNKNOWN = "document-unknown"
-_INTERVAL_S = 1.0  # people read no faster
 _TIMES = ("first_failure", "last_failure", "last_success", "disabled_at", "retry_after")
 _COUNTS = ("failure_count", "consecutive_failures", "consecutive_successes")
 _DEFAULTS: Mapping[str, Any] = {"state": "closed", **dict.fromkeys(_COUNTS, 0)}
@@ -87,35 +85,13 @@ def import_hooks(
     return tuple(sorted(changed))
 
 
-@final
-class HookMirror:
-    """The document kept beside the store for people; not durable, it can be made again.
+def write_mirror(state: HookState, path: str | os.PathLike[str]) -> None:
+    """The document kept beside the store for people; not durable, for it can be made again at any time.
 
-    Args:
-        state: of what.
-        path: the file.
-        clock: wall time, compared with the file's.
+    Raises:
+        StorageError: the file is as before.
     """
-
-    def __init__(self, state: HookState, path: str | os.PathLike[str], *, clock: Clock | None = None) -> None:
-        self._state = state
-        self.path = os.path.realpath(path)
-        self._clock = clock or SystemClock()
-
-    def refresh(self) -> bool:
-        """Write it, unless anybody did so within the last second; whether it was written.
-
-        Raises:
-            StorageError: the file is as before.
-        """
-        try:
-            written = os.stat(self.path).st_mtime
-        except FileNotFoundError:
-            written = float("-inf")
-        if abs(self._clock.wall() - written) < _INTERVAL_S:
-            return False
-        write_atomic(self.path, _bytes_of(document_of(self._state)), durability="process")
-        return True
+    write_atomic(path, _bytes_of(document_of(state)), durability="process")
 
 
 def _bytes_of(document: Mapping[str, Any]) -> bytes:

@@ -13,9 +13,10 @@ A hook is kept under `hook/DIGEST` of its command, the totals of all under `tota
 
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 from pytest_guardrails.clock import Clock, SystemClock
+from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.breakers.book import DisabledBook
 from pytest_guardrails.reliability.breakers.commands import PREFIX, key_of, name_of
 from pytest_guardrails.reliability.breakers.model import (
@@ -46,7 +47,7 @@ _TOTALS = "totals"
 
 
 @final
-class Admission(NamedTuple):
+class Admission(Record):
     """Whether a call may begin.
 
     Attributes:
@@ -71,7 +72,7 @@ class Admission(NamedTuple):
 
 
 @final
-class Outcome(NamedTuple):
+class Outcome(Record):
     """What an operation did.
 
     Attributes:
@@ -86,7 +87,7 @@ class Outcome(NamedTuple):
 
 
 @final
-class GlobalStats(NamedTuple):
+class GlobalStats(Record):
     """Of all hooks together; `last_updated` is ISO 8601 in UTC, None before the first execution."""
 
     total_executions: int = 0
@@ -96,7 +97,7 @@ class GlobalStats(NamedTuple):
 
 
 @final
-class HealthReport(NamedTuple):
+class HealthReport(Record):
     """How the hooks are.
 
     Attributes:

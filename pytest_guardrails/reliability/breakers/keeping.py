@@ -8,10 +8,11 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import NamedTuple, Protocol, final
+from typing import Protocol, final
 
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import GuardrailsError
+from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.breakers.hook_state import Admission, HookState
 from pytest_guardrails.reliability.breakers.model import (
     Abandoned,
@@ -67,7 +68,7 @@ class CircuitOpenError(GuardrailsError):
 
 
 @final
-class Ticket(NamedTuple):
+class Ticket(Record):
     """A call that was let in; to be handed back with how it ended.
 
     Attributes:

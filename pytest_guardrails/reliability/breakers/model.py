@@ -4,9 +4,10 @@ All times are seconds of a monotonic clock; nothing here knows a wall clock, a s
 tuples, not dataclasses, because `hook run` must start within milliseconds. Read `policy.py` next.
 """
 
-from typing import Literal, NamedTuple, NoReturn, TypeAlias, final
+from typing import Literal, NoReturn, TypeAlias, final
 
 from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.records import Record
 
 __all__ = [
     "Abandoned",
@@ -41,7 +42,7 @@ Refusal = Literal["open", "probing", "forced open", "disabled", "isolated"]
 
 
 @final
-class WindowRule(NamedTuple):
+class WindowRule(Record):
     """Opening by rate: over the last `span_s` seconds, once at least `least_calls` calls have ended.
 
     Attributes:
@@ -158,7 +159,7 @@ def _checked_window(rule: WindowRule) -> WindowRule:
 
 
 @final
-class Bucket(NamedTuple):
+class Bucket(Record):
     """Calls that ended in one slice of the sliding window."""
 
     slot: int
@@ -168,7 +169,7 @@ class Bucket(NamedTuple):
 
 
 @final
-class Permit(NamedTuple):
+class Permit(Record):
     """The right to be the probe.
 
     Attributes:
@@ -183,7 +184,7 @@ class Permit(NamedTuple):
 
 
 @final
-class Control(NamedTuple):
+class Control(Record):
     """An operator's word, which stands above what the circuit says.
 
     "open" lets nobody through, and a probe when it ends. "closed" lets everybody through, and the circuit is closed
@@ -208,7 +209,7 @@ class Control(NamedTuple):
 
 
 @final
-class Circuit(NamedTuple):
+class Circuit(Record):
     """One breaker's state.
 
     Attributes:
@@ -240,7 +241,7 @@ class Circuit(NamedTuple):
 
 
 @final
-class Ask(NamedTuple):
+class Ask(Record):
     """May a call begin?
 
     Attributes:
@@ -255,7 +256,7 @@ class Ask(NamedTuple):
 
 
 @final
-class Succeeded(NamedTuple):
+class Succeeded(Record):
     """A call ended well; `epoch` and `permit` are those of its admission, None for one that nobody asked for."""
 
     epoch: int | None = None
@@ -264,7 +265,7 @@ class Succeeded(NamedTuple):
 
 
 @final
-class Failed(NamedTuple):
+class Failed(Record):
     """A call failed.
 
     Attributes:
@@ -283,7 +284,7 @@ class Failed(NamedTuple):
 
 
 @final
-class Abandoned(NamedTuple):
+class Abandoned(Record):
     """A call was cancelled or interrupted, which says nothing about the service."""
 
     epoch: int | None = None
@@ -291,29 +292,29 @@ class Abandoned(NamedTuple):
 
 
 @final
-class Probe(NamedTuple):
+class Probe(Record):
     """An operator ends the cool-down: the next call is a probe."""
 
 
 @final
-class Reset(NamedTuple):
+class Reset(Record):
     """An operator closes the circuit and forgets what was counted; "disabled" and "isolated" stay."""
 
 
 @final
-class Hold(NamedTuple):
+class Hold(Record):
     """An operator's word from now on."""
 
     control: Control
 
 
 @final
-class Release(NamedTuple):
+class Release(Record):
     """An operator's word ends now."""
 
 
 @final
-class Admitted(NamedTuple):
+class Admitted(Record):
     """The call may begin.
 
     Attributes:
@@ -326,7 +327,7 @@ class Admitted(NamedTuple):
 
 
 @final
-class Refused(NamedTuple):
+class Refused(Record):
     """The call may not begin.
 
     Attributes:
@@ -339,7 +340,7 @@ class Refused(NamedTuple):
 
 
 @final
-class Changed(NamedTuple):
+class Changed(Record):
     """The phase changed; for events and logs."""
 
     old: Phase
@@ -348,14 +349,14 @@ class Changed(NamedTuple):
 
 
 @final
-class ControlEnded(NamedTuple):
+class ControlEnded(Record):
     """An operator's word ended by itself or was lifted."""
 
     control: Control
 
 
 @final
-class Late(NamedTuple):
+class Late(Record):
     """The result belongs to an earlier epoch, or to a permit that went to another: it was not counted."""
 
 

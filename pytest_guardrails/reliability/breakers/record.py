@@ -10,8 +10,9 @@ As JSON, in this order: `command`, `state` ("closed", "open", "half_open"), `fai
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
+from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.breakers.model import (
     Action,
     BreakerSettings,
@@ -57,7 +58,7 @@ _OWN = frozenset({"command", "boot", "circuit", *DOCUMENTED})
 
 
 @final
-class Moment(NamedTuple):
+class Moment(Record):
     """When something happens.
 
     Attributes:
@@ -72,7 +73,7 @@ class Moment(NamedTuple):
 
 
 @final
-class HookRecord(NamedTuple):
+class HookRecord(Record):
     """One hook.
 
     Attributes:

@@ -9,7 +9,9 @@ import os
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple, final
+from typing import final
+
+from pytest_guardrails.records import Record
 
 if sys.platform != "linux":
     import socket
@@ -20,7 +22,7 @@ __all__ = ["ProcessIdentity", "boot_id", "identity_of", "is_alive", "own_identit
 
 
 @final
-class ProcessIdentity(NamedTuple):
+class ProcessIdentity(Record):
     """One process of one boot of one host.
 
     Attributes:

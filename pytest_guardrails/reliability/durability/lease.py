@@ -20,7 +20,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, final
+from typing import Any, Literal, final
 
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import (
@@ -30,6 +30,7 @@ from pytest_guardrails.errors import (
     NewerFormatError,
     StorageError,
 )
+from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability import finite_json
 from pytest_guardrails.reliability.durability.atomic import write_atomic
 from pytest_guardrails.reliability.durability.identity import ProcessIdentity, is_alive, own_identity
@@ -72,7 +73,7 @@ class FencedError(ConflictError):
 
 
 @final
-class LeaseStatus(NamedTuple):
+class LeaseStatus(Record):
     """What the record says.
 
     Attributes:

@@ -7,9 +7,10 @@ Read `backend.py` next.
 """
 
 from enum import Enum
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 from pytest_guardrails.errors import ConflictError, CorruptionError, GuardrailsError
+from pytest_guardrails.records import Record
 
 __all__ = [
     "Cell",
@@ -26,7 +27,7 @@ __all__ = [
 
 
 @final
-class Cell(NamedTuple):
+class Cell(Record):
     """What a backend holds for a key.
 
     Attributes:
@@ -41,7 +42,7 @@ class Cell(NamedTuple):
 
 
 @final
-class Draft(NamedTuple):
+class Draft(Record):
     """A change that a commit is to make.
 
     Attributes:
@@ -58,7 +59,7 @@ class Draft(NamedTuple):
 
 
 @final
-class HistoryEntry(NamedTuple):
+class HistoryEntry(Record):
     """One value that a key had.
 
     Attributes:
@@ -87,7 +88,7 @@ class TransactionStatus(str, Enum):
 
 
 @final
-class TransactionRecord(NamedTuple):
+class TransactionRecord(Record):
     """One line of the transaction log.
 
     Attributes:
@@ -108,7 +109,7 @@ class TransactionRecord(NamedTuple):
 
 
 @final
-class Incident(NamedTuple):
+class Incident(Record):
     """Stored bytes were not what had been written.
 
     Attributes:

@@ -15,9 +15,10 @@ Read `sqlite.py` for the files around this.
 import os
 import sqlite3
 from collections.abc import Sequence
-from typing import NamedTuple, final
+from typing import final
 
 from pytest_guardrails.errors import ConfigurationError, NewerFormatError
+from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability.digests import digest_of
 from pytest_guardrails.reliability.state.model import Cell, Damage, Draft
 
@@ -48,7 +49,7 @@ _SIGNED = 1 << 63
 
 
 @final
-class Last(NamedTuple):
+class Last(Record):
     """The newest row of `change`."""
 
     version: int

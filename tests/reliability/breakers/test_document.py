@@ -1,13 +1,12 @@
 """Export, import and mirror: the documented shape exactly, and nothing lost on the way."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from pytest_guardrails.errors import ConfigurationError
-from pytest_guardrails.reliability.breakers.document import HookMirror, document_of, export_hooks, import_hooks
+from pytest_guardrails.reliability.breakers.document import document_of, export_hooks, import_hooks
 from pytest_guardrails.reliability.breakers.hook_state import HookState
 from tests.reliability.breakers.stores import hook_state
 from tests.reliability.clocks import MovedClock
@@ -133,22 +132,3 @@ def test_a_bad_document_is_refused_by_place_and_changes_nothing(
     with pytest.raises(ConfigurationError, match=place):
         import_hooks(state, tmp_path / "bad.json")
     assert document_of(state) == before
-
-
-def test_the_mirror_is_written_once_a_second_at_most(state: HookState, tmp_path: Path, clock: MovedClock) -> None:
-    mirror = HookMirror(state, tmp_path / "mirror.json", clock=clock)
-    assert mirror.refresh()
-    os.utime(mirror.path, (clock.wall_s, clock.wall_s))
-    state.record_success("fine")
-    clock.wall_s += 0.9
-    assert not mirror.refresh()
-    clock.wall_s += 0.2
-    assert mirror.refresh()
-    assert json.loads(Path(mirror.path).read_text()) == document_of(state)
-
-
-def test_a_mirror_from_the_future_does_not_stop_the_mirror(state: HookState, tmp_path: Path, clock: MovedClock) -> None:
-    mirror = HookMirror(state, tmp_path / "mirror.json", clock=clock)
-    mirror.refresh()
-    os.utime(mirror.path, (clock.wall_s + 3600.0, clock.wall_s + 3600.0))
-    assert mirror.refresh()
