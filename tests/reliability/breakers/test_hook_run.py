@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -50,7 +50,7 @@ class Home:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.setenv("HOME", str(tmp_path))
     return Home(tmp_path)
 
@@ -139,9 +139,8 @@ def test_a_timeout_ends_the_whole_process_group(home: Home) -> None:
     done = home.run("sh", "-c", script, options=["--timeout", "0.3"])
     assert done.returncode == 124
     assert [gone(int(pid)) for pid in done.stdout.split()] == [True, True]
-    assert str(
-        home.record(f"sh -c '{script.replace(chr(39), chr(39) + chr(34) + chr(39) + chr(34) + chr(39))}'")["last_error"]
-    ).startswith("it was stopped after 0.3 s")
+    state = open_hooks(load_config(None, {}))
+    assert str(state.get_all_hooks()[0].last_error).startswith("it was stopped after 0.3 s")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -165,22 +164,22 @@ def test_a_background_process_left_on_purpose_is_not_waited_for(home: Home) -> N
 
 
 def test_a_killed_runner_gives_its_probe_back(home: Home) -> None:
+    script = "test -e fine || exit 1; echo $$; exec sleep 300"
     home.environment["GUARDRAILS_CIRCUIT_BREAKER_COOLDOWN_SECONDS"] = "0"
+    in_home = ["env", "-C", str(home.folder), "sh", "-c", script]
     for _ in range(3):
-        home.run("sh", "-c", "test -e fine && { echo $$; exec sleep 300; }")
-    home.environment["PWD"] = str(home.folder)
-    state = open_hooks(load_config(None, {"GUARDRAILS_CIRCUIT_BREAKER_COOLDOWN_SECONDS": "0"}))
-    command = "sh -c 'test -e fine && { echo $$; exec sleep 300; }'"
-    runner = home.start(*["sh", "-c", "echo $$; exec sleep 300"])
+        assert home.run(*in_home).returncode == 1
+    (home.folder / "fine").touch()
+    runner = home.start(*in_home)
     assert runner.stdout is not None
     pid = int(runner.stdout.readline())
+    assert "skipped (probing" in home.run(*in_home).stdout
     runner.kill()
     runner.wait()
     runner.stdout.close()
     os.killpg(pid, signal.SIGKILL)
-    assert state.get_hook_state(command).state == "open"
-    assert state.admit(command).allowed
-    state.store.close()
+    (home.folder / "fine").unlink()
+    assert home.run(*in_home).returncode == 1
 
 
 def test_bad_configuration_stops_it_and_runs_nothing(home: Home) -> None:
