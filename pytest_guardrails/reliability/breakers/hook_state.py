@@ -259,8 +259,8 @@ class HookState:
         return tuple(record for record in self.get_all_hooks() if record.is_disabled)
 
     def get_global_stats(self) -> GlobalStats:
-        """Of all hooks together."""
-        return _stats_of(self.store.get(_TOTALS))
+        """Of all hooks together: what the store has committed, and how many are disabled now."""
+        return _stats_of(self.totals())
 
     def get_health_report(self) -> HealthReport:
         """How the hooks are."""
@@ -280,18 +280,15 @@ class HookState:
         key = key_of(after.command)
         before = self._true(key, after.command, transaction.get(key))
         transaction.put(key, plain_of(after), keep_versions=1)
-        changed = after.is_disabled - before.is_disabled
-        if executions or failures or changed:
-            stats = transaction.get(_TOTALS, {})
-            old = _stats_of(stats)
-            fresh = GlobalStats(
-                old.total_executions + executions,
-                old.total_failures + failures,
-                max(0, old.hooks_disabled + changed),
-                iso(self._clock.wall()),
-            )
+        stats = transaction.get(_TOTALS, {})
+        old = _stats_of(stats)
+        disabled = self._keep_book(transaction, key, after)
+        if disabled is None:
+            disabled = max(0, old.hooks_disabled + after.is_disabled - before.is_disabled)
+        if executions or failures or disabled != old.hooks_disabled:
+            runs, failed = old.total_executions + executions, old.total_failures + failures
+            fresh = GlobalStats(runs, failed, disabled, iso(self._clock.wall()))
             transaction.put(_TOTALS, {**stats, **fresh._asdict()}, keep_versions=1)
-        self._keep_book(transaction, key, after)
 
     def put_totals(self, transaction: Transaction, totals: Mapping[str, Any]) -> None:
         """Write the totals in a transaction of the store; for imports."""
@@ -299,7 +296,10 @@ class HookState:
 
     def totals(self) -> Mapping[str, Any]:
         """The stored totals, with fields that are not known here."""
-        return {**GlobalStats()._asdict(), **self.store.get(_TOTALS, {})}
+        totals = {**GlobalStats()._asdict(), **self.store.get(_TOTALS, {})}
+        booked = None if self._book is None else self._book.read()
+        # After a crash between the two the book is ahead by one hook, and right.
+        return totals if booked is None else {**totals, "hooks_disabled": len(booked)}
 
     def moment(self) -> Moment:
         """Now."""
@@ -338,18 +338,22 @@ class HookState:
     def _booked(self) -> Mapping[str, Any]:
         return {} if self._book is None else self._book.read() or {}
 
-    def _keep_book(self, transaction: Transaction, key: str, after: HookRecord) -> None:
+    def _keep_book(self, transaction: Transaction, key: str, after: HookRecord) -> int | None:
+        """Let the book say what the store is about to; how many hooks are disabled then, None without a book."""
         if self._book is None:
-            return
+            return None
         hooks = self._book.read()
-        if hooks is None:  # damaged: the store knows all that it knew
-            hooks = self._disabled_in(transaction)
-        elif (not after.is_disabled and key not in hooks) or (
-            after.is_disabled and key in hooks and hooks[key]["circuit"]["epoch"] == after.circuit.epoch
-        ):
-            return
-        others = {other: record for other, record in hooks.items() if other != key}
-        self._book.write({**others, key: plain_of(after)} if after.is_disabled else others)
+        damaged = hooks is None
+        if hooks is None:
+            hooks = self._disabled_in(transaction)  # the store knows all that it knew
+        known = hooks.get(key)
+        same = known is not None and known["circuit"]["epoch"] == after.circuit.epoch
+        if damaged or (not same if after.is_disabled else known is not None):
+            hooks = {other: record for other, record in hooks.items() if other != key}
+            if after.is_disabled:
+                hooks[key] = plain_of(after)
+            self._book.write(hooks)
+        return len(hooks)
 
     def _disabled_in(self, transaction: Transaction) -> Mapping[str, Any]:
         found = ((key, parse(transaction.get(key))) for key in transaction.keys(PREFIX))

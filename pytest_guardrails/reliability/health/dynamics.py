@@ -12,8 +12,8 @@ it to 0, and E after it. With R = 0.5 both are drawn to T = 0.92 - 0.82 D: to 0.
 full drift. For D = 0 the one equilibrium is E = 0.922, I = 0.924, S = 0, V = -0.0015, and every start leads to it.
 
 *Coherence* is I (1 - S) (1 - |V| / 2): 0.923 there. *Drift* D in [0, 1] comes from the change of the parameters and
-from the ethical drift. *lambda1* in [0.05, 0.20] follows coherence by a PI step at each 10th update: an agent that has lost
-itself is given less room. The *void* is |V| above a threshold that adapts to its history within [0.10, 0.30].
+from the ethical drift. *lambda1* in [0.05, 0.20] follows coherence by a PI step at each 10th update: an agent that has
+lost itself is given less room. The *void* is |V| above a threshold that adapts to its history within [0.10, 0.30].
 Read `agent_monitor.py` for who keeps the state.
 """
 
