@@ -26,7 +26,7 @@ from pytest_guardrails.reliability.breakers.model import (
     Refused,
     Succeeded,
 )
-from pytest_guardrails.reliability.breakers.policy import at_rest, refuses_for_s, step
+from pytest_guardrails.reliability.breakers.policy import at_rest, refuses_until_s, step
 
 __all__ = ["CircuitOpenError", "Keeper", "Listener", "MemoryKeeper", "StoredKeeper", "Ticket"]
 
@@ -139,6 +139,7 @@ class MemoryKeeper:
         self.settings = settings or BreakerSettings()
         self.circuit = Circuit()
         self.resting: Circuit | None = self.circuit if at_rest(self.circuit, self.settings) else None
+        self._refuses_until_s = refuses_until_s(self.circuit)
         self._now_s = (clock or SystemClock()).monotonic
         self._listener = listener
         self._mutex = threading.Lock()
@@ -147,9 +148,8 @@ class MemoryKeeper:
     def ask(self) -> Ticket:
         """See `Keeper.ask`."""
         now_s = self._now_s()
-        left_s = refuses_for_s(self.circuit, now_s)
-        if left_s > 0:
-            raise CircuitOpenError(self.name, "open", left_s)
+        if now_s < self._refuses_until_s:
+            raise CircuitOpenError(self.name, "open", self._refuses_until_s - now_s)
         last = self.apply(Ask(str(next(self._numbers))))[-1]
         if isinstance(last, Admitted):
             return Ticket(last.epoch, last.permit, now_s)
@@ -174,6 +174,7 @@ class MemoryKeeper:
         with self._mutex:
             self.circuit, actions = step(self.circuit, event, self.settings, self._now_s())
             self.resting = self.circuit if at_rest(self.circuit, self.settings) else None
+            self._refuses_until_s = refuses_until_s(self.circuit)
         if actions:
             self._listener(self.name, actions)
         return actions

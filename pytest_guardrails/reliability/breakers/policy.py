@@ -12,6 +12,7 @@ for the words, `memory.py` and `hook_state.py` for the shells.
 """
 
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any
 
 from pytest_guardrails.reliability.breakers.model import (
@@ -39,7 +40,7 @@ from pytest_guardrails.reliability.breakers.model import (
 )
 from pytest_guardrails.reliability.breakers.window import counted, verdict
 
-__all__ = ["after_reboot", "at_rest", "cooldown_of", "refuses_for_s", "step"]
+__all__ = ["after_reboot", "at_rest", "cooldown_of", "refuses_until_s", "step"]
 
 _Answer = tuple[Circuit, tuple[Action, ...]]
 _REFUSALS: Mapping[str, Refusal] = {"open": "forced open", "disabled": "disabled", "isolated": "isolated"}
@@ -73,9 +74,9 @@ def at_rest(circuit: Circuit, settings: BreakerSettings) -> bool:
     return circuit.phase == "closed" and circuit.control is None and not circuit.failures and settings.window is None
 
 
-def refuses_for_s(circuit: Circuit, now_s: float) -> float:
-    """For how long the circuit refuses whoever asks, in seconds, as far as that needs no `step`; 0 if it needs one."""
-    return circuit.retry_at_s - now_s if circuit.phase == "open" and circuit.control is None else 0.0
+def refuses_until_s(circuit: Circuit) -> float:
+    """Until when the circuit refuses whoever asks, as far as that needs no `step`; minus infinity if it needs one."""
+    return circuit.retry_at_s if circuit.phase == "open" and circuit.control is None else -inf
 
 
 def after_reboot(circuit: Circuit, now_s: float) -> Circuit:

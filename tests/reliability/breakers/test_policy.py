@@ -26,7 +26,7 @@ from pytest_guardrails.reliability.breakers.model import (
     Succeeded,
     WindowRule,
 )
-from pytest_guardrails.reliability.breakers.policy import after_reboot, at_rest, cooldown_of, refuses_for_s, step
+from pytest_guardrails.reliability.breakers.policy import after_reboot, at_rest, cooldown_of, refuses_until_s, step
 
 SETTINGS = BreakerSettings()
 WINDOWED = BreakerSettings(
@@ -326,9 +326,9 @@ def test_a_circuit_that_refuses_at_a_glance_refuses_by_the_policy(
     settings: BreakerSettings, run: list[tuple[Event, float]]
 ) -> None:
     for _, _, now_s, circuit in walk(settings, run):
-        left_s = refuses_for_s(circuit, now_s)
-        if left_s > 0:
-            assert step(circuit, Ask("p"), settings, now_s) == (circuit, (Refused("open", left_s),))
+        until_s = refuses_until_s(circuit)
+        if now_s < until_s:
+            assert step(circuit, Ask("p"), settings, now_s) == (circuit, (Refused("open", until_s - now_s),))
 
 
 @given(ANY_SETTINGS, RUNS)
