@@ -34,3 +34,13 @@ def test_the_example_of_the_stack_runs_as_it_stands(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[0] == "9 [10, 9]"
     assert done.stdout.splitlines()[1].startswith("receipt effect/run/")
     assert (tmp_path / "report.txt").read_text() == "whole or not at all, also in a power cut\n"
+
+
+def test_the_example_of_breakers_processes_and_health_runs_as_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "guarding.py").write_text(block("example: guarding.py"))
+    done = subprocess.run([sys.executable, "guarding.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[:2] == ["no answer for 1", "no answer for 2"]
+    assert lines[2].startswith("the call was not made: the breaker 'payments' lets nobody through (open); ask again in")
+    assert lines[3:] == ["5", "True", "unknown review", "released"]

@@ -124,9 +124,10 @@ def _last_line(run: RunResult) -> Text:
     came = [status(result) for result in run.scenarios]
     words = [f"{came.count(one)} {one.value}" for one in Status if one in came]
     states = sum(result.statistics.states for result in run.scenarios)
+    reused = sum(result.statistics.reused for result in run.scenarios)
+    known = f", {reused} of which differ from others only in bytes that recovery never opened," if reused else ""
     cut = "" if all(result.statistics.exhaustive for result in run.scenarios) else " (+ = not all of them)"
     code = exit_code(run.scenarios, interrupted=not run.complete)
-    text = (
-        f"{', '.join(words) or 'no scenario was run'}; {counted(states, 'crash state')}{cut} in {run.duration_s:.1f} s"
-    )
+    tried = f"{counted(states, 'crash state')}{cut}{known}"
+    text = f"{', '.join(words) or 'no scenario was run'}; {tried} in {run.duration_s:.1f} s"
     return Text(text if run.complete else f"{text}; the run was cut", style="green" if code == 0 else "bold red")

@@ -73,6 +73,7 @@ class _SqliteSession:
     def commit(self, drafts: Sequence[Draft]) -> int:
         with self._backend.guarded(self._connections) as connection:
             self.last = self._backend.write(connection, drafts, self.last, self._transaction)
+        self._connections.committed()
         return self.last.version
 
 
@@ -428,6 +429,7 @@ class SqliteBackend:
         with open(self.path, "rb") as file:
             write_atomic(self._good, file.read(), durability=self._settings.durability)
         self._copied_version = version
+        connections.emptied()
 
     def _stamp(self, connection: sqlite3.Connection) -> object:
         return id(self._connections), connection.execute("PRAGMA data_version").fetchone()[0]
