@@ -32,7 +32,7 @@ else:
     class Record(tuple, metaclass=_Kind):
         """See the module."""
 
-        def __new__(cls, *values: Any, **named: Any) -> Any:  # noqa: D102 - as any tuple's
+        def __new__(cls, *values: Any, **named: Any) -> Any:
             missing = len(cls._fields) - len(values)
             if named:
                 values = _filled(cls, values, named)

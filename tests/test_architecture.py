@@ -312,6 +312,8 @@ def public_names(tree: ast.Module) -> set[str]:
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names.update(target.id for target in targets if isinstance(target, ast.Name))
+        elif isinstance(node, ast.If):  # a class that type checkers see as another one
+            names.update(inner.name for inner in (*node.body, *node.orelse) if isinstance(inner, ast.ClassDef))
     return {name for name in names if not name.startswith("_")}
 
 

@@ -25,13 +25,13 @@ app = typer.Typer(
 _hooks = typer.Typer(name="hooks", help="Hooks behind their breakers.", **_PLAIN)  # type: ignore[arg-type]
 _config = typer.Typer(name="config", help="The configuration of hooks.", **_PLAIN)  # type: ignore[arg-type]
 
-ConfigFile = Annotated[str | None, typer.Option("--config", metavar="FILE", help="The configuration file.")]
-Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
-Watch = Annotated[float | None, typer.Option("--watch", metavar="SECONDS", help="Again and again, until Ctrl-C.")]
-Command = Annotated[str, typer.Argument(help="The hook's command, as `hooks list` shows it.")]
-Author = Annotated[str | None, typer.Option("--author", help="Who says so; you, if not given.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why.")]
-Lasts = Annotated[float | None, typer.Option("--for", metavar="SECONDS", help="For how long; for good, if not given.")]
+_ConfigFile = Annotated[str | None, typer.Option("--config", metavar="FILE", help="The configuration file.")]
+_Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+_Watch = Annotated[float | None, typer.Option("--watch", metavar="SECONDS", help="Again and again, until Ctrl-C.")]
+_Command = Annotated[str, typer.Argument(help="The hook's command, as `hooks list` shows it.")]
+_Author = Annotated[str | None, typer.Option("--author", help="Who says so; you, if not given.")]
+_Reason = Annotated[str, typer.Option("--reason", help="Why.")]
+_Lasts = Annotated[float | None, typer.Option("--for", metavar="SECONDS", help="For how long; for good, if not given.")]
 
 
 def main() -> None:
@@ -39,47 +39,47 @@ def main() -> None:
     app(prog_name="pytest-guardrails")
 
 
-@app.command()
-def health(config: ConfigFile = None, as_json: Json = False, watch: Watch = None) -> None:
+@app.command("health")
+def _health(config: _ConfigFile = None, as_json: _Json = False, watch: _Watch = None) -> None:
     """Say how the hooks are: 0 all run, 1 one is disabled or the store was damaged."""
     finish(lambda: hooks.report_health(config, as_json=as_json, interval_s=watch))
 
 
 @app.command("doctor")
-def examine(config: ConfigFile = None, as_json: Json = False) -> None:
+def _examine(config: _ConfigFile = None, as_json: _Json = False) -> None:
     """Say what this machine offers, and what can't be guaranteed here."""
     finish(lambda: doctor.examine(config, as_json=as_json))
 
 
 @_hooks.command("list")
-def list_hooks(
-    config: ConfigFile = None,
+def _list_hooks(
+    config: _ConfigFile = None,
     disabled: Annotated[bool, typer.Option("--disabled", help="Only those that are disabled.")] = False,
-    as_json: Json = False,
-    watch: Watch = None,
+    as_json: _Json = False,
+    watch: _Watch = None,
 ) -> None:
     """Show the hooks."""
     finish(lambda: hooks.list_hooks(config, disabled=disabled, as_json=as_json, interval_s=watch))
 
 
 @_hooks.command("run", context_settings={"ignore_unknown_options": True, "help_option_names": []})
-def run(arguments: Annotated[list[str], typer.Argument(help="-- COMMAND [ARGUMENT ...]")]) -> None:
+def _run(arguments: Annotated[list[str], typer.Argument(help="-- COMMAND [ARGUMENT ...]")]) -> None:
     """Run a hook behind its breaker: hooks run [--timeout S] [--policy P] [--success-codes 0,2] -- COMMAND ..."""
     finish(lambda: run_hook(arguments))
 
 
 @_hooks.command("reset")
-def reset(
+def _reset(
     command: Annotated[str | None, typer.Argument(help="The hook's command.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
-    config: ConfigFile = None,
+    config: _ConfigFile = None,
 ) -> None:
     """Close a circuit and forget what was counted."""
     finish(lambda: hooks.reset_hooks(config, command, everything=everything))
 
 
 @_hooks.command("enable")
-def enable(command: Command, config: ConfigFile = None) -> None:
+def _enable(command: _Command, config: _ConfigFile = None) -> None:
     """Lift what an operator said, and close the circuit."""
     finish(lambda: hooks.enable_hook(config, command))
 
@@ -88,11 +88,11 @@ def _holding(kind: ControlKind, what: str) -> None:
     names = {"open": "force-open", "closed": "force-closed", "disabled": "disable", "isolated": "isolate"}
 
     def hold(
-        command: Command,
-        reason: Reason = "not given",
-        author: Author = None,
-        lasts: Lasts = None,
-        config: ConfigFile = None,
+        command: _Command,
+        reason: _Reason = "not given",
+        author: _Author = None,
+        lasts: _Lasts = None,
+        config: _ConfigFile = None,
     ) -> None:
         finish(lambda: hooks.hold_hook(config, command, kind, author=author, reason=reason, lasts_s=lasts))
 
@@ -107,23 +107,23 @@ _holding("isolated", "Keep a hook from running; no reset lifts that.")
 
 
 @_hooks.command("export")
-def export(file: str, config: ConfigFile = None) -> None:
+def _export(file: str, config: _ConfigFile = None) -> None:
     """Write all hooks into a JSON document."""
     finish(lambda: hooks.export_document(config, file))
 
 
 @_hooks.command("import")
-def import_(
+def _import(
     file: str,
     replace: Annotated[bool, typer.Option("--replace", help="Forget hooks that the file has not.")] = False,
-    config: ConfigFile = None,
+    config: _ConfigFile = None,
 ) -> None:
     """Take a JSON document in, such as an export that was edited."""
     finish(lambda: hooks.import_document(config, file, replace=replace))
 
 
 @_hooks.command("install")
-def install(
+def _install(
     file: Annotated[str, typer.Argument(metavar="SETTINGS.json")],
     runner: Annotated[str | None, typer.Option("--runner", help="How to call this program.")] = None,
 ) -> None:
@@ -132,25 +132,25 @@ def install(
 
 
 @_hooks.command("uninstall")
-def uninstall(file: Annotated[str, typer.Argument(metavar="SETTINGS.json")]) -> None:
+def _uninstall(file: Annotated[str, typer.Argument(metavar="SETTINGS.json")]) -> None:
     """Take them out again, every command exactly as it was."""
     finish(lambda: hooks.uninstall(file))
 
 
 @_config.command("show")
-def show(config: ConfigFile = None, as_json: Json = False) -> None:
+def _show(config: _ConfigFile = None, as_json: _Json = False) -> None:
     """Show every value, and where it comes from."""
     finish(lambda: settings.show_config(config, as_json=as_json))
 
 
 @_config.command("validate")
-def validate(file: Annotated[str | None, typer.Argument(help="The configuration file.")] = None) -> None:
+def _validate(file: Annotated[str | None, typer.Argument(help="The configuration file.")] = None) -> None:
     """Say that the configuration is right, or what is wrong where."""
     finish(lambda: settings.validate_config(file))
 
 
 @_config.command("init")
-def init(
+def _init(
     file: Annotated[str | None, typer.Argument(help="The configuration file.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:

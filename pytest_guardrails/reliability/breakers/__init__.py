@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         Outcome,
     )
     from pytest_guardrails.reliability.breakers.keeping import CircuitOpenError, Keeper, MemoryKeeper, StoredKeeper
-    from pytest_guardrails.reliability.breakers.model import BreakerSettings, Circuit, Control, WindowRule
+    from pytest_guardrails.reliability.breakers.model import BreakerSettings, Circuit, Control, Growth, WindowRule
     from pytest_guardrails.reliability.breakers.policy import step
     from pytest_guardrails.reliability.breakers.record import HookRecord
 
@@ -34,6 +34,7 @@ __all__ = [
     "Control",
     "DisabledBook",
     "GlobalStats",
+    "Growth",
     "HealthReport",
     "HookRecord",
     "HookState",
@@ -59,7 +60,7 @@ __getattr__ = lazy(
         "guard": "judge_http",
         "hook_state": "Admission GlobalStats HealthReport HookState Outcome",
         "keeping": "CircuitOpenError Keeper MemoryKeeper StoredKeeper",
-        "model": "BreakerSettings Circuit Control WindowRule",
+        "model": "BreakerSettings Circuit Control Growth WindowRule",
         "policy": "step",
         "record": "HookRecord",
     },

@@ -23,6 +23,7 @@ __all__ = [
     "ControlKind",
     "Event",
     "Failed",
+    "Growth",
     "Hold",
     "Late",
     "Permit",
@@ -61,17 +62,33 @@ class WindowRule(Record):
 
 
 @final
+class Growth(Record):
+    """How cool-downs that follow each other grow.
+
+    Attributes:
+        factor: each lasts this many times longer than the one before, 1 to 10.
+        most_s: but never longer than this, in seconds; the first cool-down if that is longer.
+        jitter: a repeated one is shortened at random by up to this share, 0 to 1, so that many breakers of one service
+            do not probe it at the same moment.
+    """
+
+    factor: float = 2.0
+    most_s: float = 3600.0
+    jitter: float = 0.1
+
+
+_GROWTH = Growth()
+
+
+@final
 class BreakerSettings:
-    """How a breaker decides; checked on construction, never changed.
+    """How a breaker decides; checked on construction, never changed. `cooldown_max_s` follows from the rest.
 
     Args:
         failure_threshold: this many failures in a row open the circuit, 1 to 100.
         cooldown_s: how long it stays open the first time, 0 to 86,400 seconds.
         success_threshold: this many probes in a row must succeed to close it, 1 to 100.
-        growth: each opening that follows another one soon lasts this many times longer, 1 to 10.
-        cooldown_max_s: but never longer than this, in seconds; `cooldown_s` if that is larger.
-        jitter: a repeated cool-down is shortened at random by up to this share, 0 to 1, so that many
-            breakers of one service do not probe it at the same moment.
+        growth: of cool-downs that follow each other soon.
         probes: how many calls are let through at a time while half open, 1 to 100.
         probe_lease_s: how long a prober may stay silent before its permit is given to another one, in seconds; a
             prober whose process died loses it at once.
@@ -86,7 +103,6 @@ class BreakerSettings:
         "cooldown_s",
         "failure_threshold",
         "growth",
-        "jitter",
         "probe_lease_s",
         "probes",
         "success_threshold",
@@ -95,33 +111,31 @@ class BreakerSettings:
     failure_threshold: int
     cooldown_s: float
     success_threshold: int
-    growth: float
+    growth: Growth
     cooldown_max_s: float
-    jitter: float
     probes: int
     probe_lease_s: float
     window: WindowRule | None
 
-    def __init__(  # noqa: PLR0913 - the settings, each with its default; named when given
+    def __init__(
         self,
         *,
         failure_threshold: int = 3,
         cooldown_s: float = 300.0,
         success_threshold: int = 2,
-        growth: float = 2.0,
-        cooldown_max_s: float = 3600.0,
-        jitter: float = 0.1,
+        growth: Growth = _GROWTH,
         probes: int = 1,
         probe_lease_s: float = 330.0,
         window: WindowRule | None = None,
     ) -> None:
+        _number(growth.factor, "growth.factor", 1.0, 10.0)
+        _number(growth.jitter, "growth.jitter", 0.0, 1.0)
         found = {
             "failure_threshold": _count(failure_threshold, "failure_threshold"),
             "cooldown_s": _number(cooldown_s, "cooldown_s", 0.0, 86_400.0),
             "success_threshold": _count(success_threshold, "success_threshold"),
-            "growth": _number(growth, "growth", 1.0, 10.0),
-            "cooldown_max_s": max(_number(cooldown_max_s, "cooldown_max_s", 0.0, 1e9), float(cooldown_s)),
-            "jitter": _number(jitter, "jitter", 0.0, 1.0),
+            "growth": growth,
+            "cooldown_max_s": max(_number(growth.most_s, "growth.most_s", 0.0, 1e9), float(cooldown_s)),
             "probes": _count(probes, "probes"),
             "probe_lease_s": _number(probe_lease_s, "probe_lease_s", 0.001, 1e9),
             "window": None if window is None else _checked_window(window),

@@ -98,8 +98,8 @@ def cooldown_of(settings: BreakerSettings, openings: int, chance: float) -> floa
     """
     if openings <= 1:
         return settings.cooldown_s
-    grown = settings.cooldown_s * settings.growth ** min(openings - 1, _GROWN)
-    return min(grown, settings.cooldown_max_s) * (1.0 - settings.jitter * chance)
+    grown = settings.cooldown_s * settings.growth.factor ** min(openings - 1, _GROWN)
+    return min(grown, settings.cooldown_max_s) * (1.0 - settings.growth.jitter * chance)
 
 
 def _ask(circuit: Circuit, event: Ask, settings: BreakerSettings, now_s: float) -> _Answer:

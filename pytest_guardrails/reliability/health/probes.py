@@ -16,7 +16,7 @@ from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.health.levels import Level, worst
 from pytest_guardrails.reliability.state import StateStore
 
-__all__ = ["Probe", "ProbeReport", "disk_space", "level_of", "run_probes", "store_usable"]
+__all__ = ["Kind", "Outcome", "Probe", "ProbeReport", "disk_space", "level_of", "run_probes", "store_usable"]
 
 Kind = Literal["liveness", "readiness"]
 Outcome = Literal["passed", "failed", "error", "timed out"]

@@ -20,7 +20,7 @@ from pytest_guardrails.reliability.durability import ProcessIdentity, is_alive, 
 from pytest_guardrails.reliability.durability.identity import boot_id
 from pytest_guardrails.reliability.state import StateStore
 
-__all__ = ["Beat", "Heartbeat", "ProcessHealth", "is_process_healthy", "last_beat"]
+__all__ = ["Beat", "Heartbeat", "ProcessHealth", "Reason", "is_process_healthy", "last_beat"]
 
 Reason = Literal["", "no beat", "process gone", "process unknown", "silent"]
 

@@ -17,6 +17,7 @@ from pytest_guardrails.reliability.breakers.model import (
     ControlKind,
     Event,
     Failed,
+    Growth,
     Hold,
     Late,
     Probe,
@@ -207,7 +208,7 @@ def test_after_a_reboot_a_cooldown_is_over_and_an_operators_word_is_not() -> Non
 
 
 def test_the_cooldown_grows_to_its_maximum_and_never_above() -> None:
-    settings = BreakerSettings(jitter=0.0)
+    settings = BreakerSettings(growth=Growth(jitter=0.0))
     assert [cooldown_of(settings, openings, 0.5) for openings in (1, 2, 3, 4, 5, 10**6)] == [
         300.0,
         600.0,
@@ -235,8 +236,9 @@ def test_jitter_shortens_a_repeated_cooldown_by_a_tenth_at_most(openings: int, c
         ("cooldown_s", -1.0),
         ("cooldown_s", 86_401.0),
         ("cooldown_s", float("nan")),
-        ("growth", 0.5),
-        ("jitter", 1.5),
+        ("growth", Growth(factor=0.5)),
+        ("growth", Growth(jitter=1.5)),
+        ("growth", Growth(most_s=float("inf"))),
         ("probes", 0),
         ("probe_lease_s", 0.0),
         ("window", WindowRule(failure_rate=float("nan"))),
