@@ -33,6 +33,7 @@ else:
         """See the module."""
 
         def __new__(cls, *values: Any, **named: Any) -> Any:
+            """As any named tuple's: by position or by name."""
             missing = len(cls._fields) - len(values)
             if named:
                 values = _filled(cls, values, named)

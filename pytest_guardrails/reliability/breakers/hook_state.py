@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any, final
 
 from pytest_guardrails.clock import Clock, SystemClock
+from pytest_guardrails.errors import ConfigurationError
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.breakers.book import DisabledBook
 from pytest_guardrails.reliability.breakers.commands import PREFIX, key_of, name_of
@@ -225,7 +226,12 @@ class HookState:
             author: by whom.
             reason: why.
             lasts_s: for how long, in seconds; None until it is lifted.
+
+        Raises:
+            ConfigurationError: `lasts_s` is not above 0 and finite.
         """
+        if lasts_s is not None and not 0.0 < lasts_s <= 1e9:
+            raise ConfigurationError(f"an operator's word lasts above 0 and at most 1e9 seconds, not {lasts_s}")
         control = Control(kind, author, reason, lasts_s, None, iso(self._clock.wall()))
         return self._apply(command, Hold(control))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_guardrails.errors import ConfigurationError
 from pytest_guardrails.reliability.breakers.hook_state import HookState
 from pytest_guardrails.reliability.breakers.model import Changed, Late
 from pytest_guardrails.reliability.breakers.record import ERROR_CHARACTERS
@@ -219,3 +220,10 @@ def test_any_command_opens_after_three_failures_and_shares_its_key_with_none(sta
     fail(state, 3, command)
     assert not state.admit(command).allowed
     assert all(state.admit(other).allowed for other in others)
+
+
+@pytest.mark.parametrize("lasts_s", [float("nan"), float("inf"), 0.0, -1.0])
+def test_an_operators_word_lasts_for_a_finite_time(state: HookState, lasts_s: float) -> None:
+    with pytest.raises(ConfigurationError, match="lasts"):
+        state.disable(COMMAND, author="alice", reason="no", lasts_s=lasts_s)
+    assert state.admit(COMMAND).allowed

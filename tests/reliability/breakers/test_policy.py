@@ -1,5 +1,7 @@
 """The breaker's policy: what is specified, one sentence a test, and properties over any sequence of events."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -255,10 +257,11 @@ KINDS = st.sampled_from(["open", "closed", "disabled", "isolated"])
 SPANS = st.none() | st.floats(0.1, 500.0)
 EPOCHS = st.none() | st.integers(0, 12)
 NAMES = st.sampled_from("abcd")
+ANY = st.floats()  # NaN and infinities too: what a caller measures or a service asks for
 EVENTS = st.one_of(
     st.builds(Ask, NAMES, NAMES, st.frozensets(NAMES)),
-    st.builds(Succeeded, EPOCHS, NAMES, st.floats(0.0, 3.0)),
-    st.builds(Failed, EPOCHS, NAMES, st.floats(0.0, 3.0), st.floats(0.0, 1.0), st.floats(0.0, 1e6)),
+    st.builds(Succeeded, EPOCHS, NAMES, st.floats(0.0, 3.0) | ANY),
+    st.builds(Failed, EPOCHS, NAMES, st.floats(0.0, 3.0) | ANY, st.floats(0.0, 1.0), st.floats(0.0, 1e6) | ANY),
     st.builds(Abandoned, EPOCHS, NAMES),
     st.just(Probe()),
     st.just(Reset()),
@@ -345,3 +348,12 @@ def test_an_open_circuit_is_never_open_for_good(settings: BreakerSettings, run: 
 def test_the_window_is_bounded(settings: BreakerSettings, run: list[tuple[Event, float]]) -> None:
     for _, _, _, circuit in walk(settings, run):
         assert len(circuit.window) <= 10
+
+
+@given(ANY_SETTINGS, RUNS)
+def test_every_time_in_a_circuit_is_finite_whatever_is_told(
+    settings: BreakerSettings, run: list[tuple[Event, float]]
+) -> None:
+    for _, _, _, circuit in walk(settings, run):
+        assert all(math.isfinite(at_s) for at_s in (circuit.cooldown_s, circuit.retry_at_s, circuit.closed_at_s))
+        assert 0.0 <= circuit.cooldown_s <= settings.cooldown_max_s

@@ -3,11 +3,13 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from pytest_guardrails.reliability.breakers import Breaker, BreakerSettings, CircuitOpenError, StoredKeeper
+from pytest_guardrails.reliability.breakers.record import HookRecord
 from pytest_guardrails.reliability.state import BackendKind
 from tests.reliability.breakers.stores import BACKENDS, hook_state
 from tests.reliability.processes import Child
@@ -132,3 +134,37 @@ async def test_a_cancelled_probe_of_a_stored_breaker_frees_its_permit(tmp_path: 
         await task
     assert state.get_hook_state("service").circuit.permits == ()
     assert state.get_hook_state("service").state == "half_open"
+
+
+@BOTH
+@pytest.mark.slow
+def test_a_thousand_hooks_under_four_writers_that_are_killed(tmp_path: Path, backend: BackendKind) -> None:
+    """Each writer counts what it was told to be recorded; after SIGKILL at most one more than that is there."""
+    settings = BreakerSettings(failure_threshold=100)
+    state = hook_state(tmp_path, backend, settings=settings)
+    with state.store.transaction() as transaction:
+        for number in range(1000):
+            state.put_record(transaction, HookRecord(f"hook {number}"))
+    state.store.close()
+
+    def write(first: int) -> Callable[[Callable[[str], None]], None]:
+        def work(say: Callable[[str], None]) -> None:
+            mine = hook_state(tmp_path, backend, settings=settings)
+            for number in count(first, 4):
+                mine.record_failure(f"hook {number % 1000}", "boom")
+                say("recorded")
+
+        return work
+
+    children = [Child(write(first)) for first in range(4)]
+    for child in children:
+        for _ in range(5):
+            child.line(60.0)
+    for child in children:
+        child.kill()
+    told = sum(5 + child.rest().count(b"recorded") for child in children)
+    found = hook_state(tmp_path, backend)
+    recorded = sum(record.failure_count for record in found.get_all_hooks())
+    assert told <= recorded <= told + len(children)
+    assert (len(found.get_all_hooks()), found.get_global_stats().total_failures) == (1000, recorded)
+    assert found.store.incidents() == []
