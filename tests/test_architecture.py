@@ -149,11 +149,20 @@ ALLOWED: dict[str, set[str]] = {
     "pytest_guardrails": set(),
     "pytest_guardrails.errors": set(),
     "pytest_guardrails.clock": set(),
+    "pytest_guardrails.faces": set(),
+    "pytest_guardrails.records": set(),
     "pytest_guardrails.reliability": set(),
-    "pytest_guardrails.reliability.durability": {"pytest_guardrails.errors", "pytest_guardrails.clock"},
+    "pytest_guardrails.reliability.durability": {
+        "pytest_guardrails.errors",
+        "pytest_guardrails.clock",
+        "pytest_guardrails.faces",
+        "pytest_guardrails.records",
+    },
     "pytest_guardrails.reliability.state": {
         "pytest_guardrails.errors",
         "pytest_guardrails.clock",
+        "pytest_guardrails.faces",
+        "pytest_guardrails.records",
         "pytest_guardrails.reliability.durability",
     },
     "pytest_guardrails.reliability.telemetry": {
@@ -168,6 +177,42 @@ ALLOWED: dict[str, set[str]] = {
         "pytest_guardrails.reliability.durability",
         "pytest_guardrails.reliability.state",
         "pytest_guardrails.reliability.telemetry",
+    },
+    "pytest_guardrails.reliability.processes": {
+        "pytest_guardrails.errors",
+        "pytest_guardrails.clock",
+        "pytest_guardrails.faces",
+        "pytest_guardrails.records",
+        "pytest_guardrails.reliability.durability",
+        "pytest_guardrails.reliability.state",
+    },
+    "pytest_guardrails.reliability.health": {
+        "pytest_guardrails.errors",
+        "pytest_guardrails.clock",
+        "pytest_guardrails.faces",
+        "pytest_guardrails.records",
+        "pytest_guardrails.reliability.durability",
+        "pytest_guardrails.reliability.state",
+    },
+    "pytest_guardrails.reliability.breakers": {
+        "pytest_guardrails.errors",
+        "pytest_guardrails.clock",
+        "pytest_guardrails.faces",
+        "pytest_guardrails.records",
+        "pytest_guardrails.reliability.durability",
+        "pytest_guardrails.reliability.state",
+    },
+    "pytest_guardrails.cli": {
+        "pytest_guardrails",
+        "pytest_guardrails.errors",
+        "pytest_guardrails.clock",
+        "pytest_guardrails.faces",
+        "pytest_guardrails.records",
+        "pytest_guardrails.reliability.durability",
+        "pytest_guardrails.reliability.state",
+        "pytest_guardrails.reliability.breakers",
+        "pytest_guardrails.reliability.processes",
+        "pytest_guardrails.reliability.health",
     },
     "pytest_guardrails.plugin": {
         "chaos.child",
@@ -346,6 +391,8 @@ def public_names(tree: ast.Module) -> set[str]:
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names.update(target.id for target in targets if isinstance(target, ast.Name))
+        elif isinstance(node, ast.If):  # a class that type checkers see as another one
+            names.update(inner.name for inner in (*node.body, *node.orelse) if isinstance(inner, ast.ClassDef))
     return {name for name in names if not name.startswith("_")}
 
 

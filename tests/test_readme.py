@@ -72,3 +72,13 @@ def test_the_example_of_loops_prints_what_is_shown(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "looping.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == block("output: looping.py").splitlines()
+
+
+def test_the_example_of_breakers_processes_and_health_runs_as_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "guarding.py").write_text(block("example: guarding.py"))
+    done = subprocess.run([sys.executable, "guarding.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[:2] == ["no answer for 1", "no answer for 2"]
+    assert lines[2].startswith("the call was not made: the breaker 'payments' lets nobody through (open); ask again in")
+    assert lines[3:] == ["5", "True", "unknown review", "released"]

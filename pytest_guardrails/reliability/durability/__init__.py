@@ -5,35 +5,40 @@ so beyond a process's life, `finite_json.py` keeps NaN out. Above it stands `pyt
 one store that everything else uses.
 """
 
-from pytest_guardrails.reliability.durability.atomic import (
-    Durability,
-    DurabilityUnknownError,
-    Symlinks,
-    remove_orphans,
-    sync_directory,
-    sync_file,
-    write_atomic,
-)
-from pytest_guardrails.reliability.durability.finite_json import JsonRefusedError
-from pytest_guardrails.reliability.durability.identity import ProcessIdentity, identity_of, is_alive, own_identity
-from pytest_guardrails.reliability.durability.kernel import LockUnsupportedError
-from pytest_guardrails.reliability.durability.lease import (
-    Fence,
-    FencedError,
-    Lease,
-    LeaseHeldError,
-    LeaseLostError,
-    LeaseStatus,
-)
-from pytest_guardrails.reliability.durability.locks import (
-    FileLock,
-    HolderRecord,
-    LockCancelledError,
-    LockDeadlineError,
-    LockNotHeldError,
-    lock_all,
-)
-from pytest_guardrails.reliability.durability.names import safe_name
+from typing import TYPE_CHECKING
+
+from pytest_guardrails.faces import lazy
+
+if TYPE_CHECKING:
+    from pytest_guardrails.reliability.durability.atomic import (
+        Durability,
+        DurabilityUnknownError,
+        Symlinks,
+        remove_orphans,
+        sync_directory,
+        sync_file,
+        write_atomic,
+    )
+    from pytest_guardrails.reliability.durability.finite_json import JsonRefusedError
+    from pytest_guardrails.reliability.durability.identity import ProcessIdentity, identity_of, is_alive, own_identity
+    from pytest_guardrails.reliability.durability.kernel import LockUnsupportedError
+    from pytest_guardrails.reliability.durability.lease import (
+        Fence,
+        FencedError,
+        Lease,
+        LeaseHeldError,
+        LeaseLostError,
+        LeaseStatus,
+    )
+    from pytest_guardrails.reliability.durability.locks import (
+        FileLock,
+        HolderRecord,
+        LockCancelledError,
+        LockDeadlineError,
+        LockNotHeldError,
+        lock_all,
+    )
+    from pytest_guardrails.reliability.durability.names import safe_name
 
 __all__ = [
     "Durability",
@@ -63,3 +68,16 @@ __all__ = [
     "sync_file",
     "write_atomic",
 ]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "atomic": "Durability DurabilityUnknownError Symlinks remove_orphans sync_directory sync_file write_atomic",
+        "finite_json": "JsonRefusedError",
+        "identity": "ProcessIdentity identity_of is_alive own_identity",
+        "kernel": "LockUnsupportedError",
+        "lease": "Fence FencedError Lease LeaseHeldError LeaseLostError LeaseStatus",
+        "locks": "FileLock HolderRecord LockCancelledError LockDeadlineError LockNotHeldError lock_all",
+        "names": "safe_name",
+    },
+)

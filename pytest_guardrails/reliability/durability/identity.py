@@ -8,9 +8,10 @@ answers. Read `lease.py` for the user of `is_alive`.
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import final
+
+from pytest_guardrails.records import Record
 
 if sys.platform != "linux":
     import socket
@@ -21,8 +22,7 @@ __all__ = ["ProcessIdentity", "boot_id", "identity_of", "is_alive", "own_identit
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessIdentity:
+class ProcessIdentity(Record):
     """One process of one boot of one host.
 
     Attributes:

@@ -19,7 +19,6 @@ The record is JSON: `format`, `token`, `owner`, `holder` (identity, null when fr
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, final
 
@@ -31,6 +30,7 @@ from pytest_guardrails.errors import (
     NewerFormatError,
     StorageError,
 )
+from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability import finite_json
 from pytest_guardrails.reliability.durability.atomic import write_atomic
 from pytest_guardrails.reliability.durability.identity import ProcessIdentity, is_alive, own_identity
@@ -73,8 +73,7 @@ class FencedError(ConflictError):
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseStatus:
+class LeaseStatus(Record):
     """What the record says.
 
     Attributes:

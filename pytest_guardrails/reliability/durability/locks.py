@@ -16,13 +16,13 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
 from typing import final
 
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError, ConflictError, DeadlineError, StorageError
+from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability.identity import ProcessIdentity, own_identity
 from pytest_guardrails.reliability.durability.kernel import Mode
 from pytest_guardrails.reliability.durability.seats import Holding, Pair, Wait, give_up, seat_for, start_wait
@@ -72,8 +72,7 @@ class LockNotHeldError(ConflictError):
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HolderRecord:
+class HolderRecord(Record):
     """Who took the lock exclusively the last time, as it wrote itself down. For diagnosis only.
 
     Attributes:

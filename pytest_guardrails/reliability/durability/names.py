@@ -5,7 +5,7 @@ an over-long one is cut and told apart by its digest. Nothing is normalised away
 names. Used by `lease.py` and the rooms above.
 """
 
-import hashlib
+from pytest_guardrails.reliability.durability.digests import digest_of
 
 __all__ = ["safe_name"]
 
@@ -28,4 +28,4 @@ def safe_name(name: str) -> str:
     if len(text) <= _LIMIT:
         return text
     # "~" can't stand in an uncut name, so a cut one equals no other.
-    return f"{text[: _LIMIT - 34]}~{hashlib.blake2b(raw, digest_size=16).hexdigest()}"
+    return f"{text[: _LIMIT - 34]}~{digest_of(raw, 16).hex()}"

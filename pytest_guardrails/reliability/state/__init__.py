@@ -3,27 +3,33 @@
 `open_store` is where to begin; `store.py` says what is guaranteed.
 """
 
-from pytest_guardrails.reliability.state.backend import Backend, BackendSettings, PastCell, Reader, Session
-from pytest_guardrails.reliability.state.checkpoints import Checkpoint, CheckpointEntry, Checkpoints, IterationError
-from pytest_guardrails.reliability.state.effects import Effect, Effects, EffectState, OutcomeUnknownError
-from pytest_guardrails.reliability.state.exchange import ImportMode, Mirror, export_state, import_state
-from pytest_guardrails.reliability.state.frozen import FrozenDict, FrozenList, freeze, thaw
-from pytest_guardrails.reliability.state.json_file import JsonBackend
-from pytest_guardrails.reliability.state.model import (
-    Cell,
-    Draft,
-    HistoryEntry,
-    Incident,
-    StoreCorruptedError,
-    TransactionError,
-    TransactionRecord,
-    TransactionStatus,
-    VersionConflictError,
-)
-from pytest_guardrails.reliability.state.sqlite import SqliteBackend
-from pytest_guardrails.reliability.state.store import BackendKind, StateStore, open_store
-from pytest_guardrails.reliability.state.transaction import Conflict, Merge, Transaction
-from pytest_guardrails.reliability.state.values import Migration
+from typing import TYPE_CHECKING
+
+from pytest_guardrails.faces import lazy
+
+if TYPE_CHECKING:
+    from pytest_guardrails.reliability.state.backend import Backend, BackendSettings, PastCell, Reader, Session
+    from pytest_guardrails.reliability.state.checkpoints import Checkpoint, CheckpointEntry, Checkpoints, IterationError
+    from pytest_guardrails.reliability.state.effects import Effect, Effects, EffectState, OutcomeUnknownError
+    from pytest_guardrails.reliability.state.exchange import ImportMode, Mirror, export_state, import_state
+    from pytest_guardrails.reliability.state.frozen import FrozenDict, FrozenList, freeze, thaw
+    from pytest_guardrails.reliability.state.json_file import JsonBackend
+    from pytest_guardrails.reliability.state.model import (
+        Cell,
+        Draft,
+        HistoryEntry,
+        Incident,
+        StoreCorruptedError,
+        TransactionError,
+        TransactionRecord,
+        TransactionStatus,
+        VersionConflictError,
+    )
+    from pytest_guardrails.reliability.state.opening import BackendKind, open_store
+    from pytest_guardrails.reliability.state.sqlite import SqliteBackend
+    from pytest_guardrails.reliability.state.store import StateStore
+    from pytest_guardrails.reliability.state.transaction import Conflict, Merge, Transaction
+    from pytest_guardrails.reliability.state.values import Migration
 
 __all__ = [
     "Backend",
@@ -66,3 +72,22 @@ __all__ = [
     "open_store",
     "thaw",
 ]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "backend": "Backend BackendSettings PastCell Reader Session",
+        "checkpoints": "Checkpoint CheckpointEntry Checkpoints IterationError",
+        "effects": "Effect Effects EffectState OutcomeUnknownError",
+        "exchange": "ImportMode Mirror export_state import_state",
+        "frozen": "FrozenDict FrozenList freeze thaw",
+        "json_file": "JsonBackend",
+        "model": "Cell Draft HistoryEntry Incident StoreCorruptedError TransactionError TransactionRecord"
+        " TransactionStatus VersionConflictError",
+        "opening": "BackendKind open_store",
+        "sqlite": "SqliteBackend",
+        "store": "StateStore",
+        "transaction": "Conflict Merge Transaction",
+        "values": "Migration",
+    },
+)

@@ -7,11 +7,11 @@ one, `store.py` for the user of both.
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, final
+from typing import NoReturn, Protocol, final
 
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability import Durability
 from pytest_guardrails.reliability.state.model import Cell, Draft, Incident, TransactionRecord, TransactionStatus
 
@@ -19,7 +19,7 @@ __all__ = ["MOST_TOGETHER", "Backend", "BackendSettings", "PastCell", "Reader", 
 
 
 @final
-class PastCell(NamedTuple):
+class PastCell(Record):
     """A cell that a key had, with when and by which transaction."""
 
     cell: Cell
@@ -31,31 +31,47 @@ MOST_TOGETHER = 64  # transactions in one commit: it stays short enough for othe
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BackendSettings:
-    """What every backend is told.
+    """What every backend is told; checked, and never changed afterwards.
 
-    Attributes:
+    Written out, since `dataclasses` would cost a short-lived program more than all its work with the store.
+
+    Args:
         durability: what a commit survives once it returned.
         deadline_s: how long any lock is waited for, in seconds.
         keep_versions: how many values of each key are remembered, the current one included.
-        clock: wall time for records.
+        clock: wall time for records; the machine's when None.
         listener: told of each incident; it must not use the store.
     """
 
-    durability: Durability = "power"
-    deadline_s: float = 30.0
-    keep_versions: int = 10
-    clock: Clock = field(default_factory=SystemClock)
-    listener: Callable[[Incident], None] = lambda incident: None  # noqa: ARG005 - nobody listens
+    __slots__ = ("clock", "deadline_s", "durability", "keep_versions", "listener")
+    durability: Durability
+    deadline_s: float
+    keep_versions: int
+    clock: Clock
+    listener: Callable[[Incident], None]
 
-    def __post_init__(self) -> None:
-        if self.durability not in ("power", "process"):
-            raise ConfigurationError(f'durability must be "power" or "process", not {self.durability!r}')
-        if self.keep_versions < 1:
-            raise ConfigurationError(f"keep_versions must be at least 1, not {self.keep_versions}")
-        if not 0 < self.deadline_s < 1e9:
-            raise ConfigurationError(f"deadline_s must be above 0 and finite, not {self.deadline_s}")
+    def __init__(
+        self,
+        *,
+        durability: Durability = "power",
+        deadline_s: float = 30.0,
+        keep_versions: int = 10,
+        clock: Clock | None = None,
+        listener: Callable[[Incident], None] = lambda incident: None,  # noqa: ARG005 - nobody listens
+    ) -> None:
+        if durability not in ("power", "process"):
+            raise ConfigurationError(f'durability must be "power" or "process", not {durability!r}')
+        if keep_versions < 1:
+            raise ConfigurationError(f"keep_versions must be at least 1, not {keep_versions}")
+        if not 0 < deadline_s < 1e9:
+            raise ConfigurationError(f"deadline_s must be above 0 and finite, not {deadline_s}")
+        values = (clock or SystemClock(), deadline_s, durability, keep_versions, listener)
+        for name, value in zip(self.__slots__, values, strict=True):
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, _value: object) -> NoReturn:
+        raise AttributeError(f"{name} is fixed: make other BackendSettings")
 
 
 class Reader(Protocol):

@@ -16,9 +16,10 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import NamedTuple, final
+from typing import final
 
 from pytest_guardrails.errors import CorruptionError, NewerFormatError, StorageError
+from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability import DurabilityUnknownError, FileLock, sync_directory, write_atomic
 from pytest_guardrails.reliability.state import json_document as documents
 from pytest_guardrails.reliability.state.backend import MOST_TOGETHER, BackendSettings, PastCell, Session
@@ -40,7 +41,7 @@ __all__ = ["JsonBackend"]
 
 
 @final
-class _Loaded(NamedTuple):
+class _Loaded(Record):
     """A generation as it was read.
 
     The file stays open for as long: its inode number can't come to mean another file, so equal identities are equal

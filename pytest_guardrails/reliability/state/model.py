@@ -6,11 +6,11 @@ changed later. After a restore from an older generation the numbers go on above 
 Read `backend.py` next.
 """
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 from pytest_guardrails.errors import ConflictError, CorruptionError, GuardrailsError
+from pytest_guardrails.records import Record
 
 __all__ = [
     "Cell",
@@ -27,7 +27,7 @@ __all__ = [
 
 
 @final
-class Cell(NamedTuple):
+class Cell(Record):
     """What a backend holds for a key.
 
     Attributes:
@@ -42,7 +42,7 @@ class Cell(NamedTuple):
 
 
 @final
-class Draft(NamedTuple):
+class Draft(Record):
     """A change that a commit is to make.
 
     Attributes:
@@ -59,8 +59,7 @@ class Draft(NamedTuple):
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryEntry:
+class HistoryEntry(Record):
     """One value that a key had.
 
     Attributes:
@@ -89,8 +88,7 @@ class TransactionStatus(str, Enum):
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransactionRecord:
+class TransactionRecord(Record):
     """One line of the transaction log.
 
     Attributes:
@@ -111,8 +109,7 @@ class TransactionRecord:
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incident:
+class Incident(Record):
     """Stored bytes were not what had been written.
 
     Attributes:

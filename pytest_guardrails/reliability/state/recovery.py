@@ -9,7 +9,6 @@ Read `quarantine.py` for the folders.
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import final
 
 from pytest_guardrails.reliability.durability import write_atomic
@@ -72,7 +71,7 @@ class Recovery:
         )
         write_incident(incident)
         set_aside(folder, found)
-        incident = replace(incident, restored_version=self._restore(folder, witnessed, adopt))
+        incident = incident._replace(restored_version=self._restore(folder, witnessed, adopt))
         write_incident(incident)
         self._settings.listener(incident)
         return incident

@@ -10,8 +10,9 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from itertools import groupby
-from typing import NamedTuple, final
+from typing import final
 
+from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.state import sqlite_rows as rows
 from pytest_guardrails.reliability.state.model import Cell, Draft
 
@@ -22,7 +23,7 @@ _FLOOR_GAP = 1000  # commits that no witness had seen may have been read by some
 
 
 @final
-class _Change(NamedTuple):
+class _Change(Record):
     version: int
     transaction: str
     at: float

@@ -12,13 +12,14 @@ The format number is kept in `user_version`, four times the same byte, so that o
 Read `sqlite.py` for the files around this.
 """
 
-import hashlib
 import os
 import sqlite3
 from collections.abc import Sequence
-from typing import NamedTuple, final
+from typing import final
 
 from pytest_guardrails.errors import ConfigurationError, NewerFormatError
+from pytest_guardrails.records import Record
+from pytest_guardrails.reliability.durability.digests import digest_of
 from pytest_guardrails.reliability.state.model import Cell, Damage, Draft
 
 __all__ = [
@@ -48,7 +49,7 @@ _SIGNED = 1 << 63
 
 
 @final
-class Last(NamedTuple):
+class Last(Record):
     """The newest row of `change`."""
 
     version: int
@@ -96,7 +97,7 @@ def digest(key: str, cell: Cell) -> int:
     if cell.text is None:
         return 0
     content = f"{cell.version}\0{cell.schema}\0{key}\0{cell.text}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big", signed=True)
+    return int.from_bytes(digest_of(content, 8), "big", signed=True)
 
 
 def last(connection: sqlite3.Connection) -> Last:

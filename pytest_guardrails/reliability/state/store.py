@@ -12,7 +12,8 @@ change them in place. A cached read is never older than the last commit of any p
             transaction.put("runs", {**transaction.get("runs", {}), "r7": "started"})
         store.update("count", lambda count: count + 1, default=0)
 
-Read `transaction.py` for what can be done inside, `sqlite.py` and `json_file.py` for where it goes.
+Read `transaction.py` for what can be done inside, `opening.py` for how a store is opened, `sqlite.py` and
+`json_file.py` for where it goes.
 """
 
 import json
@@ -21,13 +22,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Any, Literal, final
+from typing import Any, final
 
 from pytest_guardrails.errors import ConfigurationError, GuardrailsError
 from pytest_guardrails.reliability.durability.locks import DEADLINE_S
-from pytest_guardrails.reliability.state.backend import Backend, BackendSettings
+from pytest_guardrails.reliability.state.backend import Backend
 from pytest_guardrails.reliability.state.combining import Combiner
-from pytest_guardrails.reliability.state.json_file import JsonBackend
 from pytest_guardrails.reliability.state.model import (
     Cell,
     HistoryEntry,
@@ -37,13 +37,11 @@ from pytest_guardrails.reliability.state.model import (
     TransactionStatus,
     VersionConflictError,
 )
-from pytest_guardrails.reliability.state.sqlite import SqliteBackend
 from pytest_guardrails.reliability.state.transaction import Conflict, Merge, Transaction
 from pytest_guardrails.reliability.state.values import RESERVED, UNKNOWN_FIELDS, Migration, Values, check_key
 
-__all__ = ["BackendKind", "StateStore", "open_store"]
+__all__ = ["StateStore"]
 
-BackendKind = Literal["sqlite", "json"]
 _REASON_CHARACTERS = 200
 
 
@@ -324,34 +322,3 @@ class StateStore:
             if stamp == self._stamp:
                 self._cells[key] = cell
         return cell
-
-
-def open_store(
-    path: str | os.PathLike[str],
-    *,
-    backend: BackendKind = "sqlite",
-    settings: BackendSettings | None = None,
-    schema: int = 1,
-    migrations: Mapping[int, Migration] | None = None,
-    cache: bool = True,
-) -> StateStore:
-    """Open the store at `path`, making it when there is none.
-
-    Args:
-        path: the main file; others lie beside it under names that begin with its.
-        backend: what kind of file.
-        settings: durability, deadlines, how much is remembered.
-        schema: see `StateStore`.
-        migrations: see `StateStore`.
-        cache: see `StateStore`.
-
-    Raises:
-        StoreCorruptedError: it was damaged, and there was no good generation to restore.
-        NewerFormatError: a later version of this package made it.
-    """
-    kinds: dict[str, Callable[..., Backend]] = {"sqlite": SqliteBackend, "json": JsonBackend}
-    if backend not in kinds:
-        raise ConfigurationError(f"backend must be one of {', '.join(kinds)}, not {backend!r}")
-    settings = settings or BackendSettings()
-    made = kinds[backend](path, settings)
-    return StateStore(made, schema=schema, migrations=migrations, cache=cache, deadline_s=settings.deadline_s)

@@ -1,0 +1,1 @@
+"""The command `pytest-guardrails`: begins in `__main__.py`, from where `hook run` goes straight to its own room."""

@@ -1,0 +1,47 @@
+"""The process of the command `pytest-guardrails`, also as `python -m pytest_guardrails.cli`.
+
+`hook run` stands in the way of every tool call of an agent, so it goes straight to its own room; all else loads the
+command line proper. This is why imports are inside functions here.
+"""
+
+# ruff: noqa: PLC0415 - see above
+
+import os
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line of this process and leave with its exit code."""
+    if len(sys.argv) > 2 and sys.argv[1] in ("hook", "hooks") and sys.argv[2] == "run":
+        _leave(_run_hook())
+    from pytest_guardrails.cli.app import main as command
+
+    command()
+
+
+def _run_hook() -> int:
+    # Nothing here lives long enough to be collected.
+    import gc
+
+    gc.disable()
+    from pytest_guardrails.reliability.breakers.hook_run import run_hook
+
+    try:
+        return run_hook(sys.argv[3:])
+    except KeyboardInterrupt:
+        return 130
+
+
+def _leave(code: int) -> None:
+    """End without the interpreter's long farewell: all that must last is on the disk."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        code = code or 1
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Opens the hooks' store where the configuration says.
+
+With the backend sqlite and `state_file` at `~/.claude/hook_state.json`: the store is `hook_state.db` beside it, and the
+file itself a document for people. With the backend json the file is the store, in the store's own format. The book of
+disabled hooks is `hook_state.disabled.json` in both cases. Read `hook_state.py` for what is in it.
+"""
+
+import os
+from collections.abc import Callable
+from importlib import import_module
+
+from pytest_guardrails.clock import Clock
+from pytest_guardrails.errors import StorageError
+from pytest_guardrails.reliability import state as stores
+from pytest_guardrails.reliability.breakers.book import DisabledBook
+from pytest_guardrails.reliability.breakers.config import Config
+from pytest_guardrails.reliability.breakers.hook_state import HookState
+
+__all__ = ["MIRROR_INTERVAL_S", "book_of", "open_hooks", "refresh_mirror", "store_path"]
+
+MIRROR_INTERVAL_S = 1.0  # people read no faster
+
+
+def store_path(config: Config) -> str:
+    """The store's main file."""
+    return config.state_file if config.state_backend == "json" else os.path.splitext(config.state_file)[0] + ".db"
+
+
+def book_of(config: Config) -> DisabledBook:
+    """The book of disabled hooks."""
+    return DisabledBook(os.path.splitext(config.state_file)[0] + ".disabled.json")
+
+
+def open_hooks(
+    config: Config, *, clock: Clock | None = None, listener: Callable[[stores.Incident], None] | None = None
+) -> HookState:
+    """The hooks.
+
+    Args:
+        config: where they are, and how their breakers decide.
+        clock: see `Clock`.
+        listener: told when the store was damaged, and what stands now.
+
+    Raises:
+        GuardrailsError: the store can't be used.
+        StoreCorruptedError: it was damaged. If a generation was restored, the call may be repeated.
+    """
+    path = store_path(config)
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"the folder of {path} can't be made: {error}") from error
+    settings = stores.BackendSettings(keep_versions=2, clock=clock, listener=listener or _nobody)
+    # Taken from the package one by one: each loads its own module only.
+    make = stores.JsonBackend if config.state_backend == "json" else stores.SqliteBackend
+    backend: stores.Backend = make(path, settings)
+    store = stores.StateStore(backend, cache=False)
+    return HookState(store, config.breaker, book=book_of(config), clock=clock)
+
+
+def _nobody(_incident: stores.Incident) -> None:
+    return
+
+
+def refresh_mirror(state: HookState, config: Config, clock: Clock) -> bool:
+    """Write the document for people, where that is not the store itself, unless anybody did so a second ago.
+
+    Returns:
+        Whether it was written.
+
+    Raises:
+        StorageError: the file is as before.
+    """
+    if config.state_backend == "json":
+        return False
+    try:
+        # A time from the future says nothing: then it is written.
+        if abs(clock.wall() - os.stat(config.state_file).st_mtime) < MIRROR_INTERVAL_S:
+            return False
+    except FileNotFoundError:
+        pass
+    # Loaded only when there is something to write: `hook run` rarely has, and pays for each module it loads.
+    document = import_module("pytest_guardrails.reliability.breakers.document")
+    document.write_mirror(state, config.state_file)
+    return True
