@@ -123,6 +123,15 @@ def test_an_error_that_is_passed_over_loses_what_is_acknowledged(tmp_path: Path)
     assert "the workload went on to its end" in found.explanation
 
 
+def test_real_kills_are_faults_like_others(tmp_path: Path) -> None:
+    found = only(run(tmp_path, overwrite, {"call": "write", "kill": "before"}))
+    assert (found.oracle, found.states) == ("recovers", 3)
+    struck, ended = found.explanation[:2]
+    assert struck.endswith("in overwrite: write() of state was killed before it")
+    assert ended == "the workload was killed by signal 9"
+    assert status(run(tmp_path, replacing, {"kill": "inside"})) is Status.PASSED
+
+
 def log_of(disk: Path) -> list[str]:
     return (disk / "log").read_text().split()
 
