@@ -163,6 +163,12 @@ def _touch(disk: Path, witness: Any) -> None:
     (disk / "x").touch()
 
 
+def _reads(disk: Path, witness: Any) -> None:
+    for name in "abcd":
+        (disk / name).touch()
+        (disk / name).read_text()
+
+
 def _fails(disk: Path, witness: Any) -> None:
     raise ValueError("no")
 
@@ -173,16 +179,24 @@ def _waits(disk: Path, witness: Any) -> None:
         fcntl.flock(other, fcntl.LOCK_EX)
 
 
+def test_a_race_that_was_played_in_every_order_says_so_and_ends_before_its_budget(tmp_path: Path) -> None:
+    result = ran(race(_touch, _touch), tmp_path, episodes=500)
+    assert status(result) is Status.PASSED
+    # Two calls each: six orders, and as many drawn by chance.
+    assert (result.statistics.states, result.statistics.exhaustive, result.statistics.left_out) == (12, True, ())
+
+
 def test_a_sound_race_passes_and_says_how_much_was_tried(tmp_path: Path) -> None:
-    result = ran(race(_touch, _touch), tmp_path, episodes=20)
+    result = ran(race(_reads, _reads), tmp_path, episodes=20)
     assert status(result) is Status.PASSED
     assert (result.kind, result.statistics.unit, result.statistics.states) == ("race", "episode", 20)
     assert "20 episodes from seed 0" in result.notes[0]
     assert not result.statistics.exhaustive
+    assert result.statistics.left_out == ("orders of calls with more than 0 switches were drawn by chance",)
 
 
 def test_the_same_seed_gives_the_same_digest(tmp_path: Path) -> None:
-    one, again, other = (ran(race(_touch, _touch), tmp_path, episodes=20, seed=seed) for seed in (1, 1, 2))
+    one, again, other = (ran(race(_reads, _reads), tmp_path, episodes=20, seed=seed) for seed in (1, 1, 2))
     digests = [re.findall(r"histories: (\w+)", result.notes[0]) for result in (one, again, other)]
     assert digests[0] == digests[1]
     assert digests[0] != digests[2]
