@@ -84,14 +84,14 @@ class Exploration:
 
     @property
     def reference(self) -> Reference:
-        """Recovery on the undamaged trees at the start, at each acknowledgement, and at the end.
+        """Recovery on the undamaged trees at the start, at each acknowledgement, and at the end, or what is given.
 
         Raises:
             UsageError: the target can't be imported.
             HarnessFault: a worker failed.
         """
         if self._reference is None:
-            self._reference = self._make_reference()
+            self._reference = self._settings.against or self._make_reference()
         return self._reference
 
     def observations(self) -> Iterator[Observation]:

@@ -10,7 +10,7 @@
     every = 2               every second one, or
     probability = 0.1       each with that chance, drawn from the run's seed; with none of the three: each in turn, in
                             a run of its own
-    onwards = true          with nth or in turn: that one and all after it
+    onwards = true          with nth or in turn: that one and all after it, as on a disk that is full from some call on
     after_ack = 2           only calls after so many acknowledgements count
 
     and one of

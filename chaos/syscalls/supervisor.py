@@ -216,12 +216,9 @@ class Supervisor:
         remaining = self._deadline - time.monotonic()
         if remaining <= 0:
             return None
-        wait_s = min(remaining, _LONGEST_WAIT_S)
-        if self._held:
-            self._release()
-            wait_s = min(wait_s, max(0.0, self._held.due_s - time.monotonic())) if self._held else 0.0
+        wait_ms = self._wait_s(min(remaining, _LONGEST_WAIT_S)) * 1000
         for _ in range(_CALLS_A_LOOK):
-            ready = poll(wait_s * 1000)
+            ready = poll(wait_ms)
             if ready != only_a_call:
                 return ready
             self._notification()
@@ -311,6 +308,12 @@ class Supervisor:
             self._begin(trap, handler)
         else:
             self._begin_as(trap, handler)
+
+    def _wait_s(self, most_s: float) -> float:
+        """How long to wait for something to happen: no longer than until a held call is to be let go."""
+        if self._held:
+            self._release()
+        return min(most_s, max(0.0, self._held.due_s - time.monotonic())) if self._held else most_s
 
     def _release(self) -> None:
         """Calls that were held long enough: what they name may have changed meanwhile, so they are read anew."""

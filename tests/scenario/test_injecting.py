@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from chaos.child.target import CallableTarget, Roles
 from chaos.faults.fault import parse_fault
 from chaos.faults.plan import parse_plan
@@ -123,6 +125,15 @@ def test_an_error_that_is_passed_over_loses_what_is_acknowledged(tmp_path: Path)
     assert "the workload went on to its end" in found.explanation
 
 
+def test_real_kills_are_faults_like_others(tmp_path: Path) -> None:
+    found = only(run(tmp_path, overwrite, {"call": "write", "kill": "before"}))
+    assert (found.oracle, found.states) == ("recovers", 3)
+    struck, ended = found.explanation[:2]
+    assert struck.endswith("in overwrite: write() of state was killed before it")
+    assert ended == "the workload was killed by signal 9"
+    assert status(run(tmp_path, replacing, {"kill": "inside"})) is Status.PASSED
+
+
 def log_of(disk: Path) -> list[str]:
     return (disk / "log").read_text().split()
 
@@ -181,8 +192,9 @@ def test_one_fault_that_strikes_nothing_is_enough_and_findings_stay(tmp_path: Pa
     assert len(result.findings) == 1
 
 
+@pytest.mark.slow
 def test_a_call_that_hangs_is_found_unless_the_program_gives_up(tmp_path: Path) -> None:
-    found = only(run(tmp_path, replacing, {"call": "rename", "nth": 2, "hang": True}, workload_deadline_s=0.5))
+    found = only(run(tmp_path, replacing, {"call": "rename", "nth": 2, "hang": True}, workload_deadline_s=2))
     assert (found.oracle, found.damage) == ("terminates", Damage.STUCK)
     assert found.title.endswith(
         "rename() of new to state never returned, and the workload did not end before its deadline"
@@ -393,3 +405,23 @@ def test_the_engine_that_injects_nothing_is_refused(tmp_path: Path) -> None:
         result = running.scenario(scenario, options=replace(options, engine="portable"))
     assert status(result) is Status.NOT_MEASURED
     assert "injects no faults" in why(result)
+
+
+def test_a_step_that_failed_may_be_there_after_a_crash_all_the_same(tmp_path: Path) -> None:
+    def taken_back(disk: Path, ack: Ack) -> None:
+        """Overwrites one byte in place; where the disk does not confirm it, puts the old one back."""
+        descriptor = os.open(disk / "state", os.O_RDWR)
+        for number in (b"1", b"2"):
+            old = os.pread(descriptor, 1, 0)
+            os.pwrite(descriptor, number, 0)
+            try:
+                os.fsync(descriptor)
+            except OSError:
+                os.pwrite(descriptor, old, 0)
+                os.fsync(descriptor)
+                return
+            ack(int(number))
+
+    result = run(tmp_path, taken_back, {"call": "fsync", "errno": "ENOSPC"}, models=("kill",))
+    assert status(result) is Status.PASSED, [one.title for one in result.findings]
+    assert verdict(result, "atomic") is Verdict.HOLDS
