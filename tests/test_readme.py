@@ -27,6 +27,19 @@ def test_the_example_fails_with_the_output_shown(pytester: pytest.Pytester) -> N
     assert [line for line in shown if line not in printed] == []
 
 
+def test_the_example_of_a_race_finds_what_it_says_and_plays_it_again(pytester: pytest.Pytester) -> None:
+    (pytester.path / "test_visits.py").write_text(block("example: test_visits.py"))
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    done.assert_outcomes(failed=1)
+    printed = done.stdout.str()
+    assert re.search(r"\d \*worker [01]: \w+\(visits\)  \[test_visits\.py:\d+ visit\]", printed)
+    assert "ValueError: invalid literal for int() with base 10: ''" in printed
+    assert "the check of what the workers left raised AssertionError" in printed
+    finding = re.findall(r"--chaos-replay (\w+)", printed)[-1]
+    again = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--chaos-replay", finding)
+    again.assert_outcomes(failed=1)
+
+
 def test_of_the_examples_with_an_llm_the_last_one_fails_with_the_output_shown(pytester: pytest.Pytester) -> None:
     (pytester.path / "test_agent.py").write_text(block("example: test_agent.py"))
     done = pytester.runpytest_subprocess("-p", "no:cacheprovider")

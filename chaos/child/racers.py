@@ -92,6 +92,7 @@ def _fork(control: socket.socket, number: int, role: Callable[[], Any]) -> int:
         return pid
     try:
         os.setpgid(0, 0)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # as the target would have it
         _tell(control, {"racer": number, **_outcome(role)})
     finally:
         os._exit(0)

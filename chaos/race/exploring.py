@@ -1,15 +1,17 @@
-"""The search: one episode after the other, each in another order drawn from the seed.
+"""The search: one episode after the other, by turns in an order drawn from the seed and in the next one of all.
 
 Deterministic: the same seed gives the same episodes. The digest of all that happened shows it; in it a file counts by
-when its name first appears, so temporary files with random names do not matter. Read `shrinking.py` next.
+when its name first appears, so temporary files with random names do not matter. Read `bounded.py` for the systematic
+half, `shrinking.py` next.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from hashlib import blake2b
 from typing import final
 
-from chaos.race.episode import Step
-from chaos.race.policies import policy_for
+from chaos.race.bounded import Bounded
+from chaos.race.episode import Episode, Step
+from chaos.race.policies import Policy, Switches, policy_for
 from chaos.race.stage import Played, Stage
 
 __all__ = ["Search"]
@@ -30,24 +32,46 @@ class Search:
         self._stage, self._seed, self._participants = stage, seed, participants
         self._digest = blake2b(digest_size=8)
         self._orders: set[bytes] = set()
+        self._bounded = Bounded(participants)
         self.episodes = self.steps = 0
 
     def __iter__(self) -> Iterator[Played]:
-        """Without end."""
-        length = _LENGTH
+        """Without end, but for a race so small that every order of it has been played."""
+        length, bounded = _LENGTH, self._bounded.schedules()
+        schedule: dict[int, int] | None = next(bounded)
         while True:
-            policy = policy_for(self._seed, self.episodes, participants=self._participants, length=length)
-            played = self._stage.play(policy)
+            systematic = schedule is not None and self.episodes % 2 == 1
+            played = self._stage.play(self._policy(schedule if systematic else None, length))
             self._count(played)
             length = max(2, len(played.episode.steps))
+            if systematic:
+                schedule = _next(bounded, played)
             yield played
+            if self._bounded.exhausted:
+                return
+
+    def _policy(self, schedule: dict[int, int] | None, length: int) -> Policy:
+        if schedule is not None:
+            return Switches(schedule, participants=self._participants)
+        return policy_for(self._seed, self.episodes // 2, participants=self._participants, length=length)
 
     def _count(self, played: Played) -> None:
-        text = "\n".join([*_lines(played.episode.steps), *(outcome.value for outcome in played.outcomes)]).encode()
-        self._digest.update(text)
-        self._orders.add(blake2b(text, digest_size=8).digest())
+        text = "\n".join([*_lines(played.episode.steps), *(outcome.value for outcome in played.outcomes)])
+        history = text.encode("utf-8", "surrogatepass")
+        self._digest.update(history)
+        self._orders.add(blake2b(history, digest_size=8).digest())
         self.episodes += 1
         self.steps += len(played.episode.steps)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every order there is has been played."""
+        return self._bounded.exhausted
+
+    @property
+    def switches(self) -> int:
+        """Every order with at most so many switches has been played; -1 when not even those without."""
+        return self._bounded.switches
 
     @property
     def digest(self) -> str:
@@ -58,6 +82,13 @@ class Search:
     def different(self) -> int:
         """How many different episodes there were."""
         return len(self._orders)
+
+
+def _next(bounded: Generator[dict[int, int], Episode, None], played: Played) -> dict[int, int] | None:
+    try:
+        return bounded.send(played.episode)
+    except StopIteration:
+        return None
 
 
 def _lines(steps: list[Step]) -> Iterator[str]:

@@ -30,11 +30,14 @@ class Form(Enum):
     TWO_PATHS = 2
     TWO_AT = 3
     LINK_AT = 4  # text, descriptor, path
-    DESCRIPTOR = 5
-    SLEEP = 6
-    LOCK = 7  # flock
-    CONTROL = 8  # fcntl
-    SAY = 9  # an acknowledgement
+    LINK = 5  # text, path
+    DESCRIPTOR = 6
+    SEND = 7  # a descriptor to, a descriptor from
+    COPY = 8  # a descriptor from, an offset, a descriptor to
+    SLEEP = 9
+    LOCK = 10  # flock
+    CONTROL = 11  # fcntl
+    SAY = 12  # an acknowledgement
 
 
 _FORMS: Mapping[str, Form] = {
@@ -45,6 +48,9 @@ _FORMS: Mapping[str, Form] = {
     **dict.fromkeys(("rename", "link"), Form.TWO_PATHS),
     **dict.fromkeys(("renameat", "renameat2", "linkat"), Form.TWO_AT),
     "symlinkat": Form.LINK_AT,
+    "symlink": Form.LINK,
+    "sendfile": Form.SEND,
+    **dict.fromkeys(("copy_file_range", "splice"), Form.COPY),
     **dict.fromkeys(("read", "pread64", "readv", "preadv", "getdents64", "close"), Form.DESCRIPTOR),
     **dict.fromkeys(("write", "pwrite64", "writev", "pwritev", "pwritev2", "fallocate"), Form.DESCRIPTOR),
     **dict.fromkeys(("ftruncate", "fsync", "fdatasync"), Form.DESCRIPTOR),
@@ -113,7 +119,7 @@ class Sight:
         form = _FORMS[name]
         if form is Form.DESCRIPTOR:
             if arguments[0] & 0xFFFFFFFF == ACK_DESCRIPTOR:
-                return Move("say", Form.SAY, text=process.read_exactly(arguments[1], arguments[2]).decode())
+                return Move("say", Form.SAY, text=_text(process.read_exactly(arguments[1], arguments[2])))
             path = self._of_descriptor(thread, arguments[0])
             return None if path is None else Move(name, form, path)
         if form is Form.SLEEP:
@@ -122,7 +128,11 @@ class Sight:
         if form in (Form.LOCK, Form.CONTROL):
             path = self._of_descriptor(thread, arguments[0])
             return None if path is None else Move(name, form, path)
-        paths = [path for path in self._paths(form, arguments, process, thread) if path is not None]
+        if form in (Form.SEND, Form.COPY):
+            found = [self._of_descriptor(thread, arguments[at]) for at in ((1, 0) if form is Form.SEND else (0, 2))]
+        else:
+            found = self._paths(form, arguments, process, thread)
+        paths = [path for path in found if path is not None]
         return Move(name, form, paths[0], paths[-1] if len(paths) > 1 else "") if paths else None
 
     def _paths(self, form: Form, arguments: list[int], process: Process, thread: int) -> list[str | None]:
@@ -132,6 +142,7 @@ class Sight:
             Form.TWO_PATHS: ((None, 0), (None, 1)),
             Form.TWO_AT: ((0, 1), (2, 3)),
             Form.LINK_AT: ((1, 2),),
+            Form.LINK: ((None, 1),),
         }[form]
         return [
             self._of_path(thread, None if at is None else arguments[at], process.read_path(arguments[path]))
@@ -149,7 +160,7 @@ class Sight:
 
     def _of_descriptor(self, thread: int, number: int) -> str | None:
         try:
-            return self._within(os.readlink(f"/proc/{thread}/fd/{number}").removesuffix(" (deleted)"))
+            return self._within(os.readlink(f"/proc/{thread}/fd/{_signed(number)}").removesuffix(" (deleted)"))
         except OSError:
             return None
 
@@ -157,6 +168,10 @@ class Sight:
         if path.startswith(self._below):
             return path[len(self._below) :]
         return "." if path == self._folder else None
+
+
+def _text(said: bytes) -> str:
+    return said.decode("utf-8", "replace")
 
 
 def _signed(argument: int) -> int:

@@ -17,6 +17,7 @@ from time import monotonic
 from typing import Any, NamedTuple, final
 
 from chaos.child.actors import spec_of
+from chaos.child.processor import own_processor
 from chaos.child.racers import serve
 from chaos.child.target import CallableTarget, Target
 from chaos.disk import Slot, Tree, read_tree
@@ -104,7 +105,14 @@ class Stage:
         self._warm = 0
         self._sight = Sight(self.folder)
         self._numbers = race_numbers(architecture())
-        self._control, self._guarded = self._launched()
+        # One of all these processes runs at a time, so they share a processor with this one: a call costs half of it.
+        self._processor = own_processor()
+        self._processor.__enter__()
+        try:
+            self._control, self._guarded = self._launched()
+        except BaseException:
+            self._leave()
+            raise
         self._listener = Listener(self._guarded.listener)
         try:
             self._prepare()
@@ -139,8 +147,6 @@ class Stage:
             return ours, launch(program, env=env, output=self._output, program_filter=race_filter(architecture()))
         except BaseException:
             ours.close()
-            os.close(self._output)
-            remove(self._root)
             raise
         finally:
             theirs.close()
@@ -242,6 +248,10 @@ class Stage:
         self._control.close()
         self._guarded.end()
         self._listener.close()
+        self._leave()
+
+    def _leave(self) -> None:
+        self._processor.__exit__(None, None, None)
         os.close(self._output)
         remove(self._root)
 

@@ -195,3 +195,29 @@ def hangs_up(disk: Path, *_: object) -> None:
 def tells(disk: Path, witness: Witness) -> None:
     witness(1)
     witness(2)
+
+
+def all_calls(disk: Path, witness: Witness) -> None:
+    """A call of each kind on the folder, and some elsewhere."""
+    os.stat("/")
+    os.mkdir(disk / "d")
+    os.close(os.open(disk / "a", os.O_CREAT | os.O_RDWR))
+    os.chdir(disk / "d")
+    Path("relative").write_bytes(b"123")
+    os.rename("relative", disk / "b")
+    os.link(disk / "b", disk / "c")
+    os.symlink("../c", "s")
+    os.readlink("s")
+    with open(disk / "b", "rb", buffering=0) as source, open(disk / "a", "wb", buffering=0) as goal:
+        os.sendfile(goal.fileno(), source.fileno(), 0, 3)
+        os.copy_file_range(source.fileno(), goal.fileno(), 1)
+        os.fsync(goal.fileno())
+        os.ftruncate(goal.fileno(), 1)
+    folder = os.open(disk, os.O_DIRECTORY)
+    os.unlink("a", dir_fd=folder)
+    os.close(folder)
+    os.listdir(disk)
+    os.rmdir(disk / "none") if (disk / "none").exists() else None
+    witness("\udcff and \N{SNOWMAN}")
+    os.write(0x6ACE_D00D, b"\xff")
+    time.sleep(1)

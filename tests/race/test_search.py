@@ -17,7 +17,7 @@ from chaos.race.shrinking import shrunk, switches_of
 from chaos.race.stage import Played
 from chaos.race.wording import recipe_of, schedule_of
 from chaos.scenario.runner.interleaving import live_run
-from tests.race.playing import episodes, staged
+from tests.race.playing import staged
 
 ONE, TWO, THREE = ((name,) * size for name, size in (("add_one", 1), ("add_one", 2), ("add_one", 3)))
 
@@ -79,10 +79,32 @@ def test_a_correct_lock_survives_every_order_tried() -> None:
             assert [one.ending.value for one in played.outcomes] == ["returned"] * 3
 
 
-def test_all_orders_of_two_short_racers_are_met() -> None:
-    """Two racers of two statements each have six orders."""
-    seen = {tuple(step.participant for step in played.episode.steps) for played in episodes(120, "tells", "tells")}
-    assert len(seen) == 6
+@pytest.mark.parametrize(("racers", "orders"), [(2, 6), (3, 90)])
+def test_a_small_race_is_played_in_every_order_there_is_and_then_it_ends(racers: int, orders: int) -> None:
+    """Racers of two statements each have (2n)! / 2**n orders."""
+    with staged(*["tells"] * racers) as stage:
+        search = Search(stage, seed=0, participants=racers)
+        systematic = [played for number, played in enumerate(search) if number % 2]
+    seen = [tuple(step.participant for step in played.episode.steps) for played in systematic]
+    assert (len(seen), len(set(seen))) == (orders, orders), "each once"
+    assert search.exhausted
+
+
+def test_a_race_with_sleeps_is_never_called_exhausted() -> None:
+    with staged("sleeps_long", "nothing") as stage:
+        search = Search(stage, seed=0, participants=2)
+        list(islice(search, 40))
+    assert (search.episodes, search.switches) == (40, 0)
+    assert not search.exhausted
+
+
+def test_the_levels_of_switches_are_counted() -> None:
+    with staged("tells", "tells") as stage:
+        search = Search(stage, seed=0, participants=2)
+        levels = [search.switches for _ in search]
+    assert levels == sorted(levels)
+    assert levels[0] == -1
+    assert {0, 1, 2} <= set(levels)
 
 
 @given(

@@ -33,6 +33,7 @@ def problems_of(folder: Path, text: str) -> list[str]:
 def test_a_minimal_file_gets_the_defaults(tmp_path: Path) -> None:
     scenario = load(written(tmp_path, MINIMAL))
     assert isinstance(scenario, Scenario)
+    assert isinstance(scenario.drive, Explore)
     assert scenario.drive.models == ("kill",)
     assert scenario.drive.oracles is None
     assert scenario.drive.roles.workload == PythonTarget(ref="targets:save", search=(str(tmp_path),))
@@ -43,6 +44,7 @@ def test_a_minimal_file_gets_the_defaults(tmp_path: Path) -> None:
 def test_models_of_ones_own_images_and_a_failing_sync_arrive(tmp_path: Path) -> None:
     top = 'models = ["real:xfs", "xfs fsync_keeps_data=false"]\nfailed_sync = 2\n'
     scenario = load(written(tmp_path, top + MINIMAL))
+    assert isinstance(scenario.drive, Explore)
     assert scenario.drive.models == ("real:xfs", "xfs fsync_keeps_data=false")
     assert scenario.drive.failed_sync == 2
 

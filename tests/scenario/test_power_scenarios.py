@@ -9,6 +9,7 @@ import pytest
 from chaos.disk.real import FILESYSTEMS, probe
 from chaos.observations import Finding
 from chaos.report import ScenarioResult, Status, status
+from chaos.report.replay import Replay
 from chaos.scenario.loader import load
 from chaos.scenario.model import RunOptions, Scenario
 from chaos.scenario.runner import Run
@@ -150,6 +151,7 @@ def test_a_finding_on_a_real_image_is_replayed(shelf: Path) -> None:
     need_real("ext4")
     (finding,) = ran("atomic_replace/without_directory_sync", shelf, ("real:ext4",)).findings
     path, replay = find_finding(finding.id, shelf)
+    assert isinstance(replay, Replay)
     assert replay_state(path, replay, replay_roles(path)).shows
 
 
@@ -164,6 +166,7 @@ def test_a_model_of_ones_own_is_explored_and_replayed(shelf: Path) -> None:
     result = ran("atomic_replace/atomic_replace", shelf, (lying,))
     assert result.findings
     path, replay = find_finding(result.findings[0].id, shelf)
+    assert isinstance(replay, Replay)
     assert replay.model == lying
     assert replay_state(path, replay, replay_roles(path)).shows
 

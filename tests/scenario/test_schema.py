@@ -91,6 +91,29 @@ DOCUMENTS = st.fixed_dictionaries(
 )
 
 
+RACERS = st.lists(st.just("a:b") | VALUES, max_size=3) | VALUES
+RACES = st.fixed_dictionaries(
+    {
+        "name": st.just("x"),
+        "kind": st.just("race"),
+        "target": st.fixed_dictionaries(
+            {"workers": RACERS}, optional={"setup": VALUES, "check": VALUES, "workload": VALUES}
+        )
+        | VALUES,
+    },
+    optional={
+        "oracles": VALUES,
+        "history": SCALARS | st.just("queue"),
+        "initial": VALUES,
+        "deadline": SCALARS,
+        "steps": SCALARS,
+        "budget": SCALARS,
+        "models": VALUES,
+        "expect": st.lists(table("oracle", "model", "damage", "source", values=SCALARS), max_size=2),
+    },
+)
+
+
 def as_toml(document: dict[str, Any]) -> str:
     def value(item: Any) -> str:
         if isinstance(item, dict):
@@ -102,7 +125,7 @@ def as_toml(document: dict[str, Any]) -> str:
     return "".join(f"{key} = {value(item)}\n" for key, item in document.items())
 
 
-@given(DOCUMENTS)
+@given(DOCUMENTS | RACES)
 def test_loader_and_schema_agree(document: dict[str, Any]) -> None:
     text = as_toml(document)
     assert parse_toml(text) == document
@@ -121,3 +144,6 @@ def test_the_agreement_is_tried_on_good_documents_too() -> None:
     good = {"name": "x", "target": {"workload": "a:b", "recover": [["true"]]}, "budget": "10", "deadline": "5 ms"}
     assert VALIDATOR.is_valid(good)
     assert parse(as_toml(good), file="x.toml", folder=Path("/")).name == "x"
+    race = {"name": "x", "kind": "race", "target": {"workers": ["a:b", [["true"]]]}, "initial": [{"a": 1}], "steps": 5}
+    assert VALIDATOR.is_valid(race)
+    assert parse(as_toml(race), file="x.toml", folder=Path("/")).drive.kind == "race"

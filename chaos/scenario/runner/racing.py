@@ -36,7 +36,7 @@ __all__ = ["race_from", "race_targets", "replay_race", "run_race"]
 
 _EPISODES = {Profile.QUICK: 100, Profile.CI: 500, Profile.DEEP: 20_000}
 _DURATION_S = {Profile.QUICK: 10.0, Profile.CI: 60.0, Profile.DEEP: None}
-_AFTER = 100  # episodes without a new cause, once there is one: then it is enough
+_AFTER = 50  # episodes without a new cause, once there is one: then it is enough
 _REPORT_S = 0.2
 _UNSTEADY = (
     "it did not happen again in the same order of calls: the workers do something that differs from run to run, such "
@@ -238,6 +238,8 @@ class _Race:
                 crash_points=search.steps,
                 enumerated=search.different,
                 states=search.episodes,
+                exhaustive=search.exhausted,
+                left_out=() if search.exhausted else (_left_out(search),),
                 states_per_s=search.episodes / spent_s if spent_s else 0.0,
                 explore_s=spent_s,
             ),
@@ -246,6 +248,12 @@ class _Race:
                 f"different; digest of their histories: {search.digest}",
             ),
         )
+
+
+def _left_out(search: Search) -> str:
+    if search.switches < 0:
+        return "orders of calls: those tried were drawn by chance"
+    return f"orders of calls with more than {counted(search.switches, 'switch')} were drawn by chance"
 
 
 def race_targets(drive: Race) -> dict[str, Target]:

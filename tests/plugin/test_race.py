@@ -1,0 +1,110 @@
+"""The fixture `race`, as its user meets it: pytest run on small test files, and what is printed."""
+
+import re
+
+import pytest
+
+PROGRAM = """\
+import fcntl
+
+import pytest
+
+
+def setup(disk):
+    (disk / "n").write_text("0")
+
+
+def naive(disk, witness):
+    (disk / "n").write_text(str(int((disk / "n").read_text() or 0) + 1))
+
+
+def locked(disk, witness):
+    with open(disk / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with witness.section():
+            naive(disk, witness)
+
+
+def check(disk, results):
+    assert int((disk / "n").read_text()) == len(results)
+
+
+"""
+WEAK = PROGRAM + "def test_weak(race):\n    race(naive, naive, setup=setup, check=check)\n"
+SOUND = PROGRAM + (
+    "def test_sound(race):\n"
+    "    result = race(locked, locked, locked, setup=setup, check=check, budget=30)\n"
+    "    assert result.statistics.states == 30\n"
+)
+
+
+def run(pytester: pytest.Pytester, text: str, *options: str, failed: int = 0, passed: int = 0) -> str:
+    pytester.makepyfile(test_it=text)
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
+    done.assert_outcomes(failed=failed, passed=passed)
+    printed = done.stdout.str()
+    assert "race.py:" not in printed, printed
+    return printed
+
+
+def test_a_sound_program_passes_and_the_call_says_how_much_was_tried(pytester: pytest.Pytester) -> None:
+    run(pytester, SOUND, passed=1)
+
+
+def test_a_race_fails_its_test_with_the_order_of_calls_and_their_lines(pytester: pytest.Pytester) -> None:
+    printed = run(pytester, WEAK, failed=1)
+    assert "the check of what the workers left raised AssertionError: assert 1 == 2" in printed
+    assert re.search(r"\d \*worker [01]: \w+\(n\)  \[test_it\.py:11 naive\]", printed), printed
+    assert "replay: pytest test_it.py::test_weak --chaos-replay " in printed
+
+
+def test_a_finding_is_replayed_in_its_test_until_it_is_gone(pytester: pytest.Pytester) -> None:
+    printed = run(pytester, WEAK, failed=1)
+    found = re.search(r"--chaos-replay (\w+)", printed)
+    assert found
+    again = run(pytester, WEAK, "--chaos-replay", found[1], failed=1)
+    assert f"finding {found[1]} still shows" in again
+    mended = WEAK.replace("race(naive, naive", "race(locked, locked")
+    run(pytester, mended, "--chaos-replay", found[1], passed=1)
+
+
+def test_a_finding_of_another_test_is_not_taken_for_replayed(pytester: pytest.Pytester) -> None:
+    found = re.search(r"--chaos-replay (\w+)", run(pytester, WEAK, failed=1))
+    assert found
+    other = WEAK.replace("test_weak", "test_other")
+    pytester.makepyfile(test_it=other)
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--chaos-replay", found[1])
+    done.assert_outcomes(passed=1, errors=1)
+    assert "is of another test" in done.stdout.str()
+
+
+def test_a_marker_gives_arguments_and_a_call_s_own_come_first(pytester: pytest.Pytester) -> None:
+    text = PROGRAM + (
+        "@pytest.mark.race(budget=7)\n"
+        "def test_marked(race):\n"
+        "    assert race(locked, locked, setup=setup).statistics.states == 7\n"
+        "    assert race(locked, locked, setup=setup, budget=3).statistics.states == 3\n"
+    )
+    run(pytester, text, "--strict-markers", passed=1)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("race(naive)", "two or more workers, got 1"),
+        ("race(naive, 5)", "race(worker=...): expected a callable"),
+        ("race(naive, naive, budgt=5)", "did you mean budget?"),
+        ("race(naive, naive, deadline='soon')", "race(deadline=...): expected"),
+        ("race(naive, naive, oracles=['durable'])", "unknown oracle 'durable'"),
+        ("race(naive, naive, history='stack')", "there is no model 'stack'"),
+    ],
+)
+def test_wrong_usage_is_named(pytester: pytest.Pytester, call: str, words: str) -> None:
+    assert words in run(pytester, PROGRAM + f"def test_wrong(race):\n    {call}\n", failed=1)
+
+
+def test_a_worker_may_be_a_command_or_a_name(pytester: pytest.Pytester) -> None:
+    text = "def work(disk, witness):\n    (disk / 'x').touch()\n\ndef test_it(race):\n" + (
+        "    race([['sh', '-c', 'echo > y']], 'test_it:work', budget=3)\n"
+    )
+    run(pytester, text, passed=1)
