@@ -106,6 +106,7 @@ class Exploration:
         try:
             for chunk, answers in self._crew.answered(run.chunks(), run.look_ahead):
                 run.learn(chunk)
+                self._tally.reused += chunk.reused
                 for state, answer in zip(run.taken(len(answers)), answers, strict=True):
                     assert chunk.model is not None
                     yield self._observed(state, self._settings.models[chunk.model], answer)

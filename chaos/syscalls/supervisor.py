@@ -45,6 +45,7 @@ from chaos.syscalls.processes import Process, ProcessGone, ProcessTable, Unreada
 __all__ = ["Ending", "Observer", "Supervisor", "Timing"]
 
 _LOOK_EVERY = 255  # calls between two looks at whether the target has more threads; one less than a power of two
+_CALLS_A_LOOK = 32  # calls between two looks at the clock
 _LONGEST_WAIT_S = 3600.0  # poll takes no more than 24 days in one go
 _KILLED_WAIT_S = 5.0  # a process in an uninterruptible call needs a while to die
 
@@ -188,9 +189,13 @@ class Supervisor:
             if remaining <= 0:
                 self._expire()
                 return
-            ready = poll(min(remaining, _LONGEST_WAIT_S) * 1000)
-            if ready == only_a_call:  # by far the most frequent
-                self._notification()
+            wait_ms = min(remaining, _LONGEST_WAIT_S) * 1000
+            for _ in range(_CALLS_A_LOOK):
+                ready = poll(wait_ms)
+                if ready != only_a_call:
+                    break
+                self._notification()  # by far the most frequent
+            else:
                 continue
             if len(ready) > 1 or (ready and ready[0][0] != listener):
                 for descriptor, _ in events(0):  # first the ends of processes: their numbers may be in use again
