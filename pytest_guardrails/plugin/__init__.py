@@ -12,6 +12,8 @@ from pytest_guardrails.plugin.guards import (
     guardrails_of_the_test,
     loop_guard,
     no_leaks,
+    pytest_fixture_setup,
+    pytest_itemcollected,
     pytest_runtest_call,
 )
 from pytest_guardrails.plugin.hooks import pytest_addoption, pytest_configure, pytest_unconfigure
@@ -29,6 +31,8 @@ __all__ = [
     "no_leaks",
     "pytest_addoption",
     "pytest_configure",
+    "pytest_fixture_setup",
+    "pytest_itemcollected",
     "pytest_runtest_call",
     "pytest_unconfigure",
     "race",

@@ -26,6 +26,8 @@ __all__ = [
     "guardrails_of_the_test",
     "loop_guard",
     "no_leaks",
+    "pytest_fixture_setup",
+    "pytest_itemcollected",
     "pytest_runtest_call",
 ]
 
@@ -34,6 +36,8 @@ GUARDRAILS_MARKER = (
     "resident memory may grow, NumPy raising where a NaN is made, nothing left behind"
 )
 _LIMITS = pytest.StashKey["Limits"]()
+_PENDING = pytest.StashKey[bool]()  # whether the guards are still to be begun with
+_GUARDS = "_guardrails"
 
 
 @pytest.fixture
@@ -96,12 +100,31 @@ def no_leaks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True, name="_guardrails")
-def guardrails_of_the_test(request: pytest.FixtureRequest) -> None:
-    """Read the marker `guardrails`, and begin with `no_leaks` where it is asked for in whatever way.
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let a test that asks for guards have them; others have nothing more to do than without this plugin."""
+    names = getattr(item, "fixturenames", None)
+    if names is None or not ("no_leaks" in names or item.get_closest_marker("guardrails")):
+        return
+    item.stash[_PENDING] = True
+    if _GUARDS not in names:
+        names.append(_GUARDS)
 
-    Autouse fixtures come before the others of a test, so what these make and give back is no leak.
-    """
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest) -> None:
+    """Begin with the guards before the first fixture of the test itself: what that makes and gives back is no leak."""
+    if fixturedef.scope == "function" and request.node.stash.get(_PENDING, False):
+        if fixturedef.argname in ("no_leaks", "finite"):  # they hold nothing, and the guards may ask for them
+            return
+        request.node.stash[_PENDING] = False
+        if fixturedef.argname == _GUARDS:
+            return
+        request.getfixturevalue(_GUARDS)
+
+
+@pytest.fixture(name="_guardrails")
+def guardrails_of_the_test(request: pytest.FixtureRequest) -> None:
+    """Read the marker `guardrails`, and begin with `no_leaks` where it is asked for in whatever way."""
     marker = request.node.get_closest_marker("guardrails")
     if marker is None:
         if "no_leaks" in request.fixturenames:

@@ -1,6 +1,7 @@
 """The server under the proxy and under the fake LLM: what it holds, and what it gives back."""
 
 import asyncio
+import gc
 import os
 import socket
 import threading
@@ -27,6 +28,18 @@ def test_closing_gives_up_what_a_client_does_not_read() -> None:
         server.close()
         assert len(os.listdir("/proc/self/fd")) == descriptors + 1  # the client's
     assert threading.active_count() == threads
+
+
+def test_closing_leaves_nothing_of_connections_that_are_just_being_made() -> None:
+    descriptors = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        server = Loopback("test", talk_on)
+        clients = [socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) for _ in range(5)]
+        server.close()
+        for client in clients:
+            client.close()
+    gc.collect()  # what was not closed warns now, and a warning is an error
+    assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
 def test_it_can_not_be_used_in_a_child() -> None:

@@ -390,6 +390,19 @@ def test_it_leaves_no_thread_and_no_descriptor_behind() -> None:
     assert threading.active_count() == threads
 
 
+@pytest.mark.parametrize("how", [Ending.RESET, Ending.TRUNCATE, Ending.HALF_OPEN])
+@pytest.mark.parametrize("direction", ["upstream", "downstream"])
+def test_of_a_connection_that_was_cut_nothing_stays_when_both_ends_are_gone(
+    proxy: ChaosProxy, how: Ending, direction: str
+) -> None:
+    proxy.inject(Cut(how=how), direction=direction)
+    with connected(proxy) as client:
+        client.sendall(b"x")
+        proxy.wait_until(lambda counts: counts.injected.get(how.value) == 1)
+    proxy.heal()  # else a server whose client is half gone waits for ever
+    assert proxy.wait_until(lambda counts: counts.open == 0).connections == 1
+
+
 def test_a_closed_proxy_says_so(proxy: ChaosProxy) -> None:
     proxy.close()
     proxy.close()

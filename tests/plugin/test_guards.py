@@ -294,6 +294,7 @@ def test_what_is_given_back_or_of_others_fails_nothing(pytester: pytest.Pytester
 
 LIMITS = """
 import threading
+import unittest
 
 import pytest
 
@@ -339,6 +340,12 @@ def test_no_timer_is_left():
     assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
 
 
+class TestOldStyle(unittest.TestCase):
+    @pytest.mark.guardrails(timeout="50ms", no_leaks=True)
+    def test_waits(self):
+        threading.Event().wait()
+
+
 @pytest.mark.guardrails(timeout="1m")
 class TestClass:
     def test_marked_by_its_class(self):
@@ -348,7 +355,7 @@ class TestClass:
 
 
 def test_tests_beyond_their_limits_fail(pytester: pytest.Pytester) -> None:
-    told = printed(pytester, LIMITS, failed=3, passed=4)
+    told = printed(pytester, LIMITS, failed=4, passed=4)
     assert "guardrails: still running after 0.05 s" in told
     assert "thread 'Thread-1 (waiting)' is in" in told
     assert re.search(r"guardrails: resident memory grew by [56]\d\.\d MB at its peak, and 20 MB are allowed", told)

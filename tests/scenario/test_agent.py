@@ -2,8 +2,12 @@
 
 import json
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 
@@ -279,6 +283,22 @@ def leaves_a_daemon(disk):
         ask()
 
 
+def waits_with_a_daemon(disk):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        tell_pid()
+        os.read(os.pipe()[0], 1)  # for ever
+    tell_pid()
+    ask()
+
+
+def tell_pid():
+    with open(os.environ["PIDS"], "a") as file:
+        file.write(f"{{os.getpid()}}\\n")
+
+
 def dies(disk):
     ask()
     os.kill(os.getpid(), 9)
@@ -337,6 +357,34 @@ def test_what_a_run_leaves_running_ends_with_it(tmp_path: Path) -> None:
         daemon = int((Path(runs.disk) / "daemon").read_text())
         with pytest.raises(ProcessLookupError):
             os.kill(daemon, 0)
+
+
+def test_when_the_harness_is_killed_the_agent_and_what_it_started_end(tmp_path: Path) -> None:
+    agent = target(tmp_path, "waits_with_a_daemon")
+    program = f"""
+from chaos.child.target import PythonTarget
+from chaos.faults.llm_script import Trouble, Turn, script_of
+from chaos.scenario.kinds import Agent
+from chaos.scenario.runner.agent_runs import AgentRuns, Blow
+
+agent = PythonTarget(ref={agent.ref!r}, search={agent.search!r})
+with AgentRuns(Agent(agent=agent, script=script_of(Turn(trouble=Trouble.TIMEOUT)), deadline_s=1000), 0) as runs:
+    runs.run(Blow())
+"""
+    (tmp_path / "pids").touch()
+    harness = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PIDS": str(tmp_path / "pids")})
+    polled(lambda: (tmp_path / "pids").read_text().count("\n") == 2)
+    harness.kill()
+    harness.wait()
+    pids = (tmp_path / "pids").read_text().split()
+    polled(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+
+
+def polled(holds: Callable[[], bool]) -> None:
+    end = monotonic() + 30
+    while not holds():
+        assert monotonic() < end
+        sleep(0.005)
 
 
 def test_an_agent_that_dies_is_told_by_its_signal(tmp_path: Path) -> None:

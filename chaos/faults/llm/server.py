@@ -144,7 +144,10 @@ class _Api:
                     return
         except BadRequest as error:
             writer.write(answer(error.status, answers.error(error.message, "invalid_request_error", None)))
-            await writer.drain()
+            writer.write_eof()
+            await _wait_gone(
+                reader
+            )  # to close with bytes unread would be a reset, and the client would not see the answer
         except _Drop:
             reset(writer)
 

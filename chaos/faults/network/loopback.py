@@ -23,6 +23,7 @@ __all__ = ["HOST", "Loopback", "reset"]
 HOST = "127.0.0.1"
 _LINGER_NOT = struct.pack("ii", 1, 0)  # on, 0 seconds: a close then drops what is unsent and sends a reset
 _BACKLOG = 128
+_TURNS = 5  # of the event loop; closing takes 2
 
 _Result = TypeVar("_Result")
 
@@ -50,11 +51,12 @@ class Loopback:
         self._serve = serve
         self._owner = os.getpid()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._accepted: set[socket.socket] = set()
         self._writers: set[StreamWriter] = set()
         # Holds the port while nobody listens on it: whoever connects then is refused.
         self._holder = _bound(0)
         self.port: int = self._holder.getsockname()[1]
-        self._server: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -96,9 +98,10 @@ class Loopback:
 
     def forget(self) -> None:
         """In a forked child: let go of every socket, keeping the numbers taken, since objects still name them."""
+        listening = () if self._listening is None else (self._listening.fileno(),)
+        accepted = (one.fileno() for one in self._accepted)
         null = os.open(os.devnull, os.O_RDWR)
-        listening = [] if self._server is None else [one.fileno() for one in self._server.sockets]
-        for descriptor in [self._holder.fileno(), *listening, *map(_number, self._writers)]:
+        for descriptor in (self._holder.fileno(), *listening, *accepted, *map(_number, self._writers)):
             if descriptor >= 0:
                 os.dup2(null, descriptor, inheritable=False)
         os.close(null)
@@ -107,21 +110,34 @@ class Loopback:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
 
+    # Not `asyncio.start_server`: a connection that it accepts in the moment in which it is closed is never closed.
+
     async def _listen(self) -> None:
-        if self._server is None:
-            self._server = await asyncio.start_server(self._accepted, sock=_bound(self.port), backlog=_BACKLOG)
+        if self._listening is None:
+            self._listening = _bound(self.port)
+            self._listening.setblocking(False)
+            self._listening.listen(_BACKLOG)
+            self._loop.add_reader(self._listening, self._accept, self._listening)
 
     async def _refuse(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listening is not None:
+            self._loop.remove_reader(self._listening)
+            self._listening.close()
+            self._listening = None
 
-    def _accepted(self, reader: StreamReader, writer: StreamWriter) -> None:
-        task = self._loop.create_task(self._attend(reader, writer))
-        self._tasks.add(task)
+    def _accept(self, listening: socket.socket) -> None:
+        try:
+            connection, _ = listening.accept()
+        except OSError:  # whoever it was is gone already, or no descriptor is free just now
+            return
+        connection.setblocking(False)
+        self._accepted = {one for one in self._accepted if one.fileno() >= 0} | {connection}
+        task = self._loop.create_task(self._attend(connection))
+        self._tasks.add(task)  # the loop itself holds tasks weakly
         task.add_done_callback(self._tasks.discard)
 
-    async def _attend(self, reader: StreamReader, writer: StreamWriter) -> None:
+    async def _attend(self, connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection)
         self.own(writer)
         try:
             await self._serve(reader, writer)
@@ -132,13 +148,21 @@ class Loopback:
 
     async def _finish(self) -> None:
         await self._refuse()
-        for task in [*self._tasks]:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*others, return_exceptions=True)
         for writer in self._writers:
             writer.transport.abort()
-        for _ in range(3):  # transports close their sockets in the turns of the loop after they were told to
-            await asyncio.sleep(0)
+        await _some_turns()
+        for connection in self._accepted:
+            connection.close()
+
+
+async def _some_turns() -> None:
+    """Long enough for transports to close their sockets, which they do in a later turn than they were told to."""
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
 
 
 def _number(writer: StreamWriter) -> int:

@@ -157,6 +157,12 @@ class _Flow:
     async def serve(self, reader: StreamReader, client: StreamWriter) -> None:
         number = self.ledger.connection()
         try:
+            await self._forward(number, reader, client)
+        finally:
+            self.ledger.closed()
+
+    async def _forward(self, number: int, reader: StreamReader, client: StreamWriter) -> None:
+        try:
             answers, server = await asyncio.open_connection(*self._server)
         except OSError:
             self.ledger.unreachable()

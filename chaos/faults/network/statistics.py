@@ -20,6 +20,7 @@ class ProxyStatistics:
 
     Attributes:
         connections: accepted ones.
+        open: how many of them are under way now.
         unreachable: those of them for which the server could not be reached.
         upstream_bytes: what the server was sent.
         downstream_bytes: what the client was sent.
@@ -29,6 +30,7 @@ class ProxyStatistics:
     """
 
     connections: int = 0
+    open: int = 0
     unreachable: int = 0
     upstream_bytes: int = 0
     downstream_bytes: int = 0
@@ -43,14 +45,21 @@ class Ledger:
         self._changed = Condition(RLock())
         self._injected: Counter[str] = Counter()
         self._passed: Counter[Direction] = Counter()
-        self._connections = self._unreachable = 0
+        self._connections = self._open = self._unreachable = 0
 
     def connection(self) -> int:
         """Count a connection, and number it from 1."""
         with self._changed:
             self._connections += 1
+            self._open += 1
             self._changed.notify_all()
             return self._connections
+
+    def closed(self) -> None:
+        """Count a connection that is over."""
+        with self._changed:
+            self._open -= 1
+            self._changed.notify_all()
 
     def unreachable(self) -> None:
         """Count a connection for which there was no server."""
@@ -76,6 +85,7 @@ class Ledger:
         with self._changed:
             return ProxyStatistics(
                 connections=self._connections,
+                open=self._open,
                 unreachable=self._unreachable,
                 upstream_bytes=self._passed[Direction.UPSTREAM],
                 downstream_bytes=self._passed[Direction.DOWNSTREAM],
