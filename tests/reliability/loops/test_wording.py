@@ -115,6 +115,13 @@ def test_a_changed_word_in_ten_is_the_same_group_and_another_message_is_not() ->
     assert (first.new, near.group, near.exact, other.new) == (True, first.group, False, True)
 
 
+def test_a_changed_word_in_a_short_message_makes_it_another_one() -> None:
+    likeness = Likeness(8)
+    first, second = (likeness.match(read(f"fix the bug in {name}"), failing=True) for name in ("styles", "main"))
+    assert second.new
+    assert first.group != second.group
+
+
 def test_only_so_many_groups_are_kept() -> None:
     likeness = Likeness(5)
     for number in range(200):
