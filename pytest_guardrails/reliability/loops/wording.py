@@ -33,6 +33,7 @@ _TIME = re.compile(
 )
 _NUMBER = re.compile(r"([-+]?\d{1,15}(?:\.\d{1,15})?)(%|[a-z]{1,3})?")  # so many digits always make a finite number
 _RATIO = re.compile(r"(\d{1,15})/(\d{1,15})")
+_RANGE = re.compile(r"(\d{1,8})(?:-|–|\.\.)(\d{1,8})")  # noqa: RUF001 - the dash that typesetters use
 _ORDINAL = re.compile(r"\d+(?:st|nd|rd|th)")
 _LINE = re.compile(r"(.*[^\d:])(?::\d+)+")
 _IDENTIFIER = re.compile(r"(?:0x)?[0-9a-f]{6,}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\d{9,}")
@@ -191,7 +192,8 @@ def _measured(words: list[str], slots: list[tuple[int, float]]) -> Wording:
             if after == "of" and not whole:
                 dropped.add(index + 1)
             continue
-        if before in _LABELS or after in _UNITS or before in _MONTHS or after in _MONTHS:
+        share = after == "of" or words[index] == "#/#"  # "step 3 of 9" names no step, it tells how far the work is
+        if (before in _LABELS and not share) or after in _UNITS or before in _MONTHS or after in _MONTHS:
             continue
         roles.append(_role(words[index], before, after, beyond))
         measures.append(value)
@@ -232,6 +234,8 @@ def _shape(token: str) -> tuple[str, float | None]:
             return f"#{unit}", float(found.group(1))
     if found := _RATIO.fullmatch(token):
         return "#/#", float(found.group(1)) / (float(found.group(2)) or 1.0)
+    if found := _RANGE.fullmatch(token):
+        return "#-#", float(found.group(1))
     if _TIME.fullmatch(token):
         return "<time>", None
     if _ORDINAL.fullmatch(token):
