@@ -8,7 +8,7 @@ counted and judged of it and the events that tell of it, is one transaction: aft
 budgets, counters, history and verdicts. A loop that ended is not executed again, whoever starts it. A hanging step is
 interrupted. A step that always fails ends the loop *failed*.
 **Does not** undo what a step did before it was cut off: that iteration is executed again, as `attempt` 2, and
-`StepContext.effects` tells what may have been done. Its time up to the crash is not counted.
+`StepContext.effects` tells what may have been done. Its time and costs up to the crash are not counted.
 **On crash** nothing is to be cleaned up: the next owner takes over at once. A commit that the disk refuses is tried
 again for some seconds before `run` raises; the iteration is then executed again by the next owner.
 **Threads and processes.** `pause`, `resume`, `stop`, `signal` and `status` work from any process that opens the store.
@@ -48,7 +48,7 @@ from pytest_guardrails.reliability.loops.ledger import (
 )
 from pytest_guardrails.reliability.loops.ownership import Ownership
 from pytest_guardrails.reliability.loops.report import LoopReport, LoopSettings, report_of
-from pytest_guardrails.reliability.loops.stepping import Executed, StepContext, StepFunction, execute
+from pytest_guardrails.reliability.loops.stepping import StepContext, StepFunction, execute
 from pytest_guardrails.reliability.loops.stuck import StuckDetector
 from pytest_guardrails.reliability.loops.stuck_model import Level, StuckSettings
 from pytest_guardrails.reliability.state import Effects, StateStore, Transaction, thaw
@@ -114,7 +114,7 @@ class LoopController:
         """Execute the loop until it ends, and say how.
 
         Args:
-            step: called once an iteration, in a thread of its own so that it can be interrupted.
+            step: called once an iteration; see `LoopSettings.interruptible` for the thread.
             wait_s: how long to wait for another owner to end, in seconds.
             restart: begin a new run when the last one has ended; otherwise its report is all that is given.
             amend: go on under this controller's conditions, where a run under way was started with others.
@@ -246,7 +246,10 @@ class LoopController:
             deadline_s=deadline_s,
             effects=Effects(self._store, f"loop/{self.loop_id}/{record.run}"),
         )
-        done: Executed = execute(lambda: self._runner.run(lambda: step(context), deadline_s), self._clock)
+        if self.settings.interruptible:
+            done = execute(lambda: self._runner.run(lambda: step(context), deadline_s), self._clock)
+        else:
+            done = execute(lambda: step(context), self._clock)
         if self._lost is not None:
             raise self._lost
         return self._commit(advance(record, done, rules, self._requests(), self._elapsed_s(record)))

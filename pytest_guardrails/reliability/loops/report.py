@@ -18,6 +18,8 @@ class LoopSettings:
     Attributes:
         step_deadline_s: a step is interrupted after so long, in seconds; None for never. A `Timeout` of the run
             interrupts it as well.
+        interruptible: each step runs in a thread of its own. Otherwise in the thread that called `run`, for steps that
+            are bound to it; a deadline is then noticed after the step, and `step_deadline_s` must be None.
         grace_s: how long an interrupted step may take to end; after that the loop ends aborted.
         failure_limit: the loop ends failed after so many bad iterations in a row; None for no limit.
         attempts: how often a step is begun that its process does not survive.
@@ -28,6 +30,7 @@ class LoopSettings:
     """
 
     step_deadline_s: float | None = None
+    interruptible: bool = True
     grace_s: float = 5.0
     failure_limit: int | None = 3
     attempts: int = 3
@@ -39,6 +42,10 @@ class LoopSettings:
     def __post_init__(self) -> None:
         if self.attempts < 1 or self.history < 1:
             raise ConfigurationError(f"attempts and history are at least 1, not {self.attempts} and {self.history}")
+        if self.step_deadline_s is not None and not self.interruptible:
+            raise ConfigurationError(
+                "without interruptible no step can have a deadline: leave step_deadline_s None"
+            )
         for name in ("step_deadline_s", "grace_s", "lease_ttl_s", "watch_s"):
             value = getattr(self, name)
             if value is not None and not 0 < value < 1e9:

@@ -159,6 +159,20 @@ def test_steps_that_always_miss_their_deadline_end_it_aborted(store: StateStore)
     assert report.facts.failures == 2
 
 
+def test_a_step_that_is_bound_to_its_thread_runs_in_the_callers(store: StateStore) -> None:
+    clock, threads = MovedClock(), []
+
+    def step(context: StepContext) -> None:
+        threads.append(threading.get_ident())
+        clock.monotonic_s += 40.0
+
+    settings = LoopSettings(interruptible=False)
+    report = LoopController("l", store, stop_when=Timeout(60.0), settings=settings, clock=clock).run(step)
+    assert (threads, report.reason) == ([threading.get_ident()] * 2, Reason.TIMEOUT)
+    with pytest.raises(ConfigurationError, match="interruptible"):
+        LoopSettings(interruptible=False, step_deadline_s=1.0)
+
+
 def test_a_resource_limit_ends_it_aborted(store: StateStore) -> None:
     loop = LoopController("l", store, stop_when=MaxIterations(50) | ResourceLimit(cost_nano_usd=1000, tokens=999))
     report = loop.run(lambda step: StepResult(cost_nano_usd=300, tokens=1))
