@@ -43,9 +43,7 @@ class LoopSettings:
         if self.attempts < 1 or self.history < 1:
             raise ConfigurationError(f"attempts and history are at least 1, not {self.attempts} and {self.history}")
         if self.step_deadline_s is not None and not self.interruptible:
-            raise ConfigurationError(
-                "without interruptible no step can have a deadline: leave step_deadline_s None"
-            )
+            raise ConfigurationError("without interruptible no step can have a deadline: leave step_deadline_s None")
         for name in ("step_deadline_s", "grace_s", "lease_ttl_s", "watch_s"):
             value = getattr(self, name)
             if value is not None and not 0 < value < 1e9:
