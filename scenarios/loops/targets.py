@@ -22,7 +22,7 @@ from pytest_guardrails.reliability.loops import (
     StepResult,
     Strategy,
 )
-from pytest_guardrails.reliability.state import StateStore, open_store
+from pytest_guardrails.reliability.state import BackendKind, StateStore, open_store
 from pytest_guardrails.reliability.telemetry import EventLog, Metrics
 from pytest_guardrails.reliability.telemetry.relay import Relay
 from pytest_guardrails.reliability.telemetry.sinks import JsonLinesSink
@@ -31,13 +31,17 @@ Ack = Callable[[object], None]
 STEPS = 3
 
 
-def _open(disk: Path) -> StateStore:
-    return open_store(disk / "state.json", backend="json")
+def _open(disk: Path, backend: BackendKind = "json") -> StateStore:
+    return open_store(disk / "state", backend=backend)
 
 
-def setup(disk: Path) -> None:
-    with _open(disk) as store:
+def setup(disk: Path, backend: BackendKind = "json") -> None:
+    with _open(disk, backend) as store:
         store.put("ready", True)
+
+
+def setup_sqlite(disk: Path) -> None:
+    setup(disk, "sqlite")
 
 
 def _controller(store: StateStore) -> LoopController:
@@ -50,11 +54,15 @@ def _step(context: StepContext) -> StepResult:
     return StepResult(value=context.iteration, kind=kind, feedback="the header is missing", tokens=5)
 
 
-def run_loop(disk: Path, ack: Ack) -> None:
-    with _open(disk) as store:
+def run_loop(disk: Path, ack: Ack, backend: BackendKind = "json") -> None:
+    with _open(disk, backend) as store:
         controller = _controller(store)
         controller.on_iteration.append(lambda found: ack(found.number))
         controller.run(_step)
+
+
+def run_loop_sqlite(disk: Path, ack: Ack) -> None:
+    run_loop(disk, ack, "sqlite")
 
 
 def run_three(disk: Path, ack: Ack) -> None:
@@ -78,8 +86,8 @@ def run_three(disk: Path, ack: Ack) -> None:
         raise RuntimeError(f"the owners ended with {statuses}")
 
 
-def recover_loop(disk: Path) -> dict[str, Any]:
-    with _open(disk) as store:
+def recover_loop(disk: Path, backend: BackendKind = "json") -> dict[str, Any]:
+    with _open(disk, backend) as store:
         controller = _controller(store)
         facts = controller.status().facts
         history = [(found.number, found.outcome.value, found.value, found.verdict) for found in controller.iterations()]
@@ -88,6 +96,10 @@ def recover_loop(disk: Path) -> dict[str, Any]:
         if not (facts.iterations == len(history) == counted) or len(failed) != (facts.iterations >= 2):
             raise ValueError(f"history, counters and events differ: {facts}, {history}, {counted}, {failed}")
         return {"iterations": facts.iterations, "tokens": facts.tokens, "failures": facts.failures, "history": history}
+
+
+def recover_loop_sqlite(disk: Path) -> dict[str, Any]:
+    return recover_loop(disk, "sqlite")
 
 
 def check_loop(value: dict[str, Any], acked: list[int]) -> None:

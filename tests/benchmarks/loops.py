@@ -53,6 +53,7 @@ def measure(quick: bool) -> list[Figure]:
 
 
 def _detector(quick: bool) -> list[Figure]:
+    """Processor time, since nothing here waits: what else the machine does counts less."""
     count, rounds = (2000, 3) if quick else (10_000, 7)
     day = steps(count)
 
@@ -61,10 +62,10 @@ def _detector(quick: bool) -> list[Figure]:
             detector = StuckDetector(settings=StuckSettings(window=window))
             for step in day[:begin]:
                 detector.observe(step)
-            began = time.perf_counter()
+            began = time.thread_time()
             for step in day[begin:end]:
                 detector.observe(step)
-            return (time.perf_counter() - began) / (end - begin) * 1e6
+            return (time.thread_time() - began) / (end - begin) * 1e6
 
         return run
 

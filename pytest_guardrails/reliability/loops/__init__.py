@@ -20,20 +20,21 @@ from pytest_guardrails.reliability.loops.conditions import (
     Timeout,
     parse_condition,
 )
-from pytest_guardrails.reliability.loops.controller import LoopController, LoopReport, LoopSettings
+from pytest_guardrails.reliability.loops.controller import LoopController
 from pytest_guardrails.reliability.loops.error_classes import ErrorClass, ErrorRule, classify
 from pytest_guardrails.reliability.loops.facts import Ending, Facts, LoopState, Outcome, Reason, Usage
 from pytest_guardrails.reliability.loops.interrupting import StepHungError, StepInterrupted, StepTimeoutError
 from pytest_guardrails.reliability.loops.ledger import Iteration
-from pytest_guardrails.reliability.loops.recovery import (
+from pytest_guardrails.reliability.loops.recovery import RecoveryManager
+from pytest_guardrails.reliability.loops.recovery_model import (
     Attempt,
     AuditEntry,
     Recovery,
     RecoveryBusyError,
     RecoveryFailedError,
-    RecoveryManager,
     RecoveryState,
 )
+from pytest_guardrails.reliability.loops.report import LoopReport, LoopSettings
 from pytest_guardrails.reliability.loops.stepping import DependencyError, StepContext, StepFunction, StepResult
 from pytest_guardrails.reliability.loops.strategies import Backoff, Plan, RecoveryPolicy, Rung, Strategy
 from pytest_guardrails.reliability.loops.stuck import StuckDetector

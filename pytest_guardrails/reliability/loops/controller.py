@@ -8,8 +8,9 @@ counted and judged of it and the events that tell of it, is one transaction: aft
 budgets, counters, history and verdicts. A loop that ended is not executed again, whoever starts it. A hanging step is
 interrupted. A step that always fails ends the loop *failed*.
 **Does not** undo what a step did before it was cut off: that iteration is executed again, as `attempt` 2, and
-`StepContext.effects` tells what may have been done. Its time up to the crash is not counted.
-**On crash** nothing is to be cleaned up: the next owner takes over at once.
+`StepContext.effects` tells what may have been done. Its time and costs up to the crash are not counted.
+**On crash** nothing is to be cleaned up: the next owner takes over at once. A commit that the disk refuses is tried
+again for some seconds before `run` raises; the iteration is then executed again by the next owner.
 **Threads and processes.** `pause`, `resume`, `stop`, `signal` and `status` work from any process that opens the store.
 
 Read `course.py` for what an iteration does to a run, `ledger.py` for what is kept.
@@ -18,12 +19,13 @@ Read `course.py` for what an iteration does to a run, `ledger.py` for what is ke
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, final
 
 from pytest_guardrails.clock import Clock, SystemClock
-from pytest_guardrails.errors import ConfigurationError, DeadlineError
+from pytest_guardrails.errors import ConfigurationError, CorruptionError, DeadlineError, StorageError
 from pytest_guardrails.reliability.durability import Lease, LeaseLostError, safe_name
+from pytest_guardrails.reliability.loops.background import Background
 from pytest_guardrails.reliability.loops.conditions import AnyOf, Condition, ConsecutiveFailures, Predicates
 from pytest_guardrails.reliability.loops.course import (
     Advance,
@@ -34,7 +36,7 @@ from pytest_guardrails.reliability.loops.course import (
     source_of,
     state_draft,
 )
-from pytest_guardrails.reliability.loops.facts import Ending, Facts, LoopState, Reason
+from pytest_guardrails.reliability.loops.facts import Ending, LoopState, Reason
 from pytest_guardrails.reliability.loops.interrupting import Interruptible
 from pytest_guardrails.reliability.loops.ledger import (
     Iteration,
@@ -45,74 +47,17 @@ from pytest_guardrails.reliability.loops.ledger import (
     request_key,
 )
 from pytest_guardrails.reliability.loops.ownership import Ownership
-from pytest_guardrails.reliability.loops.stepping import Executed, StepContext, StepFunction, execute
+from pytest_guardrails.reliability.loops.report import LoopReport, LoopSettings, report_of
+from pytest_guardrails.reliability.loops.stepping import StepContext, StepFunction, execute
 from pytest_guardrails.reliability.loops.stuck import StuckDetector
 from pytest_guardrails.reliability.loops.stuck_model import Level, StuckSettings
 from pytest_guardrails.reliability.state import Effects, StateStore, Transaction, thaw
 from pytest_guardrails.reliability.telemetry import Draft, EventLog, Metrics, Severity, count
 
-__all__ = ["LoopController", "LoopReport", "LoopSettings"]
+__all__ = ["LoopController"]
 
 _PROBLEM_CHARACTERS = 500
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoopSettings:
-    """How a loop is run; none of it is kept with the run.
-
-    Attributes:
-        step_deadline_s: a step is interrupted after so long, in seconds; None for never. A `Timeout` of the run
-            interrupts it as well.
-        grace_s: how long an interrupted step may take to end; after that the loop ends aborted.
-        failure_limit: the loop ends failed after so many bad iterations in a row; None for no limit.
-        attempts: how often a step is begun that its process does not survive.
-        history: iterations that are kept in memory.
-        lease_ttl_s: how long the lease lasts when its holder can't renew it.
-        watch_s: how often requests from other processes are looked for.
-        lease_path: file of the lease; beside the store's file when empty.
-    """
-
-    step_deadline_s: float | None = None
-    grace_s: float = 5.0
-    failure_limit: int | None = 3
-    attempts: int = 3
-    history: int = 100
-    lease_ttl_s: float = 30.0
-    watch_s: float = 0.25
-    lease_path: str = ""
-
-    def __post_init__(self) -> None:
-        if self.attempts < 1 or self.history < 1:
-            raise ConfigurationError(f"attempts and history are at least 1, not {self.attempts} and {self.history}")
-        for name in ("step_deadline_s", "grace_s", "lease_ttl_s", "watch_s"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < 1e9:
-                raise ConfigurationError(f"{name} is above 0 and finite, not {value}")
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoopReport:
-    """A loop as it stands.
-
-    Attributes:
-        loop_id: which.
-        run: number of the run, from 1; 0 when the loop was never started.
-        state: where it is.
-        reason: why it ended; None while it has not.
-        detail: the same for a person.
-        facts: what is known of the run.
-        advice: the stuck detector's last words; "" when it had nothing to say.
-    """
-
-    loop_id: str
-    run: int
-    state: LoopState
-    reason: Reason | None
-    detail: str
-    facts: Facts
-    advice: str = ""
+_PAUSES_S = (0.1, 0.5, 2.0, 5.0)  # before a commit that was refused is tried again
 
 
 @final
@@ -163,13 +108,13 @@ class LoopController:
         self._token = 0
         self._since_s = 0.0
         self._lost: LeaseLostError | None = None
-        self._background: _Background | None = None
+        self._background: Background | None = None
 
     def run(self, step: StepFunction, *, wait_s: float = 0.0, restart: bool = False, amend: bool = False) -> LoopReport:
         """Execute the loop until it ends, and say how.
 
         Args:
-            step: called once an iteration, in a thread of its own so that it can be interrupted.
+            step: called once an iteration; see `LoopSettings.interruptible` for the thread.
             wait_s: how long to wait for another owner to end, in seconds.
             restart: begin a new run when the last one has ended; otherwise its report is all that is given.
             amend: go on under this controller's conditions, where a run under way was started with others.
@@ -189,7 +134,7 @@ class LoopController:
             record, rules = self._claim(restart=restart, amend=amend)
             while not (record := self._obey(record)).state.final:
                 record = self._iterate(step, record, rules)
-            return _report(record)
+            return report_of(record)
         finally:
             ownership.release()
 
@@ -197,7 +142,7 @@ class LoopController:
         """As `run`, in the background; `wait` tells the end."""
         if self._background is not None and self._background.is_alive():
             raise ConfigurationError(f"loop {self.loop_id!r} runs in the background already")
-        self._background = _Background(lambda: self.run(step, wait_s=wait_s, restart=restart))
+        self._background = Background(lambda: self.run(step, wait_s=wait_s, restart=restart))
         self._background.start()
 
     def wait(self, deadline_s: float | None = None) -> LoopReport:
@@ -219,7 +164,7 @@ class LoopController:
         self._request(lambda found: replace(found, pause=False))
 
     def stop(self, reason: str = "it was told to stop") -> None:
-        """Have it end aborted; the step under way is interrupted."""
+        """Have it end aborted, by its owner or by the next one; the step under way is interrupted."""
         self._request(lambda found: replace(found, stop=reason))
 
     def signal(self, name: str) -> None:
@@ -229,7 +174,7 @@ class LoopController:
     def status(self) -> LoopReport:
         """Where it is, as of the last commit of its owner."""
         plain = self._store.get(record_key(self.loop_id))
-        return _report(LoopRecord(loop_id=self.loop_id, run=0) if plain is None else LoopRecord.parse(plain))
+        return report_of(LoopRecord(loop_id=self.loop_id, run=0) if plain is None else LoopRecord.parse(plain))
 
     def recent(self) -> tuple[Iteration, ...]:
         """The last iterations that this controller executed, oldest first."""
@@ -301,7 +246,10 @@ class LoopController:
             deadline_s=deadline_s,
             effects=Effects(self._store, f"loop/{self.loop_id}/{record.run}"),
         )
-        done: Executed = execute(lambda: self._runner.run(lambda: step(context), deadline_s), self._clock)
+        if self.settings.interruptible:
+            done = execute(lambda: self._runner.run(lambda: step(context), deadline_s), self._clock)
+        else:
+            done = execute(lambda: step(context), self._clock)
         if self._lost is not None:
             raise self._lost
         return self._commit(advance(record, done, rules, self._requests(), self._elapsed_s(record)))
@@ -318,7 +266,7 @@ class LoopController:
         self._history.append(done.iteration)
         self._tell(self.on_iteration, done.iteration)
         if done.record.state.final:
-            self._tell(self.on_state, _report(done.record))
+            self._tell(self.on_state, report_of(done.record))
         return done.record
 
     def _obey(self, record: LoopRecord) -> LoopRecord:
@@ -346,7 +294,7 @@ class LoopController:
 
     def _change(self, record: LoopRecord, message: str) -> LoopRecord:
         self._write(record, state_draft(record, message))
-        self._tell(self.on_state, _report(record))
+        self._tell(self.on_state, report_of(record))
         return record
 
     def _write(
@@ -358,16 +306,20 @@ class LoopController:
         more: Callable[[Transaction], None] = lambda transaction: None,  # noqa: ARG005 - nothing more
     ) -> None:
         later, self._later = self._later, []
-        with self._store.transaction() as transaction:
-            transaction.fence(record_key(self.loop_id), self._token)
-            transaction.put(record_key(self.loop_id), record.plain(), keep_versions=1)
-            if requests is not None:
-                transaction.put(request_key(self.loop_id), requests.plain(), keep_versions=1)
-            self._events.append(transaction, *later, *drafts)
-            if new_state:
-                changes = count("loop_state_changes_total", state=record.state.value)
-                self._metrics.record(transaction, source_of(self.loop_id), changes)
-            more(transaction)
+
+        def write() -> None:
+            with self._store.transaction() as transaction:
+                transaction.fence(record_key(self.loop_id), self._token)
+                transaction.put(record_key(self.loop_id), record.plain(), keep_versions=1)
+                if requests is not None:
+                    transaction.put(request_key(self.loop_id), requests.plain(), keep_versions=1)
+                self._events.append(transaction, *later, *drafts)
+                if new_state:
+                    changes = count("loop_state_changes_total", state=record.state.value)
+                    self._metrics.record(transaction, source_of(self.loop_id), changes)
+                more(transaction)
+
+        _patiently(write, self._clock)
 
     def _request(self, change: Callable[[Requests], Requests]) -> None:
         key = request_key(self.loop_id)
@@ -400,46 +352,31 @@ class LoopController:
                 self._later.append(Draft(source=source, kind=kind, severity=Severity.WARNING, message=problem))
 
 
+def _patiently(write: Callable[[], None], clock: Clock) -> None:
+    """A disk that is full for a moment, or a lock that is held for long, need not cost the step that was just done."""
+    for pause_s in _PAUSES_S:
+        if _was_written(write):
+            return
+        clock.sleep(pause_s)
+    write()
+
+
+def _was_written(write: Callable[[], None]) -> bool:
+    try:
+        write()
+    except CorruptionError:
+        raise
+    except (StorageError, DeadlineError):  # nothing was changed, so it may be tried again
+        return False
+    return True
+
+
 def _problem_of(listener: Callable[[Any], None], what: object) -> str:
     try:
         listener(what)
     except Exception as error:  # noqa: BLE001 - the edge to code of others: it is told, and the loop goes on
         return f"a listener failed: {type(error).__name__}: {error}"[:_PROBLEM_CHARACTERS]
     return ""
-
-
-@final
-class _Background(threading.Thread):
-    def __init__(self, act: Callable[[], LoopReport]) -> None:
-        super().__init__(daemon=True)
-        self._act = act
-        self._found: LoopReport | BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self._found = self._act()
-        except BaseException as error:  # noqa: BLE001 - the edge of a thread: `wait` raises it
-            self._found = error
-
-    def wait(self, deadline_s: float | None) -> LoopReport:
-        self.join(deadline_s)
-        if self._found is None:
-            raise DeadlineError(f"the loop has not ended within {deadline_s} s; it goes on")
-        if isinstance(self._found, BaseException):
-            raise self._found
-        return self._found
-
-
-def _report(record: LoopRecord) -> LoopReport:
-    return LoopReport(
-        loop_id=record.loop_id,
-        run=record.run,
-        state=record.state,
-        reason=record.reason,
-        detail=record.detail,
-        facts=record.facts,
-        advice=record.advice,
-    )
 
 
 def _beside(store: StateStore, loop_id: str) -> str:

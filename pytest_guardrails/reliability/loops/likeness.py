@@ -9,7 +9,7 @@ was never reached before: that is how a repeated message that advances is told f
 Read `repetition.py` for what is counted of groups.
 """
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple, final
@@ -136,13 +136,19 @@ class Likeness:
                 del self._owners[pair]
 
     def _nearest(self, pairs: frozenset[object]) -> int | None:
-        votes = Counter(map(self._owners.get, pairs))
-        best = max(votes, key=lambda owner: (0, 0) if owner is None else (votes[owner], owner), default=None)
-        group = self._groups.get(best or 0)
-        if group is None:
+        """The group that shares the most pairs, the newest of several, if it is alike."""
+        votes: dict[int, int] = {}
+        best = most = 0
+        for pair in pairs:
+            owner = self._owners.get(pair)
+            if owner is not None:
+                count = votes[owner] = votes.get(owner, 0) + 1
+                most, best = max((most, best), (count, owner))
+        if not best:
             return None
-        common = len(pairs & group.pairs)
-        return group.number if common >= _ALIKE * (len(pairs) + len(group.pairs) - common) else None
+        others = self._groups[best].pairs
+        common = len(pairs & others)
+        return best if common >= _ALIKE * (len(pairs) + len(others) - common) else None
 
 
 def _pairs(words: Sequence[str]) -> list[tuple[str, str]]:

@@ -19,51 +19,34 @@ Read `error_classes.py` for how errors are told apart, `strategies.py` for the p
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import replace
 from typing import Any, final
 
 from pytest_guardrails.clock import Clock, SystemClock
-from pytest_guardrails.errors import ConflictError, GuardrailsError
+from pytest_guardrails.errors import ConflictError
 from pytest_guardrails.reliability.durability import ProcessIdentity, is_alive, own_identity, safe_name
 from pytest_guardrails.reliability.durability.finite_json import printable
 from pytest_guardrails.reliability.loops.error_classes import ErrorClass, ErrorRule, classify, retry_after_s
 from pytest_guardrails.reliability.loops.interrupting import Interruptible, StepHungError
+from pytest_guardrails.reliability.loops.recovery_model import (
+    Attempt,
+    AuditEntry,
+    Handler,
+    Recovery,
+    RecoveryBusyError,
+    RecoveryFailedError,
+    RecoveryState,
+    parse_recovery,
+)
 from pytest_guardrails.reliability.loops.strategies import RecoveryPolicy, Strategy, choose
 from pytest_guardrails.reliability.state import StateStore, Transaction
 from pytest_guardrails.reliability.telemetry import Draft, EventLog, Metrics, Severity, count, observe
 
-__all__ = [
-    "Attempt",
-    "AuditEntry",
-    "Handler",
-    "Recovery",
-    "RecoveryBusyError",
-    "RecoveryFailedError",
-    "RecoveryManager",
-    "RecoveryState",
-]
+__all__ = ["RecoveryManager"]
 
 _FORMAT = 1
 _WORDS = 500
 _GRACE_S = 5.0
-
-
-@final
-class RecoveryState(str, Enum):
-    """Where an item stands."""
-
-    OPEN = "open"  # known, and nobody is at it
-    ACTING = "acting"
-    RECOVERED = "recovered"
-    SKIPPED = "skipped"
-    ESCALATED = "escalated"
-    TERMINATED = "terminated"
-
-    @property
-    def final(self) -> bool:
-        """This recovery has ended."""
-        return self not in (RecoveryState.OPEN, RecoveryState.ACTING)
 
 
 _ENDS = {
@@ -72,87 +55,6 @@ _ENDS = {
     Strategy.TERMINATE: RecoveryState.TERMINATED,
 }
 _SEVERITY = {RecoveryState.ESCALATED: Severity.ERROR, RecoveryState.TERMINATED: Severity.CRITICAL}
-
-
-@final
-class RecoveryBusyError(ConflictError):
-    """A living process is at this item: leave it to that one."""
-
-
-@final
-class RecoveryFailedError(GuardrailsError):
-    """An item was not recovered; the error that began it is the cause."""
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """What a handler is given.
-
-    Attributes:
-        item: which.
-        strategy: what it is to carry out.
-        error_class: of the error.
-        error: its words.
-        number: how often this strategy was tried in this recovery, this time included.
-        key: names this attempt, for systems that know idempotency keys.
-    """
-
-    item: str
-    strategy: Strategy
-    error_class: ErrorClass
-    error: str
-    number: int
-    key: str
-
-
-Handler = Callable[[Attempt], Any]
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recovery:
-    """A recovery as it stands.
-
-    Attributes:
-        item: which.
-        incident: number of the recovery of this item, from 1.
-        state: where it stands.
-        error_class: of the last error.
-        error: its words.
-        strategy: what was tried last; None when nothing was.
-        used: by strategy, how often it was tried.
-        value: what the last handler returned, in the process that called it.
-    """
-
-    item: str
-    incident: int
-    state: RecoveryState
-    error_class: ErrorClass
-    error: str
-    strategy: Strategy | None
-    used: Mapping[str, int]
-    value: Any = None
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditEntry:
-    """One thing that was done.
-
-    Attributes:
-        at: by the wall clock; for people.
-        incident: of which recovery.
-        what: "begun", "tried", "failed", "ended".
-        strategy: which; "" where there is none.
-        message: for a person.
-    """
-
-    at: float
-    incident: int
-    what: str
-    strategy: str
-    message: str
 
 
 @final
@@ -236,12 +138,14 @@ class RecoveryManager:
     def look(self, item: str) -> Recovery | None:
         """Where an item stands; None when it never failed."""
         plain = self._store.get(_key(item))
-        return None if plain is None else _parse(plain)
+        return None if plain is None else parse_recovery(plain)
 
     def open_items(self) -> list[Recovery]:
         """Everything that is noted or was begun, and has not ended."""
         found = (self._store.get(key) for key in self._store.keys("recovery/"))
-        return [recovery for recovery in (_parse(plain) for plain in found if plain) if not recovery.state.final]
+        return [
+            recovery for recovery in (parse_recovery(plain) for plain in found if plain) if not recovery.state.final
+        ]
 
     def audit(self, item: str) -> Iterator[AuditEntry]:
         """What was done about an item, ever, oldest first."""
@@ -269,7 +173,7 @@ class RecoveryManager:
         error_class, words = self._class_of(error), _words(error)
         with self._store.transaction() as transaction:
             old = transaction.get(_key(item))
-            known = _parse(old) if old is not None else None
+            known = parse_recovery(old) if old is not None else None
             if old is not None and known is not None:
                 if known.state.final and failure and old["failure"] == failure:
                     return known
@@ -438,18 +342,6 @@ def _check_free(known: Recovery, by: Any) -> None:
     holder = ProcessIdentity.parse(by)
     if holder is not None and holder != own_identity() and is_alive(holder) is not False:
         raise RecoveryBusyError(f"process {holder.pid} on {holder.host} is recovering {known.item!r}")
-
-
-def _parse(plain: Mapping[str, Any]) -> Recovery:
-    return Recovery(
-        item=plain["item"],
-        incident=plain["incident"],
-        state=RecoveryState(plain["state"]),
-        error_class=ErrorClass(plain["error_class"]),
-        error=plain["error"],
-        strategy=Strategy(plain["strategy"]) if plain["strategy"] else None,
-        used=dict(plain["used"]),
-    )
 
 
 def _words(error: BaseException) -> str:

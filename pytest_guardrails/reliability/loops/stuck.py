@@ -126,7 +126,7 @@ class StuckDetector:
         one_action = self._one_action(match.group, action)
         self._tally = count(self._tally, step, match, step_number=self._steps, fresh=fresh)
         self._excerpts.append(_excerpt(step.feedback))
-        facts = Facts(self._steps, step.kind, match, seen, one_action, self._tally)
+        facts = Facts(self._steps, step.kind, match, seen, bool(action), one_action, self._tally)
         return judge(facts, self.settings, self._excerpts)
 
     def get_state(self) -> dict[str, Any]:

@@ -125,8 +125,8 @@ class StuckSettings:
         cycle_of_failures: rounds of a cycle that holds failures.
         cycle: rounds of any other cycle.
         recurring_failure: one action with the same failure, with other work between, without progress.
-        recurring_result: the same action with the same result, or one failure of several actions, with other work
-            between.
+        recurring_result: the same action with the same result, or one error of several or unknown actions, with other
+            work between.
         errors: errors of any kind in a row.
         monologue: steps in a row that only speak.
         waiting: answers in a row that did not change.

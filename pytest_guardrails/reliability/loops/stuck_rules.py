@@ -52,6 +52,7 @@ class Facts(NamedTuple):
         kind: what came of it.
         match: what is known of its message.
         seen: what it repeats.
+        acted: it is known what was done.
         one_action: the message came of one action only, whenever it came.
         tally: see there.
     """
@@ -60,6 +61,7 @@ class Facts(NamedTuple):
     kind: StepKind
     match: Match
     seen: Seen
+    acted: bool
     one_action: bool
     tally: Tally
 
@@ -140,8 +142,10 @@ def _repeats(facts: Facts, settings: StuckSettings) -> Iterable[tuple[Pattern, L
         ladder = settings.cycle_of_failures if failing else settings.cycle
         yield Pattern.CYCLE, ladder, seen.rounds, seen.period
     if seen.times < seen.span:
-        # One failure that many actions meet may be the weather, such as a network that comes and goes.
-        ladder = settings.recurring_failure if failing and facts.one_action else settings.recurring_result
+        # An error that many actions meet may be the weather, such as a network that comes and goes; so may one of which
+        # nobody says what was done.
+        known = facts.one_action and (facts.acted or facts.kind is StepKind.RETRY)
+        ladder = settings.recurring_failure if failing and known else settings.recurring_result
         if seen.times < settings.least_share * seen.span:
             ladder = ladder._replace(block=_never(ladder), stop=_never(ladder))
         yield Pattern.RECURRING, ladder, seen.times, 0

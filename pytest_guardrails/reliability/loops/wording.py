@@ -27,15 +27,20 @@ _REMEMBERED_TEXTS = 64  # what repeats is not read again
 _SPACES = str.maketrans(dict.fromkeys("()[]{}<>,;!?\"'`|=*~^&$\t\n\r", " "))
 _EDGES = ".:-#/\\_+@"
 
-_TIME = re.compile(
-    r"(?:\d{4}-\d\d-\d\d(?:[t_]\d\d[:\d.,]*(?:z|[+-]\d\d:?\d\d)?)?|\d{1,2}:\d\d(?::\d\d)?(?:[.]\d+)?(?:z|am|pm)?"
-    r"|\d{1,4}[./]\d{1,2}[./]\d{2,4}|\d+(?:\.\d+)?(?:ns|us|µs|ms|s|secs?|seconds?|mins?|minutes?|h|hrs?|hours?))"
+# What a token with digits may be, the first that fits; so many digits always make a finite number.
+_TOKEN = re.compile(
+    r"(?P<time>\d{4}-\d\d-\d\d(?:[t_]\d\d[:\d.,]*(?:z|[+-]\d\d:?\d\d)?)?"
+    r"|\d{1,2}:\d\d(?::\d\d)?(?:[.]\d+)?(?:z|am|pm)?|\d{1,4}[./]\d{1,2}[./]\d{2,4}"
+    r"|\d+(?:\.\d+)?(?:ns|us|µs|ms|s|secs?|seconds?|mins?|minutes?|h|hrs?|hours?))"
+    r"|(?P<nth>\d+(?:st|nd|rd|th))"
+    r"|(?P<id>(?:0x)?(?=\d*[a-f])[0-9a-f]{6,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{9,})"
+    r"|(?P<ratio>\d{1,15}/\d{1,15})"
+    r"|(?P<range>\d{1,8}(?:-|–|\.\.)\d{1,8})"  # noqa: RUF001 - the dash that typesetters use
+    r"|(?P<number>[-+]?\d{1,15}(?:\.\d{1,15})?)(?P<unit>%|[a-z]{1,3})?"
 )
-_NUMBER = re.compile(r"([-+]?\d{1,15}(?:\.\d{1,15})?)(%|[a-z]{1,3})?")  # so many digits always make a finite number
-_RATIO = re.compile(r"(\d{1,15})/(\d{1,15})")
-_ORDINAL = re.compile(r"\d+(?:st|nd|rd|th)")
+_SIGNS = {"time": "<time>", "nth": "<nth>", "id": "<id>"}
 _LINE = re.compile(r"(.*[^\d:])(?::\d+)+")
-_IDENTIFIER = re.compile(r"(?:0x)?[0-9a-f]{6,}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\d{9,}")
+_IDENTIFIER = re.compile(r"(?:0x)?[0-9a-f]{6,}|\d{9,}")
 _DIGITS = re.compile(r"\d+")
 _PARTS = re.compile(r"[_\-.:@]")
 
@@ -191,7 +196,8 @@ def _measured(words: list[str], slots: list[tuple[int, float]]) -> Wording:
             if after == "of" and not whole:
                 dropped.add(index + 1)
             continue
-        if before in _LABELS or after in _UNITS or before in _MONTHS or after in _MONTHS:
+        share = after == "of" or words[index] == "#/#"  # "step 3 of 9" names no step, it tells how far the work is
+        if (before in _LABELS and not share) or after in _UNITS or before in _MONTHS or after in _MONTHS:
             continue
         roles.append(_role(words[index], before, after, beyond))
         measures.append(value)
@@ -226,18 +232,16 @@ def _shape(token: str) -> tuple[str, float | None]:
     token = token.strip(_EDGES) if token[-1:] != "%" else token.lstrip(_EDGES)
     if not _DIGITS.search(token):
         return (_path(token) if "/" in token or "\\" in token else token), None
-    if found := _NUMBER.fullmatch(token):
-        unit = found.group(2) or ""
-        if not _TIME.fullmatch(token) and not _IDENTIFIER.fullmatch(token) and not _ORDINAL.fullmatch(token):
-            return f"#{unit}", float(found.group(1))
-    if found := _RATIO.fullmatch(token):
-        return "#/#", float(found.group(1)) / (float(found.group(2)) or 1.0)
-    if _TIME.fullmatch(token):
-        return "<time>", None
-    if _ORDINAL.fullmatch(token):
-        return "<nth>", None
-    if _IDENTIFIER.fullmatch(token):
-        return "<id>", None
+    if found := _TOKEN.fullmatch(token):
+        kind = found.lastgroup or ""
+        if kind in _SIGNS:
+            return _SIGNS[kind], None
+        if kind == "ratio":
+            done, whole = token.split("/")
+            return "#/#", float(done) / (float(whole) or 1.0)
+        if kind == "range":
+            return "#-#", float(_DIGITS.findall(token)[0])
+        return f"#{found['unit'] or ''}", float(found["number"])
     if found := _LINE.fullmatch(token):
         word, _ = _shape(found.group(1))
         return f"{word}:<line>", None

@@ -24,6 +24,7 @@ __all__ = [
     "CheckStatus",
     "HealthChecks",
     "HealthReport",
+    "Purpose",
     "disk_room",
     "store_answers",
 ]

@@ -148,6 +148,12 @@ def pagination(chance: random.Random) -> list[Step]:
     ]
 
 
+def told_pages(chance: random.Random) -> list[Step]:
+    """Pages of which only the answer tells that they are others."""
+    text = chance.choice(["got items {}-{}", "step {} of {} is done", "fetched page {} ({} rows each)"])
+    return [Step(feedback=text.format(page, 20 if "each" in text else page + 30)) for page in range(1, 30)]
+
+
 def edit_and_test(chance: random.Random) -> list[Step]:
     """Tests fail, fewer each time or the same number twice."""
     left, steps, number = chance.randint(6, 9), [], 0
@@ -224,6 +230,7 @@ HONEST: dict[str, Family] = {
     for family in (
         polling,
         pagination,
+        told_pages,
         edit_and_test,
         transient_errors,
         rereading,

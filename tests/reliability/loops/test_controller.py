@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_guardrails.errors import ConfigurationError, DeadlineError, NewerFormatError
+from pytest_guardrails.errors import ConfigurationError, CorruptionError, DeadlineError, NewerFormatError, StorageError
 from pytest_guardrails.reliability.durability import FencedError, LeaseHeldError
 from pytest_guardrails.reliability.loops import (
     Custom,
@@ -33,8 +33,8 @@ from pytest_guardrails.reliability.loops import (
 )
 from pytest_guardrails.reliability.loops.course import source_of
 from pytest_guardrails.reliability.loops.ledger import record_key
-from pytest_guardrails.reliability.state import StateStore, open_store, thaw
-from pytest_guardrails.reliability.telemetry import EventLog, Metrics
+from pytest_guardrails.reliability.state import StateStore, Transaction, open_store, thaw
+from pytest_guardrails.reliability.telemetry import Draft, Event, EventLog, Metrics
 from tests.reliability.clocks import MovedClock
 
 
@@ -159,6 +159,20 @@ def test_steps_that_always_miss_their_deadline_end_it_aborted(store: StateStore)
     assert report.facts.failures == 2
 
 
+def test_a_step_that_is_bound_to_its_thread_runs_in_the_callers(store: StateStore) -> None:
+    clock, threads = MovedClock(), []
+
+    def step(context: StepContext) -> None:
+        threads.append(threading.get_ident())
+        clock.monotonic_s += 40.0
+
+    settings = LoopSettings(interruptible=False)
+    report = LoopController("l", store, stop_when=Timeout(60.0), settings=settings, clock=clock).run(step)
+    assert (threads, report.reason) == ([threading.get_ident()] * 2, Reason.TIMEOUT)
+    with pytest.raises(ConfigurationError, match="interruptible"):
+        LoopSettings(interruptible=False, step_deadline_s=1.0)
+
+
 def test_a_resource_limit_ends_it_aborted(store: StateStore) -> None:
     loop = LoopController("l", store, stop_when=MaxIterations(50) | ResourceLimit(cost_nano_usd=1000, tokens=999))
     report = loop.run(lambda step: StepResult(cost_nano_usd=300, tokens=1))
@@ -281,6 +295,47 @@ def test_a_signal_raised_elsewhere_ends_it(store: StateStore) -> None:
 
     report = loop.run(step)
     assert (end_of(report), report.facts.iterations) == ((LoopState.COMPLETED, Reason.CONDITION_MET), 3)
+
+
+def refusing(store: StateStore, monkeypatch: pytest.MonkeyPatch, times: int, error: Exception) -> None:
+    """Commits of loops are refused so often."""
+    left, append = [times], EventLog.append
+
+    def refuse(self: EventLog, transaction: Transaction, *drafts: Draft) -> tuple[Event, ...]:
+        if any(draft.kind == "loop.completed" for draft in drafts) and left[0]:
+            left[0] -= 1
+            raise error
+        return append(self, transaction, *drafts)
+
+    monkeypatch.setattr(EventLog, "append", refuse)
+
+
+def test_a_commit_that_is_refused_for_a_moment_does_not_repeat_the_step(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing(store, monkeypatch, 3, StorageError("no room"))
+    executed: list[int] = []
+    loop = LoopController("l", store, stop_when=MaxIterations(2), clock=MovedClock())
+    report = loop.run(lambda step: executed.append(step.iteration))
+    assert (report.state, executed) == (LoopState.COMPLETED, [1, 2])
+    assert events(store) == ["loop.running", "loop.completed"]
+
+
+def test_a_disk_that_stays_full_is_told_and_the_next_owner_goes_on(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing(store, monkeypatch, 99, StorageError("no room"))
+    with pytest.raises(StorageError, match="no room"):
+        LoopController("l", store, stop_when=MaxIterations(2), clock=MovedClock()).run(lambda step: step.attempt)
+    monkeypatch.undo()
+    report = LoopController("l", store, stop_when=MaxIterations(2)).run(lambda step: step.attempt)
+    assert (report.state, report.facts.value) == (LoopState.COMPLETED, 2)
+
+
+def test_damage_is_told_at_once(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing(store, monkeypatch, 1, CorruptionError("torn"))
+    with pytest.raises(CorruptionError):
+        LoopController("l", store, stop_when=MaxIterations(2), clock=MovedClock()).run(lambda step: None)
 
 
 def test_it_has_one_owner_at_a_time(store: StateStore) -> None:

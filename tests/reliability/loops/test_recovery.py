@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from pytest_guardrails.errors import ConfigurationError, ConflictError, CorruptionError, DeadlineError
 from pytest_guardrails.reliability.loops import DependencyError
 from pytest_guardrails.reliability.loops.error_classes import ErrorClass, ErrorRule, classify, retry_after_s
-from pytest_guardrails.reliability.loops.recovery import (
+from pytest_guardrails.reliability.loops.recovery import RecoveryManager
+from pytest_guardrails.reliability.loops.recovery_model import (
     Attempt,
     Recovery,
     RecoveryBusyError,
     RecoveryFailedError,
-    RecoveryManager,
     RecoveryState,
 )
 from pytest_guardrails.reliability.loops.strategies import (

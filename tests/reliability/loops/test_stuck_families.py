@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_guardrails.reliability.durability import finite_json
-from pytest_guardrails.reliability.loops import Level, Step, StuckDetector, StuckSettings, Verdict
+from pytest_guardrails.reliability.loops import Level, Step, StepKind, StuckDetector, StuckSettings, Verdict
 from tests.reliability.loops.families import HONEST, LOOPS
 
 EXAMPLES = settings(max_examples=25)
@@ -54,3 +54,35 @@ def test_a_detector_restored_at_every_step_answers_alike(family: str, seed: int,
         broken.restore_state(state)
         assert broken.observe(step) == unbroken.observe(step)
     assert broken.get_state() == unbroken.get_state()
+
+
+STATUS = {
+    StepKind.OK: "ok",
+    StepKind.RETRY: "needs_changes",
+    StepKind.ERROR: "failed",
+    StepKind.WAITING: "waiting",
+    StepKind.TALK: "talk",
+}
+# What status and feedback do not show: who only speaks, and whether the files changed.
+UNTOLD = {"monologue", "no_progress", "back_and_forth", "moving_tree"}
+
+
+def aborts(steps: list[Step]) -> bool:
+    detector = StuckDetector()
+    return any(
+        detector.check_retry_loop(STATUS[step.kind], step.feedback, number)[0] for number, step in enumerate(steps, 1)
+    )
+
+
+@pytest.mark.parametrize("family", sorted(set(LOOPS) - UNTOLD))
+@EXAMPLES
+@given(seed=st.integers(0, 10_000))
+def test_status_and_feedback_alone_are_enough_to_find_a_loop(family: str, seed: int) -> None:
+    assert aborts(LOOPS[family](random.Random(seed)))
+
+
+@pytest.mark.parametrize("family", sorted(set(HONEST) - UNTOLD))
+@EXAMPLES
+@given(seed=st.integers(0, 10_000))
+def test_by_status_and_feedback_alone_honest_work_is_not_aborted(family: str, seed: int) -> None:
+    assert not aborts(HONEST[family](random.Random(seed)))

@@ -60,6 +60,10 @@ def test_what_is_meant_counts(one: str, other: str) -> None:
         ("7/9 ready", (Role.BOUNDED,)),
         ("page 4", (Role.RISING,)),
         ("answer 42", (Role.PLAIN,)),
+        ("rows 41-60", (Role.RISING,)),
+        ("step 3/9", (Role.BOUNDED,)),
+        ("step 3 of 9", (Role.BOUNDED, Role.BOUNDED)),
+        ("failures=3", (Role.FALLING,)),
         ("attempt 3: 5 tests failed", (Role.FALLING,)),
         ("3 attempts left", ()),
         ("job 7 started", ()),
@@ -113,6 +117,13 @@ def test_a_changed_word_in_ten_is_the_same_group_and_another_message_is_not() ->
     near = likeness.match(read("please mend the broken reader of the header before you go on"), failing=True)
     other = likeness.match(read("the server did not answer within the time that it had been given"), failing=True)
     assert (first.new, near.group, near.exact, other.new) == (True, first.group, False, True)
+
+
+def test_a_changed_word_in_a_short_message_makes_it_another_one() -> None:
+    likeness = Likeness(8)
+    first, second = (likeness.match(read(f"fix the bug in {name}"), failing=True) for name in ("styles", "main"))
+    assert second.new
+    assert first.group != second.group
 
 
 def test_only_so_many_groups_are_kept() -> None:

@@ -78,6 +78,16 @@ def test_room_is_bounded_and_a_late_reader_is_told_what_it_missed(store: StateSt
     assert len(store.keys("event/")) == 5
 
 
+def test_an_event_that_was_overwritten_while_it_was_read_is_missed_and_not_taken_for_another(store: StateStore) -> None:
+    log = EventLog(store, capacity=5)
+    log.emit(*(draft(number) for number in range(1, 4)))
+    slot = "event/000002"
+    store.put(slot, {**store.get(slot), "sequence": 7})  # as a writer does after the reader looked at the head
+    batch = log.read(0)
+    assert [event.sequence for event in batch.events] == [1, 3]
+    assert batch.missed == 1
+
+
 def test_a_reader_goes_on_where_it_was(store: StateStore) -> None:
     log = EventLog(store)
     log.emit(*(draft(number) for number in range(1, 8)))

@@ -297,6 +297,17 @@ def test_a_relay_sees_new_events_at_once_and_nobody_waits_for_its_sink(store: St
     assert [seen.detail["n"] for seen in sink.events] == list(range(20))
 
 
+def test_closing_a_relay_sends_the_rest_and_ends_its_thread_at_once(store: StateStore) -> None:
+    log, sink = EventLog(store), Kept()
+    before = threading.active_count()
+    relay = Relay(log, sink, name="out", poll_s=3600.0)
+    relay.start()
+    wait_until(lambda: relay.statistics().position == log.last())
+    log.emit(Draft(source="t", kind="k"))
+    assert relay.close(20.0)
+    assert (len(sink.events), threading.active_count()) == (1, before)
+
+
 def test_a_sink_that_is_down_gets_everything_when_it_is_back(store: StateStore) -> None:
     log, sink = EventLog(store), Kept(failures=3)
     with Relay(log, sink, name="out", poll_s=0.01) as relay:
