@@ -139,7 +139,7 @@ class RaceArguments:
     seed: _Seed = 0
     budget: _BudgetText = ""
     profile: _ProfileName = "ci"
-    deadline: Annotated[str, typer.Option(help="For a worker, between two calls: 5s.")] = "5s"
+    deadline: Annotated[str, typer.Option(help="For a worker, between two calls: 10s.")] = "10s"
     report: _ReportFolder = Path(".chaos")
 
 

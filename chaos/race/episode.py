@@ -6,7 +6,8 @@ stand still, and the same choices give the same episode.
 
 Waiting costs nothing: a sleep returns at once, and whoever slept is passed over for a while where others are ready; a
 blocking lock is tried, and whoever does not get it stands aside until another one has moved. When nobody can move, that
-is a deadlock. In its second half an episode goes round in turn, so that nobody starves whatever the policy.
+is a deadlock. After a quarter of the steps allowed an episode goes round in turn, so that nobody starves whatever the
+policy.
 
 Participants: the racers have the numbers from 0; with n of them, the threads and processes that racer r starts have
 the numbers r + n, r + 2n, and so on. An episode is over when the racers are; what they leave
@@ -36,6 +37,7 @@ __all__ = ["Cast", "Episode", "Step"]
 _LOOK_S = 0.002  # a participant that is silent for so long is looked at
 _END_S = 5.0  # for those who are killed to be gone
 _LONGEST_REST = 20  # steps
+_FREE_PART = 4  # the policy chooses in the first quarter of the steps allowed
 _START = "!"  # what a racer says when it is there
 _UNSEEN = Move("a call that is not watched", Form.SLEEP)
 
@@ -158,7 +160,7 @@ class Cast:
             if step >= most_steps:
                 episode.cut = f"still under way after {most_steps} calls"
                 return
-            free = step < most_steps // 2
+            free = step < most_steps // _FREE_PART
             chosen = policy.choose(step, ready, last) if free else in_turn(ready, last)
             if self._release(chosen, ready):
                 last = chosen
@@ -180,7 +182,9 @@ class Cast:
             busy = self._running.keys() - self._asleep
             late = [number for number in busy if monotonic() - self._running[number] > self._deadline_s]
             if late:
-                self.episode.cut = f"{self._name(min(late))} computed for {self._deadline_s:g} s without any call"
+                self.episode.cut = (
+                    f"{self._name(min(late))} computed for {self._deadline_s:g} s without any call on the folder"
+                )
                 return False
             # Whoever rests may do so at a trapped call that came after the last look at the listener.
             if not busy and not self._take_events(0.0):

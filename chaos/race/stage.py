@@ -36,8 +36,8 @@ from chaos.trace.sources import SourceLines
 __all__ = ["Played", "Players", "Stage"]
 
 _PACKET_BYTES = 1 << 17
-_STEPS = 2_000
-_DEADLINE_S = 5.0
+_STEPS = 10_000
+_DEADLINE_S = 10.0
 _ANSWER_S = 30.0  # for the warm process itself: a fork of a large process on a busy machine
 _UNSTEERED_S = 60.0  # for set-up and check
 _TAIL_BYTES = 4_000
@@ -55,8 +55,8 @@ class Players:
         workers: the racers' targets.
         setup: makes the files that every episode begins with.
         check: looks at what each episode left.
-        steps: how many calls an episode may take; 2,000 when None.
-        deadline_s: how long a racer may compute, or wait out of sight, between two calls; 5 s when None.
+        steps: how many calls an episode may take; 10,000 when None.
+        deadline_s: how long a racer may compute, or wait out of sight, between two calls; 10 s when None.
     """
 
     workers: Sequence[Target]

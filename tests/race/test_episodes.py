@@ -68,7 +68,7 @@ def test_racers_without_any_call_on_the_folder_end_in_an_episode_without_steps()
 
 def test_a_racer_that_computes_without_end_is_cut_at_its_deadline() -> None:
     (played,) = episodes(1, "notes", "computes")
-    assert "worker 1 computed for 1 s without any call" in played.episode.cut
+    assert "worker 1 computed for 1 s without any call on the folder" in played.episode.cut
     assert played.outcomes[1].ending is Ending.HUNG
 
 
@@ -85,7 +85,7 @@ def test_a_sleep_costs_no_real_time() -> None:
 
 @pytest.mark.parametrize("lock", ["locked", "record_locked", "polls", "spins"])
 def test_a_correct_lock_is_never_accused(lock: str) -> None:
-    for played, run in zip(found := episodes(60, lock, lock, lock), runs(found), strict=True):
+    for played, run in zip(found := episodes(30, lock, lock, lock), runs(found), strict=True):
         assert exclusive(run.said) is None
         assert endings(played) == [Ending.RETURNED] * 3, (played.episode.cut, played.episode.waiting)
 

@@ -1,6 +1,7 @@
 """The search is a function of its seed, finds what it is for, and what it found is played again exactly."""
 
 import os
+from collections.abc import Mapping
 from itertools import islice, pairwise
 
 import pytest
@@ -55,16 +56,45 @@ def test_a_schedule_is_shrunk_to_the_switches_that_matter() -> None:
     with staged(*THREE, setup="zero", check="is_counted") as stage:
         found = next(filter(lost, islice(Search(stage, seed=1, participants=3), 200)))
 
-        def play(switches: dict[int, int]) -> tuple[Played, None] | None:
+        def play(switches: Mapping[int, int]) -> tuple[Played, None] | None:
             played = stage.play(Switches(switches, participants=3))
             return (played, None) if lost(played) else None
 
-        fewest, (played, _) = shrunk(switches_of(found.episode), play)  # type: ignore[arg-type]
+        fewest, (played, _) = shrunk(switches_of(found.episode), play)
         assert lost(played)
         # Somebody must be interrupted between its read and its write, and that is all that it takes.
         assert len(fewest) == 1
         for step in fewest:
             assert play({one: who for one, who in fewest.items() if one != step}) is None
+
+
+def pretended(switches: Mapping[int, int], calls: int) -> Played:
+    """What two racers of so many calls, which never wait, do under a schedule."""
+    episode, policy, last, left = Episode(2), Switches(switches, participants=2), -1, {0: calls, 1: calls}
+    while ready := tuple(racer for racer, count in left.items() if count):
+        last = policy.choose(len(episode.steps), ready, last)
+        left[last] -= 1
+        episode.steps.append(Step(last, Move("say", Form.SAY)))
+        episode.ready.append(ready)
+        episode.free += 1
+    return Played(episode, (), None)
+
+
+@given(st.lists(st.integers(0, 1), min_size=20, max_size=20))
+def test_turns_that_do_not_matter_are_joined(order: list[int]) -> None:
+    """Whatever the order it began with: three turns show that a call of one lies between two of the other."""
+
+    def play(switches: Mapping[int, int]) -> tuple[Played, None] | None:
+        played = pretended(switches, calls=10)
+        who = [step.participant for step in played.episode.steps]
+        first, last = who.index(0), len(who) - 1 - who[::-1].index(0)
+        return (played, None) if 1 in who[first:last] else None
+
+    start = dict(enumerate(order))
+    if play(start) is None:
+        return
+    fewest, _ = shrunk(start, play)
+    assert len(fewest) <= 2
 
 
 def test_a_schedule_that_does_not_go_wrong_again_is_not_shrunk() -> None:
