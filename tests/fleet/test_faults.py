@@ -175,8 +175,9 @@ def test_a_disk_of_their_own_is_as_large_as_was_said_and_is_gone_afterwards() ->
 def test_recovery_sees_the_disk_that_the_workers_saw() -> None:
     def worker(disk: Path, witness: Witness) -> None:
         (disk / "f").write_text("there")
-        witness("written")
-        time.sleep(1000)
+        while True:
+            witness("written")
+            time.sleep(STEP_S)
 
     fault = Fault(kind=FaultKind.KILL, statements=1, count=1)
     done = ran(worker, fault, workers=1, disk_bytes=1 << 20, recover=lambda disk: (disk / "f").read_text())
