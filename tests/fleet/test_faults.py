@@ -113,22 +113,41 @@ def test_files_beyond_the_limit_are_refused_while_it_lasts() -> None:
     assert_hurt_and_healed(ran(probe, once(FaultKind.DESCRIPTORS, amount=40), workers=1, finish_s=30.0), "OSError")
 
 
-def test_a_limit_counts_for_later_lives_too_and_is_lifted_with_the_healing() -> None:
+def files_allowed() -> int:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def test_a_limit_counts_for_later_lives_too() -> None:
     def worker(disk: Path, witness: Witness) -> None:
-        while True:
-            witness(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        while witness.life < 2:
+            witness(files_allowed())
             time.sleep(STEP_S)
+        witness(files_allowed())
 
     limit = Fault(kind=FaultKind.DESCRIPTORS, statements=5, count=1, amount=77)
-    kill = Fault(kind=FaultKind.KILL, statements=20, count=2)
-    done = ran(worker, limit, kill, workers=1, duration_s=1.0)
+    done = ran(worker, limit, Fault(kind=FaultKind.KILL, statements=20, count=2), workers=1)
     lives: dict[int, list[int]] = {}
-    for worker_number, life, text in done.statements:
-        if worker_number == 0 and text[:1] == "a":
+    for _, life, text in done.statements:
+        if text[:1] == "a":
             lives.setdefault(life, []).append(int(text[1:]))
     assert lives[0][0] != 77
-    assert set(lives[1]) == {77}
-    assert lives[2][-1] == lives[0][0]
+    assert set(lives[1]) == set(lives[2]) == {77}
+
+
+def test_a_limit_without_an_end_is_lifted_with_the_healing() -> None:
+    def worker(disk: Path, witness: Witness) -> None:
+        while files_allowed() != 77:
+            witness("free")
+            time.sleep(STEP_S)
+        while files_allowed() == 77:
+            witness("limited")
+            time.sleep(STEP_S)
+        witness("free again")
+
+    limit = Fault(kind=FaultKind.DESCRIPTORS, statements=5, count=1, amount=77)
+    done = ran(worker, limit, workers=1, duration_s=0.3, finish_s=30.0)
+    assert done.course.crew[0].returned
+    assert done.of(0, "a")[-1] == 'a"free again"'
 
 
 @pytest.mark.slow
