@@ -1,7 +1,8 @@
 """A fault as data: what is done to which calls of a running program, and its form as a table for TOML and replay.
 
-    call = "write"          a family (write, sync, open, truncate, rename, unlink, mkdir, link, chmod), a system call as
-                            the kernel spells it (pwrite64), "ack", or a list of these
+    call = "write"          a family (write, sync, open, truncate, rename, unlink, mkdir, link, chmod, read), a system
+                            call as the kernel spells it (pwrite64), "open_read" (an open that neither creates nor cuts
+                            a file; also in the family read), "ack", or a list of these; reads only by name
     path = "*.json"         glob that one of the call's paths, relative to the watched folder, must fit
     process = 0             number of the process that must make it, in order of appearance
 
@@ -9,7 +10,7 @@
     every = 2               every second one, or
     probability = 0.1       each with that chance, drawn from the run's seed; with none of the three: each in turn, in
                             a run of its own
-    onwards = true          with nth or in turn: that one and all after it
+    onwards = true          with nth or in turn: that one and all after it, as on a disk that is full from some call on
     after_ack = 2           only calls after so many acknowledgements count
 
     and one of
@@ -61,6 +62,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "mkdir": ("mkdir", "mkdirat"),
     "link": ("link", "linkat", "symlink", "symlinkat"),
     "chmod": ("chmod", "fchmod", "fchmodat", "fchmodat2"),
+    "read": ("read", "pread64", "readv", "preadv", "preadv2", "open_read"),
     "ack": ("ack",),
 }
 _MEMBERS = {call for family in FAMILIES.values() for call in family}
@@ -98,7 +100,8 @@ class Fault:
 
     Attributes:
         deed: what is done.
-        calls: families and calls that match; any call that takes effect when empty, acknowledgements only by name.
+        calls: families and calls that match; any call that takes effect when empty, reads and acknowledgements only
+            by name.
         path: glob; any path when empty.
         process: number of the process; any when None.
         nth: which matching call; None with `every` and `probability` None as well: each in turn.
@@ -140,6 +143,11 @@ class Fault:
     def at(self, nth: int) -> "Fault":
         """This fault at one matching call."""
         return replace(self, nth=nth, every=None, probability=None)
+
+    @property
+    def strikes_reads(self) -> bool:
+        """Whether it is about calls that change nothing, which are seen only where they are asked for."""
+        return not self.names().isdisjoint(FAMILIES["read"])
 
     def names(self) -> frozenset[str]:
         """The system calls that match by name; empty for all but acknowledgements."""

@@ -13,7 +13,7 @@ from typing import final
 
 from chaos.errors import UsageError
 from chaos.faults.disk import Space, refuse, shorten
-from chaos.faults.fault import Deed, Fault
+from chaos.faults.fault import FAMILIES, Deed, Fault
 from chaos.faults.process import kill
 from chaos.faults.syncs import lie
 from chaos.faults.waiting import wait
@@ -23,6 +23,8 @@ from chaos.trace.model import Frame
 __all__ = ["FaultPolicy", "Struck", "check_single"]
 
 _KEPT = 1000  # strikes remembered of one run: a fault on every call of a long run must not eat the memory
+
+_BY_NAME = frozenset({*FAMILIES["read"], "ack"})  # these never match a fault that names no call
 
 _DEEDS: dict[Deed, Callable[[Fault, Call], Decision | None]] = {
     Deed.ERRNO: refuse,
@@ -57,6 +59,7 @@ class Struck:
         fault: which of the faults, from 0.
         nth: which of the calls that match it.
         call: the call.
+        acked: how many acknowledgements had been made.
         after: how many operations had taken effect.
         source: the Python frames that made it, innermost first.
     """
@@ -64,6 +67,7 @@ class Struck:
     fault: int
     nth: int
     call: Call
+    acked: int = 0
     after: int = 0
     source: tuple[Frame, ...] = ()
 
@@ -104,7 +108,7 @@ class FaultPolicy:
                 found = decision
                 self.count += 1
                 if len(self.struck) < _KEPT:
-                    self.struck.append(Struck(fault=number, nth=part.count, call=call))
+                    self.struck.append(Struck(fault=number, nth=part.count, call=call, acked=self._acks))
         if call.name == "ack":
             self._acks += 1
         return found
@@ -139,7 +143,7 @@ class _Part:
 
     def _matches(self, call: Call) -> bool:
         fault = self._fault
-        if call.name not in self._names if self._names else call.name == "ack":
+        if call.name not in self._names if self._names else call.name in _BY_NAME:
             return False
         if fault.process is not None and call.process != fault.process:
             return False

@@ -3,7 +3,7 @@
 Pure text, as `explanation.py`; what the faults are is told by whoever injected them. Read `findings.py` next.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -14,7 +14,7 @@ from chaos.report.blame import Blamed, signature
 from chaos.report.findings import finding_id
 from chaos.report.places import place, short_place, user_frame
 from chaos.report.timeline import ROWS, operation_row
-from chaos.trace.model import Frame, Kind, Op, Trace
+from chaos.trace.model import Ack, Frame, Kind, Op, Trace
 
 __all__ = ["Strike", "blamed_strike", "strike_signature", "struck_finding", "told_with_strikes", "workload_words"]
 
@@ -32,6 +32,7 @@ class Strike:
         path: what it was about.
         done: what became of it, e.g. "failed with ENOSPC".
         fault: which of the run's faults did it.
+        acked: how many acknowledgements had been made.
         after: how many operations had taken effect.
         source: the Python frames that made it, innermost first.
     """
@@ -40,6 +41,7 @@ class Strike:
     path: str
     done: str
     fault: int
+    acked: int
     after: int
     source: tuple[Frame, ...] = ()
 
@@ -185,22 +187,30 @@ def _error_type(found: tuple[Observation, Violation]) -> str:
 
 
 def _timeline(trace: Trace, strikes: Sequence[Strike], observation: Observation) -> tuple[str, ...]:
-    """The operations around the last strike, the strikes between them, and how the run ended."""
+    """The operations around the blamed strike, what struck and was acknowledged between them, how the run ended."""
     middle = blamed_strike(strikes).after
     first = max(0, min(middle - ROWS // 2, len(trace.ops) - ROWS))
+    last = min(first + ROWS, len(trace.ops))
     rows: list[str] = []
-    for seq in range(first, min(first + ROWS, len(trace.ops)) + 1):
-        rows += [
-            f"      acknowledged {values.render(ack.value, 50)}"
-            for ack in trace.acks
-            if ack.after == seq and (seq > first or not first)
-        ]
-        rows += list(dict.fromkeys(f"      <- {strike.words}" for strike in strikes if strike.after == seq))
-        if seq < min(first + ROWS, len(trace.ops)):
+    for seq in range(first, last + 1):
+        rows += _between(trace, strikes, seq)
+        if seq < last:
             op = trace.ops[seq]
             rows.append(operation_row(op, f"errno {op.errno}" if op.errno else "done"))
-    if first + ROWS < len(trace.ops):
-        rows.append(f"      ... {len(trace.ops) - first - ROWS} more")
+    if last < len(trace.ops):
+        rows.append(f"      ... {len(trace.ops) - last} more")
     if observation.run is not None:
         rows.append(f"      the workload {workload_words(observation.run)}"[:80])
     return tuple(rows)
+
+
+def _between(trace: Trace, strikes: Sequence[Strike], seq: int) -> list[str]:
+    """Strikes and acknowledgements after so many operations, in their order; equal ones in a row once."""
+    events = [(number, 0, f"      acknowledged {values.render(ack.value, 50)}") for number, ack in _acks(trace, seq)]
+    events += [(strike.acked, 1, f"      <- {strike.words}") for strike in strikes if strike.after == seq]
+    rows = [row for _, _, row in sorted(events, key=lambda event: event[:2])]
+    return [row for place, row in enumerate(rows) if place == 0 or row != rows[place - 1]]
+
+
+def _acks(trace: Trace, seq: int) -> Iterator[tuple[int, Ack]]:
+    return ((number, ack) for number, ack in enumerate(trace.acks, start=1) if ack.after == seq)

@@ -9,11 +9,12 @@ A BPF instruction is `(code, jump if true, jump if false, constant)`; jumps coun
 
 import struct
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple, final
 
-from chaos.syscalls.tables import RULES, Architecture, Rule
+from chaos.syscalls.tables import READING_RULES, READS, RULES, Architecture, Rule
 
-__all__ = ["ALLOW", "NOTIFY", "Instruction", "build_filter", "encode"]
+__all__ = ["ALLOW", "NOTIFY", "Instruction", "build_filter", "encode", "reading_filter"]
 
 ALLOW = 0x7FFF0000  # SECCOMP_RET_ALLOW
 NOTIFY = 0x7FC00000  # SECCOMP_RET_USER_NOTIF
@@ -57,6 +58,12 @@ def build_filter(
         program.extend(_test(numbers[name], rules.get(name)))
     program.append(Instruction(_RETURN, 0, 0, ALLOW))
     return tuple(program)
+
+
+def reading_filter(architecture: Architecture) -> tuple[Instruction, ...]:
+    """The filter that traps reads and all opens as well."""
+    numbers = {**architecture.numbers, **READS[architecture.name]}
+    return build_filter(replace(architecture, numbers=numbers), rules=READING_RULES)
 
 
 def encode(program: Iterable[Instruction]) -> bytes:

@@ -44,6 +44,7 @@ from chaos.syscalls.kernel import set_file_identity
 from chaos.syscalls.launch import Guarded, MainEnded, architecture
 from chaos.syscalls.listener import Listener
 from chaos.syscalls.processes import Process, ProcessGone, ProcessTable, Unreadable, own_identity
+from chaos.syscalls.tables import READS
 
 __all__ = ["Ending", "Observer", "Supervisor", "Timing"]
 
@@ -143,7 +144,8 @@ class Supervisor:
         known = architecture()
         self._guarded = guarded
         self._audit = known.audit
-        self._handlers = {number: (name, handlers.get(name)) for name, number in known.numbers.items()}
+        numbers = {**known.numbers, **READS[known.name]}
+        self._handlers = {number: (name, handlers.get(name)) for name, number in numbers.items()}
         self._by_name = handlers
         self._observer = observer
         self._policy = policy

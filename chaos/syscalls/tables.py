@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
-__all__ = ["ARCHITECTURES", "RULES", "Architecture", "Rule"]
+__all__ = ["ARCHITECTURES", "READING_RULES", "READS", "RULES", "Architecture", "Rule"]
 
 
 @final
@@ -178,6 +178,12 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "aarch64": Architecture(name="aarch64", audit=0xC00000B7, foreign_from=None, numbers=_AARCH64),
 }
 
+# Calls that change nothing, and are trapped only where a fault may strike them.
+READS: Mapping[str, Mapping[str, int]] = {
+    "x86_64": {"read": 0, "pread64": 17, "readv": 19, "preadv": 295, "preadv2": 327},
+    "aarch64": {"read": 63, "readv": 65, "pread64": 67, "preadv": 69, "preadv2": 286},
+}
+
 # The same on both architectures: fcntl, mman and resource constants of the asm-generic headers.
 _O_CREAT, _O_TRUNC, _O_TMPFILE_BIT = 0o100, 0o1000, 0o20000000
 _MAP_SHARED, _MAP_ANONYMOUS = 0x01, 0x20
@@ -204,3 +210,6 @@ RULES: Mapping[str, Rule] = {
     "unshare": Rule(argument=0, mask=_CLONE_NEWNS, values=(_CLONE_NEWNS,)),
     "seccomp": Rule(argument=1, mask=_NEW_LISTENER, values=(_NEW_LISTENER,)),
 }
+
+# Where reads are trapped, opens that change nothing are, too.
+READING_RULES: Mapping[str, Rule] = {name: rule for name, rule in RULES.items() if name not in ("open", "openat")}

@@ -104,6 +104,8 @@ class OpenCalls:
         if flags & os.O_PATH:
             return CONTINUE
         path = trap.process.read_path(address)
+        if not flags & _CHANGING:
+            return (yield from self._open_to_read(trap, directory, path, flags))
         if flags & _TMPFILE:
             return (yield from self._open_nameless(trap, directory, path, flags, mode))
         place = self._recording.places.locate(trap, directory, path)
@@ -118,6 +120,16 @@ class OpenCalls:
             return CONTINUE
         yield self._recording.call(trap, node.path)
         return self._open_found(trap, place, flags, mode)
+
+    def _open_to_read(self, trap: Trap, directory: int, path: str, flags: int) -> Steps:
+        """An open that changes nothing: trapped only where a policy wants to know; the kernel performs it."""
+        place = self._recording.places.locate(trap, directory, path)
+        if not flags & os.O_NOFOLLOW:
+            place = self._recording.places.follow(trap, place)
+        node = place.node or self._other(place)
+        if node is not None and node.type is NodeType.FILE:
+            yield self._recording.call(trap, node.path, name="open_read")
+        return CONTINUE
 
     def _open_new(self, trap: Trap, place: Place, flags: int, mode: int) -> Steps:
         """A name that the folder does not have, as far as is known: somebody may be faster."""

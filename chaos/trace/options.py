@@ -27,6 +27,7 @@ class RecordOptions:
         cwd: its working directory; the caller's when None.
         output: a descriptor that becomes its standard output and error; the caller's own when None.
         sources: whether operations of Python processes carry their source lines.
+        reads: whether a policy is asked about reads, and about opens that change nothing ("open_read"), too.
         mapped_bytes: up to this size in all, files with shared mappings are compared; above it: not measured.
         command: what was run, for people; made from the program when empty.
     """
@@ -38,6 +39,7 @@ class RecordOptions:
     cwd: str | None = None
     output: int | None = None
     sources: bool = True
+    reads: bool = False
     mapped_bytes: int = 64 << 20
     command: str = ""
 

@@ -1,8 +1,9 @@
 """Record what a program does to a folder: the syscall engine's front door.
 
 `record` reads the folder, starts the program under the supervisor, lets the call handlers (`data_calls`,
-`copy_calls`, `name_calls`, `renames`, `open_calls`, `process_calls`) perform and record each call, and returns the
-trace. Replaying the trace must give the folder as it was left; `chaos.disk.prove` checks that, and the caller asks.
+`copy_calls`, `name_calls`, `renames`, `open_calls`, `read_calls`, `process_calls`) perform and record each call, and
+returns the trace. Replaying the trace must give the folder as it was left; `chaos.disk.prove` checks that, and the
+caller asks.
 
 What is guaranteed: every process of the program has ended when `record` returns or raises. What could not be
 followed is in `Trace.unmeasured`, never passed over. Read `model.py` for the result.
@@ -16,8 +17,9 @@ from chaos.child import frames
 from chaos.child.ack import ACK_DESCRIPTOR
 from chaos.child.processor import own_processor
 from chaos.syscalls.calls import Call, Handler, Policy, Trap
+from chaos.syscalls.filter import reading_filter
 from chaos.syscalls.interrupts import HeldSignals, held_signals
-from chaos.syscalls.launch import Guarded, launch
+from chaos.syscalls.launch import Guarded, architecture, launch
 from chaos.syscalls.processes import Process, ProcessTable
 from chaos.syscalls.supervisor import Ending, Supervisor, Timing
 from chaos.trace.copy_calls import CopyCalls
@@ -33,6 +35,7 @@ from chaos.trace.options import RecordOptions as RecordOptions  # noqa: PLC0414
 from chaos.trace.options import check_recordable, describe
 from chaos.trace.places import Places
 from chaos.trace.process_calls import ProcessCalls
+from chaos.trace.read_calls import ReadCalls
 from chaos.trace.recording import Recording
 from chaos.trace.renames import Renames
 from chaos.trace.sources import SourceLines
@@ -112,6 +115,7 @@ class _Recorder:
                 cwd=self._options.cwd,
                 env=self._environment(),
                 output=self._options.output,
+                program_filter=reading_filter(architecture()) if self._options.reads else None,
                 prepare=frames.start if callable(program) and self._sources is not None else None,
             )
             with held_signals() as held:
@@ -175,6 +179,7 @@ class _Recorder:
             **NameCalls(self._recording).handlers(),
             **Renames(self._recording).handlers(),
             **OpenCalls(self._recording).handlers(),
+            **ReadCalls(self._recording).handlers(),
             **ProcessCalls(self._journal, processes).handlers(),
         }
 

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from chaos.child.target import CallableTarget, Roles
 from chaos.faults.fault import parse_fault
 from chaos.faults.plan import parse_plan
@@ -123,6 +125,15 @@ def test_an_error_that_is_passed_over_loses_what_is_acknowledged(tmp_path: Path)
     assert "the workload went on to its end" in found.explanation
 
 
+def test_real_kills_are_faults_like_others(tmp_path: Path) -> None:
+    found = only(run(tmp_path, overwrite, {"call": "write", "kill": "before"}))
+    assert (found.oracle, found.states) == ("recovers", 3)
+    struck, ended = found.explanation[:2]
+    assert struck.endswith("in overwrite: write() of state was killed before it")
+    assert ended == "the workload was killed by signal 9"
+    assert status(run(tmp_path, replacing, {"kill": "inside"})) is Status.PASSED
+
+
 def log_of(disk: Path) -> list[str]:
     return (disk / "log").read_text().split()
 
@@ -181,8 +192,9 @@ def test_one_fault_that_strikes_nothing_is_enough_and_findings_stay(tmp_path: Pa
     assert len(result.findings) == 1
 
 
+@pytest.mark.slow
 def test_a_call_that_hangs_is_found_unless_the_program_gives_up(tmp_path: Path) -> None:
-    found = only(run(tmp_path, replacing, {"call": "rename", "nth": 2, "hang": True}, workload_deadline_s=0.5))
+    found = only(run(tmp_path, replacing, {"call": "rename", "nth": 2, "hang": True}, workload_deadline_s=2))
     assert (found.oracle, found.damage) == ("terminates", Damage.STUCK)
     assert found.title.endswith(
         "rename() of new to state never returned, and the workload did not end before its deadline"
@@ -346,7 +358,9 @@ def test_a_program_that_fails_without_faults_is_told_as_that(tmp_path: Path) -> 
     def refusing(_: Path) -> int:
         raise RuntimeError("never")
 
-    found = only(run(tmp_path, replacing, EACH_WRITE, recover=refusing))
+    result = run(tmp_path, replacing, EACH_WRITE, recover=refusing)
+    assert result.statistics.enumerated == 0
+    found = only(result)
     assert found.title.startswith("fails on an undamaged disk")
     assert found.state == ""
 

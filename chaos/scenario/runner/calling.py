@@ -67,10 +67,9 @@ def call_with_faults(
         HarnessFault: the engine failed.
     """
     policy = FaultPolicy(faults, seed=seed)
+    options = RecordOptions(deadline_s=deadline_s, reads=any(fault.strikes_reads for fault in faults))
     with tempfile.TemporaryFile() as answer:
-        trace = record(
-            _reporting(function, answer), folder, options=RecordOptions(deadline_s=deadline_s), policy=policy
-        )
+        trace = record(_reporting(function, answer), folder, options=options, policy=policy)
         answer.seek(0)
         content = answer.read()
     strikes = strikes_of(faults, policy.struck)

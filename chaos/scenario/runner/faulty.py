@@ -100,7 +100,8 @@ class FaultyRuns:
             HarnessFault: the recording is wrong, or a worker failed.
         """
         policy = FaultPolicy(plan.faults, seed=plan.seed)
-        with recorded_run(self._base, policy=policy, initial=self._initial) as (trace, disk, tail):
+        reads = any(fault.strikes_reads for fault in plan.faults)
+        with recorded_run(self._base, policy=policy, initial=self._initial, reads=reads) as (trace, disk, tail):
             late = deadline_note(trace)
             try:
                 check_proven(trace, disk)
@@ -166,6 +167,7 @@ def strikes_of(faults: Sequence[Fault], struck: Sequence[Struck]) -> tuple[Strik
             path=f"{one.call.path} to {one.call.to_path}" if one.call.to_path else one.call.path,
             done=faults[one.fault].done(),
             fault=one.fault,
+            acked=one.acked,
             after=one.after,
             source=one.source,
         )

@@ -5,44 +5,45 @@ untouched; then everything was tried [SQLite's out-of-memory and I/O error tests
 `course.py` for who calls.
 """
 
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from time import monotonic
 from typing import final
 
-from chaos.child.target import Roles, Target
 from chaos.disk import Tree, apply, initial_tree, materialise
-from chaos.errors import NotMeasured, UsageError
+from chaos.errors import NotMeasured
 from chaos.explore.exploration import Exploration
 from chaos.explore.settings import Settings
 from chaos.explore.tally import Progress
 from chaos.faults.fault import Fault
 from chaos.faults.plan import Plan, explicit, parse_plan, smaller
-from chaos.observations import Bounds, Finding
-from chaos.oracles import ORACLES, choose
+from chaos.observations import Ending, Finding
+from chaos.oracles import ORACLES
 from chaos.report import Findings, News, Statistics
 from chaos.report.live_replay import LiveReplay, dump_live_replay
 from chaos.report.strikes import strike_signature, struck_finding, workload_words
 from chaos.report.text import counted
 from chaos.scenario.kinds.inject import INJECT_MODEL, Inject
-from chaos.scenario.model import Explore, RunOptions
+from chaos.scenario.model import RunOptions
 from chaos.scenario.runner.account import INTERRUPTED, Account, budget_for
 from chaos.scenario.runner.compounding import Compounding
 from chaos.scenario.runner.crashing import keep_crash, replay_of, settings_for
 from chaos.scenario.runner.exploring import ask_for
 from chaos.scenario.runner.faulty import FaultyRun, FaultyRuns
+from chaos.scenario.runner.inject_terms import base_of, inject_settings, inject_targets, oracles_of, patient
 from chaos.scenario.runner.recording import record_scenario, unmeasured_words
 from chaos.trace.file import save
 from chaos.trace.model import Trace
 
-__all__ = ["inject_from", "inject_targets", "replay_injection", "run_injection"]
+__all__ = ["replay_injection", "run_injection"]
 
 _WIDER = "widen the fault, or let the workload make such calls in the folder that it is given"
 _TRIES = 40  # runs to shrink one finding: three faults of ten are alone after some twenty
+_SLOW_TRIES = 4  # where each costs the whole deadline
+_OVERTIME_S = 10.0  # what shrinking may take beyond the budget
 
 
 def run_injection(account: Account, drive: Inject) -> None:
@@ -59,43 +60,17 @@ def run_injection(account: Account, drive: Inject) -> None:
     drive = replace(drive, models=account.options.models or drive.models)
     account.learn(models=(INJECT_MODEL, *drive.models), engine="syscalls")
     began = monotonic()
-    base = _base(drive)
+    base = base_of(drive)
     clean = record_scenario(base, "syscalls")
     save(clean, account.folder.trace_path(account.scenario.name))
     account.learn(unmeasured=unmeasured_words(clean), notes=clean.notes)
     account.listener.recorded(clean)
     settings = settings_for(base, account.options, account.scenario.budget)
-    oracles = _oracles(drive)
+    oracles = oracles_of(drive)
     with Exploration(clean, drive.roles, replace(settings, jobs=1, ask=ask_for(oracles))) as exploration:
-        runs = FaultyRuns(base, clean, exploration, oracles)
+        runs = FaultyRuns(patient(base, monotonic() - began), clean, exploration, oracles)
         injection = _Injection(account, drive, runs, oracles, settings)
         injection.run(clean, record_s=monotonic() - began)
-
-
-def _base(drive: Inject) -> Explore:
-    """The workload as an exploration records it."""
-    return Explore(
-        roles=drive.roles,
-        models=drive.models or ("kill",),
-        oracles=drive.oracles,
-        exclude=drive.exclude,
-        deadline_s=drive.deadline_s,
-        workload_deadline_s=drive.workload_deadline_s,
-        memory_bytes=drive.memory_bytes,
-        engine="syscalls",
-        bounds=drive.bounds,
-    )
-
-
-def _oracles(drive: Inject) -> tuple[str, ...]:
-    roles = drive.roles
-    chosen = choose(drive.oracles, checked=roles.check is not None, resumes=roles.resume is not None)
-    more = set() if drive.oracles is not None else {"terminates"} | ({"bounded"} if _bounded(drive.bounds) else set())
-    return tuple(name for name in ORACLES if name in chosen or name in more)
-
-
-def _bounded(bounds: Bounds) -> bool:
-    return bounds != Bounds(rounds=bounds.rounds)
 
 
 @final
@@ -115,6 +90,7 @@ class _Injection:
         self._findings: list[Finding] = []
         self._made = self._struck = 0
         self._idle = set(range(len(drive.faults)))  # faults that struck nothing so far
+        self._played: set[tuple[Fault, ...]] = set()  # nothing is learnt from a run with the same faults again
         self._digest = blake2b(digest_size=8)
         self._left_out: list[str] = []
         self._stopped = False
@@ -132,7 +108,7 @@ class _Injection:
                     self._take(run)
             except KeyboardInterrupt:
                 interrupted = True
-            self._finish(interrupted=interrupted)
+            interrupted = self._finish(interrupted=interrupted)
         self._learn(record_s, interrupted=interrupted)
         if self._idle and not interrupted and not self._stopped:
             words = "; ".join(self._drive.faults[number].words() for number in sorted(self._idle))
@@ -191,6 +167,8 @@ class _Injection:
             return None
         run = self._runs.play(plan)
         self._made += 1
+        if not plan.is_drawn:
+            self._played.add(plan.faults)
         self._struck += bool(run.struck)
         self._digest.update(repr([(one.fault, one.nth, one.call.name) for one in run.struck]).encode())
         self._idle -= {numbers[one.fault] for one in run.struck}
@@ -237,12 +215,18 @@ class _Injection:
             self._name, INJECT_MODEL, run.trace, run.strikes, (run.observation, run.violation), run.reference
         )
 
-    def _finish(self, *, interrupted: bool) -> None:
+    def _finish(self, *, interrupted: bool) -> bool:
+        """Make the findings; whether somebody lost patience, now or before."""
         for key, run in self._cases.items():
-            told = run if interrupted else self._shrunk(run)
+            told = run
+            try:
+                told = run if interrupted else self._shrunk(run)
+            except KeyboardInterrupt:
+                interrupted = True
             self._add(replace(self._told(told), states=self._counts[key]), told)
         if self._compounding is not None:
             self._findings += self._compounding.finish()
+        return interrupted
 
     def _add(self, finding: Finding, run: FaultyRun) -> None:
         """A finding, or more runs that show one that is known: shrunk, two may turn out to be one."""
@@ -255,25 +239,31 @@ class _Injection:
 
     def _shrunk(self, run: FaultyRun) -> FaultyRun:
         """The least that shows the same: nothing left to chance, few faults, early ones."""
-        tries, key = _TRIES, _same(run)
+        own, same = run.observation.run, _same(run)
+        tries = _SLOW_TRIES if own is not None and own.ending is Ending.HUNG else _TRIES
         pinned = explicit(run.plan, [(one.fault, one.nth) for one in run.struck])
         if pinned != run.plan:
-            again = self._runs.play(pinned, counted=False)
-            if _same(again) != key:
+            again = self._tried(pinned)
+            if again is None or _same(again) != same:
                 return run  # what it shows hangs on more than the faults: it is replayed as it was drawn
             run = again
-        smallest = False
-        while not smallest and tries > 0:
-            smallest = True
+        while True:
             for plan in smaller(run.plan):
-                tries -= 1
-                again = self._runs.play(plan, counted=False)
-                if again.struck and _same(again) == key:
-                    run, smallest = again, False
+                again = self._tried(plan) if tries > 0 else None
+                tries -= again is not None
+                if again is not None and again.struck and _same(again) == same:
+                    run = again
                     break
-                if tries <= 0:
-                    break
-        return run
+            else:
+                return run
+
+    def _tried(self, plan: Plan) -> FaultyRun | None:
+        """A run with less in it; None for one that was made already, or when the time is over."""
+        left_s = self._left_s()
+        if plan.faults in self._played or (left_s is not None and left_s < -_OVERTIME_S):
+            return None
+        self._played.add(plan.faults)
+        return self._runs.play(plan, counted=False)
 
     def _keep(self, finding: Finding, run: FaultyRun) -> None:
         replay = LiveReplay(
@@ -285,7 +275,7 @@ class _Injection:
             oracles=self._oracles,
             seed=self._seed,
             origin=self._account.scenario.origin,
-            settings=_settings(self._drive),
+            settings=inject_settings(self._drive),
         )
         tree = _left_by(run.trace)
 
@@ -349,34 +339,6 @@ def _left_by(trace: Trace) -> Tree:
     return tree
 
 
-def inject_targets(drive: Inject) -> dict[str, Target]:
-    """The targets by the names that they have in a replay file."""
-    named = {role.name: getattr(drive.roles, role.name) for role in fields(Roles)}
-    return {name: target for name, target in named.items() if target is not None}
-
-
-def inject_from(replay: LiveReplay, targets: Mapping[str, Target]) -> Inject:
-    """The drive that a replay file tells of.
-
-    Raises:
-        UsageError: the file lacks something.
-    """
-    given = replay.settings
-    try:
-        return Inject(
-            roles=Roles(**targets),
-            faults=parse_plan(replay.recipe).faults,
-            oracles=replay.oracles,
-            deadline_s=_number(given.get("deadline_s")),
-            workload_deadline_s=_number(given.get("workload_deadline_s")),
-            exclude=tuple(json.loads(given.get("exclude", "[]"))),
-            memory_bytes=int(given["memory_bytes"]) if "memory_bytes" in given else None,
-            bounds=Bounds(**json.loads(given.get("bounds", "{}"))),
-        )
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"the replay file can't be read: {error}", "the file is damaged") from None
-
-
 def replay_injection(replay: LiveReplay, drive: Inject) -> tuple[bool, tuple[str, ...]]:
     """Run a finding's plan once more.
 
@@ -386,12 +348,12 @@ def replay_injection(replay: LiveReplay, drive: Inject) -> tuple[bool, tuple[str
     Raises:
         ChaosError: a target can't be imported, or the harness failed.
     """
-    base, plan = _base(drive), parse_plan(replay.recipe)
+    base, plan, began = base_of(drive), parse_plan(replay.recipe), monotonic()
     clean = record_scenario(base, "syscalls")
     settings = settings_for(base, RunOptions(seed=replay.seed), None)
     oracles = tuple(name for name in replay.oracles if name in ORACLES)
     with Exploration(clean, drive.roles, replace(settings, jobs=1, ask=ask_for(oracles))) as exploration:
-        run = FaultyRuns(base, clean, exploration, oracles).play(plan)
+        run = FaultyRuns(patient(base, monotonic() - began), clean, exploration, oracles).play(plan)
     own = run.observation.run
     assert own is not None
     lines = list(dict.fromkeys(strike.sentence for strike in run.strikes)) or ["no call was struck"]
@@ -400,19 +362,3 @@ def replay_injection(replay: LiveReplay, drive: Inject) -> tuple[bool, tuple[str
     if violation is not None:
         lines.append(f"{violation.oracle}: {violation.message} ({violation.damage.value})")
     return violation is not None and violation.oracle == replay.oracle, tuple(lines)
-
-
-def _number(text: str | None) -> float | None:
-    return None if text is None else float(text)
-
-
-def _settings(drive: Inject) -> dict[str, str]:
-    bounds = {name: value for name, value in asdict(drive.bounds).items() if value is not None}
-    given = {
-        "exclude": json.dumps(drive.exclude) if drive.exclude else None,
-        "bounds": json.dumps(bounds) if bounds else None,
-        "deadline_s": drive.deadline_s,
-        "workload_deadline_s": drive.workload_deadline_s,
-        "memory_bytes": drive.memory_bytes,
-    }
-    return {name: str(value) for name, value in given.items() if value is not None}

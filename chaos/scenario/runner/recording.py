@@ -75,6 +75,7 @@ def recorded_run(
     policy: Policy | None = None,
     sources: bool = True,
     initial: Tree | None = None,
+    reads: bool = False,
 ) -> Iterator[tuple[Trace, str, str]]:
     """Set up and record: the trace, the folder as the run left it until the block ends, what the run printed last.
 
@@ -83,6 +84,7 @@ def recorded_run(
         engine: what records.
         policy: decides about each call, where the engine is the supervisor; None lets all proceed.
         sources: whether source lines are recorded.
+        reads: whether the policy is asked about reads as well.
         initial: what the set-up makes, where that is known: it is laid out, and the set-up not run again.
 
     Raises:
@@ -101,6 +103,7 @@ def recorded_run(
             output=output.fileno(),
             command=target_words(drive.roles.workload),
             sources=sources,
+            reads=reads,
         )
         trace = record_by(engine, _workload(drive.roles.workload, disk), disk, options=options, policy=policy)
         yield trace, disk, _tail(output, disk)

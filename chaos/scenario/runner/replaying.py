@@ -27,7 +27,8 @@ from chaos.scenario.model import Drive
 from chaos.scenario.runner.crashing import tree_of
 from chaos.scenario.runner.exploring import ask_for
 from chaos.scenario.runner.fleeting import fleet_from, replay_fleet
-from chaos.scenario.runner.injecting import inject_from, replay_injection
+from chaos.scenario.runner.inject_terms import inject_from
+from chaos.scenario.runner.injecting import replay_injection
 from chaos.scenario.runner.racing import race_from, replay_race
 from chaos.scenario.runner.second import second_reference
 from chaos.trace.file import load
