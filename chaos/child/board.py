@@ -6,14 +6,15 @@ A pipe would be lost to a target that closes every descriptor; a mapping is not.
 offset  size  what
 ======  ====  ===========================================================================
 0       8     started: when the current piece of work began, nanoseconds, monotonic clock
-8       8     used: bytes of complete reports
-16      4     done: how many reports are complete
-20      1     phase: what the child is doing (`Phase`)
-24            the reports, each a length (8 bytes) and that many bytes
+8       8     used: bytes of complete reports, with what stands around them
+16      8     done: how many reports are complete
+24      8     phase: what the child is doing (`Phase`)
+32            the reports, each a length (8 bytes), that many bytes, and up to 7 until the next multiple of 8
 ======  ====  ===========================================================================
 
-`used` and `done` are written after the report, so a child killed in between leaves no half report. Standard library
-only, and little of it, as forks of its holder must stay cheap. Read `isolated.py` next.
+`used` and `done` are written after the report, so a child killed in between leaves no half report. Numbers are written
+as words of a view: a child that makes bytes of them first touches more memory. Standard library only, and little of
+it, as forks of its holder must stay cheap. Read `isolated.py` next.
 """
 
 import mmap
@@ -24,9 +25,9 @@ from chaos.child.lean import final
 __all__ = ["BOARD_BYTES", "Board", "Phase"]
 
 BOARD_BYTES = 48 << 20  # a value of 16 MiB and everything about it, with room for a batch; taken as it is used
-_HEADER_BYTES = 24
-_CLEAR = bytes(_HEADER_BYTES)
-_LENGTH_BYTES = 8
+_HEADER_BYTES = 32
+_WORD_BYTES = 8
+_STARTED, _USED, _DONE, _PHASE = range(_HEADER_BYTES // _WORD_BYTES)
 _KEPT_BYTES = 1 << 20  # above this the memory of large reports is given back after reading
 
 
@@ -48,28 +49,32 @@ class Board:
     scribble over it, and then gets a nonsensical outcome of its own.
     """
 
+    __slots__ = ("_done", "_map", "_used", "_words")
+
     def __init__(self, file: int = -1) -> None:
         """Map `BOARD_BYTES` of address space: of an open file that long, whose descriptor may then be closed."""
         self._map = mmap.mmap(file, BOARD_BYTES)
+        self._words = memoryview(self._map).cast("Q")
         self._used = self._done = 0  # the writer's own copy
 
     def clear(self) -> None:
         """Forget everything."""
-        self._map[:_HEADER_BYTES] = _CLEAR
+        words = self._words
+        words[_USED] = words[_DONE] = words[_PHASE] = 0
         self._used = self._done = 0
 
     def mark(self, phase: int) -> None:
         """Say what is being done now."""
-        self._map[20] = phase
+        self._words[_PHASE] = phase
 
     def begin(self) -> None:
         """Say that the next piece of work begins now."""
-        self._map[:8] = _monotonic_ns().to_bytes(8, "little")
-        self._map[20] = Phase.TARGET
+        self._words[_STARTED] = _monotonic_ns()
+        self._words[_PHASE] = Phase.TARGET
 
     def room_bytes(self) -> int:
         """The longest report that still fits."""
-        return BOARD_BYTES - _HEADER_BYTES - self._used - _LENGTH_BYTES
+        return BOARD_BYTES - _HEADER_BYTES - self._used - _WORD_BYTES
 
     def add(self, report: bytes) -> None:
         """Append a report.
@@ -77,36 +82,43 @@ class Board:
         Raises:
             ValueError: it does not fit.
         """
-        size = len(report)
-        if size > self.room_bytes():
+        size, start = len(report), _HEADER_BYTES + self._used
+        end = start + _WORD_BYTES + size
+        if end > BOARD_BYTES:
             raise ValueError(f"a report of {size} bytes does not fit")
-        start = _HEADER_BYTES + self._used
-        self._used += _LENGTH_BYTES + size
+        words = self._words
+        words[start // _WORD_BYTES] = size
+        self._map[start + _WORD_BYTES : end] = report
+        self._used = used = (end + _WORD_BYTES - 1) // _WORD_BYTES * _WORD_BYTES - _HEADER_BYTES  # as `_aligned`
         self._done += 1
-        self._map[start : _HEADER_BYTES + self._used] = size.to_bytes(_LENGTH_BYTES, "little") + report
-        self._map[8:20] = (self._done << 64 | self._used).to_bytes(12, "little")
+        words[_USED] = used
+        words[_DONE] = self._done
 
     @property
     def phase(self) -> int:
         """What the child was doing last; one of `Phase`, unless the target scribbled here."""
-        return self._map[20]
+        return self._words[_PHASE]
 
     @property
     def running_s(self) -> float:
         """Seconds since the current piece of work began."""
-        return (_monotonic_ns() - int.from_bytes(self._map[:8], "little")) / 1e9
+        return (_monotonic_ns() - self._words[_STARTED]) / 1e9
 
     def reports(self) -> list[bytes]:
         """All complete reports, oldest first; the memory of large ones is given back."""
-        used, done = int.from_bytes(self._map[8:16], "little"), int.from_bytes(self._map[16:20], "little")
-        end = min(_HEADER_BYTES + used, BOARD_BYTES)
+        used, done = self._words[_USED], self._words[_DONE]
+        limit = min(_HEADER_BYTES + used, BOARD_BYTES)
         found: list[bytes] = []
         position = _HEADER_BYTES
-        while len(found) < done and position + _LENGTH_BYTES <= end:
-            length = int.from_bytes(self._map[position : position + _LENGTH_BYTES], "little")
-            position += _LENGTH_BYTES
-            found.append(self._map[position : position + length])
-            position += length
+        while len(found) < done and position + _WORD_BYTES <= limit:
+            begin = position + _WORD_BYTES
+            end = begin + self._words[position // _WORD_BYTES]
+            found.append(self._map[begin:end])
+            position = _aligned(end)
         if used > _KEPT_BYTES:
             self._map.madvise(mmap.MADV_REMOVE)
         return found
+
+
+def _aligned(offset: int) -> int:
+    return (offset + _WORD_BYTES - 1) // _WORD_BYTES * _WORD_BYTES

@@ -14,18 +14,21 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from os import getpid as _getpid  # kept: a target may patch it
+from os import _exit, setsid  # kept, these and the next: a target may patch them
+from os import getpid as _getpid
 from types import TracebackType
 
-from chaos.child import leftovers, values
+from chaos.child import leftovers
 from chaos.child.board import Board, Phase
 from chaos.child.lean import Any, NoReturn, final
+from chaos.child.values import encode, type_name
 
 __all__ = ["CRASHED", "CommandError", "Errand", "Streams", "be_child", "carry_out", "report_of_error", "unpack"]
 
 CRASHED = 70  # exit code of a child whose harness code failed; nothing else leaves with it and no report
 Streams = tuple[Any, Any]
 
+_ENCODE = Phase.ENCODE
 _MESSAGE_LIMIT = 2000
 _FRAMES_LIMIT = 40
 _OWN_FOLDER = os.path.dirname(__file__) + os.sep
@@ -88,7 +91,7 @@ def be_child(errand: Errand, board: Board, streams: Streams) -> NoReturn:
     `streams` are standard output and error as this process was given them, unbuffered; others are flushed.
     """
     try:
-        os.setsid()  # a group of its own: what it starts can be killed at once with it
+        setsid()  # a group of its own: what it starts can be killed at once with it
         me = _getpid()
         report = carry_out(errand, board)
         if _getpid() == me:  # else a fork of the target came back, too: it hands in nothing
@@ -96,9 +99,9 @@ def be_child(errand: Errand, board: Board, streams: Streams) -> NoReturn:
                 _flush(sys.stdout)
                 _flush(sys.stderr)
             board.add(report)
-        os._exit(0)
+        _exit(0)
     finally:
-        os._exit(CRASHED)
+        _exit(CRASHED)
 
 
 def _flush(stream: Any) -> None:
@@ -113,8 +116,8 @@ def carry_out(errand: Errand, board: Board) -> bytes:
     before = _most_resident() if errand.usage else 0
     try:
         value = errand.run(*errand.arguments)
-        board.mark(Phase.ENCODE)
-        text = values.encode(value).encode()
+        board.mark(_ENCODE)
+        text = encode(value).encode()
         if errand.check is None and not errand.leftovers and not errand.usage:
             return b"{}\0" + text
         report: dict[str, Any] = {"memory_bytes": _most_resident() - before} if errand.usage else {}
@@ -151,7 +154,7 @@ def report_of_error(error: BaseException) -> dict[str, Any]:
     """An exception as the fields of an outcome."""
     report: dict[str, Any] = {
         "ending": "raised",
-        "error_type": values.type_name(type(error)),
+        "error_type": type_name(type(error)),
         "error": _message(error),
         "frames": _frames(error.__traceback__),
     }
@@ -184,7 +187,7 @@ def _objection(check: Callable[..., Any], value: Any, acked: list[Any]) -> str:
     except BaseException as error:  # noqa: BLE001 - the process edge: any exception is the check's objection
         frames = _frames(error.__traceback__)
         place = f" (at {frames[0][0]}:{frames[0][1]})" if frames else ""
-        return f"{values.type_name(type(error))}: {_message(error)}{place}"
+        return f"{type_name(type(error))}: {_message(error)}{place}"
     return ""
 
 

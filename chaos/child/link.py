@@ -1,14 +1,41 @@
-"""Messages between two processes over a stream socket: each behind its length (8 bytes, little endian).
+"""Messages between two processes over a stream socket: each behind its length (8 bytes, little endian), or as a line.
+
+Lines are for a strict to and fro of small messages without line breaks: nothing is read ahead, so nothing is lost.
 
 Standard library only, and little of it: this is loaded where forks must stay cheap. Read `forker.py` next.
 """
 
 import os
 
-__all__ = ["read_message", "send_message"]
+__all__ = ["read_line", "read_message", "send_all", "send_message"]
 
 _LENGTH_BYTES = 8
 _CHUNK_BYTES = 1 << 18
+
+
+def send_all(link: int, content: bytes) -> None:
+    """Send bytes, waiting as long as it takes.
+
+    Raises:
+        OSError: the other end is gone.
+    """
+    sent = os.write(link, content)
+    while sent < len(content):
+        sent += os.write(link, memoryview(content)[sent:])
+
+
+def read_line(link: int, begun: bytes = b"") -> bytes:
+    """The line under way, its end included, `begun` being what was read of it; b"" when the other end is gone."""
+    line = begun
+    while line[-1:] != b"\n":
+        try:
+            more = os.read(link, _CHUNK_BYTES)
+        except ConnectionResetError:
+            return b""
+        if not more:
+            return b""
+        line += more
+    return line
 
 
 def send_message(link: int, content: bytes) -> None:
@@ -17,10 +44,7 @@ def send_message(link: int, content: bytes) -> None:
     Raises:
         OSError: the other end is gone.
     """
-    message = len(content).to_bytes(_LENGTH_BYTES, "little") + content
-    sent = os.write(link, message)
-    while sent < len(message):
-        sent += os.write(link, memoryview(message)[sent:])
+    send_all(link, len(content).to_bytes(_LENGTH_BYTES, "little") + content)
 
 
 def read_message(link: int) -> bytes | None:

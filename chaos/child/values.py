@@ -9,7 +9,7 @@ keys are plain strings. Everything else is an object with one key, a tag:
 `{"$float": "nan"}`            nan, inf, -inf (every NaN is the same)
 `{"$int": "-ff"}`              an integer of more than 4096 bits, in hex
 `{"$str": "eda0bd"}`           a string with lone surrogates: its UTF-8 in hex
-`{"$bytes": "AQI="}`           bytes in base64; `$bytearray` likewise
+`{"$bytes": "0102"}`           bytes in hexadecimal; `$bytearray` likewise
 `{"$tuple": [...]}`            a tuple; `$set` and `$frozenset` with their members sorted by text
 `{"$dict": [[key, value]]}`    a dict with any other key, sorted by text; insertion order never counts
 `{"$complex": [re, im]}`       and `$decimal`, `$fraction`, `$datetime`, `$date`, `$time`, `$timedelta`, `$path`,
@@ -25,7 +25,6 @@ keys are plain strings. Everything else is an object with one key, a tag:
 1, 1.0 and True are different texts, as are [1] and (1,). Read `isolated.py` next.
 """
 
-import binascii
 import enum
 import importlib
 import json
@@ -173,10 +172,6 @@ def _is_whole(text: str) -> bool:
     return True
 
 
-def _base64(value: bytes | bytearray | memoryview) -> str:
-    return binascii.b2a_base64(value, newline=False).decode("ascii")
-
-
 def _dict(value: dict[Any, Any], trail: list[int]) -> str:
     for key in value:
         if type(key) is not str or key[:1] == "$" or not _is_whole(key):
@@ -202,8 +197,8 @@ _LEAVES: dict[type, Callable[[Any], str]] = {
     float: _float,
     bool: lambda v: "true" if v else "false",
     type(None): lambda _: "null",
-    bytes: lambda v: f'{{"$bytes":"{_base64(v)}"}}',
-    bytearray: lambda v: f'{{"$bytearray":"{_base64(v)}"}}',
+    bytes: lambda v: f'{{"$bytes":"{v.hex()}"}}',
+    bytearray: lambda v: f'{{"$bytearray":"{v.hex()}"}}',
     complex: lambda v: f'{{"$complex":[{_float(v.real)},{_float(v.imag)}]}}',
 }
 # By name: this module is loaded where forks must stay cheap, and most targets never import these.
@@ -363,8 +358,8 @@ _REBUILD: dict[str, Callable[[Any], Any]] = {
     "float": float,
     "int": lambda c: int(c, 16),
     "str": lambda c: bytes.fromhex(c).decode("utf-8", "surrogatepass"),
-    "bytes": binascii.a2b_base64,
-    "bytearray": lambda c: bytearray(binascii.a2b_base64(c)),
+    "bytes": bytes.fromhex,
+    "bytearray": bytearray.fromhex,
     "tuple": lambda c: tuple(_value(item) for item in c),
     "set": lambda c: {_value(item) for item in c},
     "frozenset": lambda c: frozenset(_value(item) for item in c),

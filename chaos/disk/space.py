@@ -8,7 +8,7 @@ tree out with `folder.Slot`. Read `states.py` for the words.
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from typing import final
 
 from chaos.disk.interest import passes
@@ -57,23 +57,18 @@ class StateSpace:
         self._recent: dict[str, Tree] = {}
         self._begin_count()
 
-    def states(self, ignore: Callable[[str], bool] | None = None) -> Iterator[CrashState]:
-        """All states to check, the likeliest failures first; each call begins anew.
-
-        Args:
-            ignore: paths whose content no recovery looks at: states that differ only there are one state. That such
-                a file exists still counts. The digest that is handed out is always the whole tree's.
-        """
+    def states(self) -> Iterator[CrashState]:
+        """All states to check, the likeliest failures first; each call begins anew."""
         self._begin_count()
         seen: set[bytes] = set()
         for points in passes(self.trace):
             for point in points:
-                yield from self._states_at(point, seen, ignore)
+                yield from self._states_at(point, seen)
                 self._count_point(point)
 
     def states_at(self, point: int) -> Iterator[CrashState]:
         """The states of one crash point alone; what equals another point's is not left out, nor counted."""
-        return self._states_at(point, set(), None)
+        return self._states_at(point, set())
 
     def tree(self, recipe: str) -> Tree:
         """Rebuild a state's tree.
@@ -153,16 +148,15 @@ class StateSpace:
             left_out=tuple(f"{what}: {count}" for what, count in sorted(self._left_out.items())),
         )
 
-    def _states_at(self, point: int, seen: set[bytes], ignore: Callable[[str], bool] | None) -> Iterator[CrashState]:
+    def _states_at(self, point: int, seen: set[bytes]) -> Iterator[CrashState]:
         self._check_point(point)
         low, high = bisect_left(self._acks, point), bisect_right(self._acks, point)
         for candidate in self._walk.candidates(point):
             digest = candidate.tree.digest
-            key = digest if ignore is None else candidate.tree.digest_without(ignore)
             # A crash inside an operation, or before an acknowledgement that follows it, has not seen that one.
             for acked in range(low, (low if candidate.inside else high) + 1):
                 self._generated += 1
-                known = key + acked.to_bytes(4, "little")
+                known = digest + acked.to_bytes(4, "little")
                 if known in seen:
                     continue
                 seen.add(known)

@@ -178,9 +178,9 @@ class Tree:
         yield from self._below(ROOT, "")
 
     def digest_without(self, ignore: Callable[[str], bool]) -> bytes:
-        """The digest of this tree when the content and mode of files at ignored paths count for nothing.
+        """The digest of this tree when the bytes of files at ignored paths count for nothing.
 
-        That such a path exists still counts: a recovery that never opens a file may still list its folder.
+        Their names, modes and lengths still do: a recovery that never opens a file may still look these up.
         """
         total = self._total_without(self.nodes[ROOT], "", ignore)
         return self._with_links(self.nodes[ROOT].digest_as(total))
@@ -192,8 +192,8 @@ class Tree:
             if node.type is NodeType.DIRECTORY:
                 below = self._total_without(node, path + "/", ignore)
                 total += _entry_hash(name, node.digest_as(below))
-            elif ignore(path):
-                total += _entry_hash(name, node.type.value.encode())
+            elif node.type is NodeType.FILE and ignore(path):
+                total += _entry_hash(name, b"%d %d" % (node.mode, node.content.size))
             else:
                 total += term
         return total & _MASK

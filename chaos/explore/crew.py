@@ -44,6 +44,7 @@ class Chunk:
     second: bool = False
     left: bool = False
     seconds: float = 0.0
+    reused: int = 0
 
 
 @final
@@ -78,7 +79,9 @@ class Crew:
     def answered(
         self, chunks: Iterator[Chunk], idle: Callable[[], bool] = lambda: False
     ) -> Iterator[tuple[Chunk, list[list[Answer | None]]]]:
-        """Each chunk with its answers, in order; `seconds` of the chunk is the worker's time for it.
+        """Each chunk with its answers, in order.
+
+        In the chunk, `seconds` is the worker's time for it, `reused` how many answers it knew without running recovery.
 
         Args:
             chunks: taken from as workers become free.
@@ -202,7 +205,7 @@ class Crew:
         task = self._tasks[hired.number].popleft()
         if "fault" in message:
             raise HarnessFault(f"a worker failed:\n{message['fault']}", "report this with the trace file")
-        task.flow.done(task, message["answers"], message["seconds"])
+        task.flow.done(task, message["answers"], message["seconds"], message["reused"])
 
     def _replace(self, lost: Hired) -> None:
         """Put another worker in the place of one that is gone, and see to the work it had."""
@@ -245,10 +248,10 @@ class _Flow:
         self._position += 1
         return _Task(self, self._position - 1, chunk)
 
-    def done(self, task: _Task, answers: list[list[Answer | None]], seconds: float) -> None:
+    def done(self, task: _Task, answers: list[list[Answer | None]], seconds: float, reused: int) -> None:
         """Take a chunk's answers, or those of the next state of one that is done state by state."""
         if not task.alone:
-            self._done[task.position] = (replace(task.chunk, seconds=seconds), answers)
+            self._done[task.position] = (replace(task.chunk, seconds=seconds, reused=reused), answers)
             return
         whole, collected = self._parts[task.position]
         collected += answers
@@ -262,7 +265,7 @@ class _Flow:
         if not suspect:
             self._repeat.append(task)
         elif task.alone:
-            self.done(task, [[_LOST_WORKER, None, None]], 0.0)
+            self.done(task, [[_LOST_WORKER, None, None]], 0.0, 0)
         else:
             self._parts[task.position] = (task.chunk, [])
             self._repeat.appendleft(self._single(task.position))

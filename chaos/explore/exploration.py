@@ -84,14 +84,14 @@ class Exploration:
 
     @property
     def reference(self) -> Reference:
-        """Recovery on the undamaged trees at the start, at each acknowledgement, and at the end.
+        """Recovery on the undamaged trees at the start, at each acknowledgement, and at the end, or what is given.
 
         Raises:
             UsageError: the target can't be imported.
             HarnessFault: a worker failed.
         """
         if self._reference is None:
-            self._reference = self._make_reference()
+            self._reference = self._settings.against or self._make_reference()
         return self._reference
 
     def observations(self) -> Iterator[Observation]:
@@ -106,6 +106,7 @@ class Exploration:
         try:
             for chunk, answers in self._crew.answered(run.chunks(), run.look_ahead):
                 run.learn(chunk)
+                self._tally.reused += chunk.reused
                 for state, answer in zip(run.taken(len(answers)), answers, strict=True):
                     assert chunk.model is not None
                     yield self._observed(state, self._settings.models[chunk.model], answer)

@@ -71,6 +71,7 @@ class SecondServer:
         self._remembered: dict[tuple[bytes, tuple[str, ...]], list[Answer | None]] = {}
         self._null = os.open(os.devnull, os.O_RDWR)
         self._count = 0
+        self.reused = 0  # counted by second run, see `answers`
 
     def answers(self, message: Mapping[str, Any]) -> list[bytes]:
         """One answer, as JSON, for each wanted (recipe, acknowledgements made, models, most states, most seconds).

@@ -20,6 +20,7 @@ from chaos.disk import Slot, StateSpace, Tree, apply, initial_tree, read_tree
 from chaos.explore.places import remove
 from chaos.explore.settings import Isolation, Settings, needs_this_process, work_target
 from chaos.explore.stages import LocalStage, RemoteStage, RunStage
+from chaos.explore.unread import Answers, Opens
 from chaos.explore.watching import Cut, Ended
 from chaos.trace.model import Trace
 
@@ -46,7 +47,11 @@ class Job:
 
 @final
 class Server:
-    """Recovery on demand. One thread; the folder is its own."""
+    """Recovery on demand. One thread; the folder is its own.
+
+    Attributes:
+        reused: how many states were answered without running recovery, which could not have told them from others.
+    """
 
     def __init__(self, job: Job, folder: str, link: int) -> None:
         """Import the targets, here or in a process of their own; `link` leads to the exploration.
@@ -70,6 +75,9 @@ class Server:
             StateSpace(job.trace, model, bound=settings.bound, seed=settings.seed) for model in settings.models
         ]
         self._steps = _Steps(job.trace)
+        self._opens = Opens(self._folder)
+        self._answers = Answers(acknowledged=job.roles.check is not None)
+        self.reused = 0
         self._excluded = job.trace.excluded
         if isinstance(self._stage, LocalStage):
             self._stage.warm()
@@ -115,13 +123,21 @@ class Server:
         kind of damage that is, and one tree is tried once for all second runs.
         """
         self.lay(tree)
+        self._opens.begin(tree)
         first = self._recovered(acked, since)
         again = self._recovered(acked, since) if _failed(first) else None
         goes_on = self._ask.resume or (self._ask.second and again is not None and _failed(again))
         return [first, again, self._resumed(acked, since) if goes_on else None]
 
     def _state(self, model: int, recipe: str, acked: int) -> bytes:
-        return _packed(self.damaged(self.tree(model, recipe), acked))
+        tree = self.tree(model, recipe)
+        answer = self._answers.find(tree, acked)
+        if answer is None:
+            answer = _packed(self.damaged(tree, acked))
+            self._answers.learn(tree, acked, self._opens.since(), answer)
+        else:
+            self.reused += 1
+        return answer
 
     def lay(self, tree: Tree) -> None:
         """Lay out a tree, whatever the run before did to the folder: a link in its place must not be followed."""

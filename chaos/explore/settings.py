@@ -7,7 +7,7 @@ from typing import final
 from chaos.child.target import CallableTarget, CommandTarget, Roles, Target
 from chaos.disk import PersistenceModel
 from chaos.errors import UsageError
-from chaos.observations import Bounds
+from chaos.observations import Bounds, Reference
 
 __all__ = ["Ask", "Isolation", "Settings", "check_settings", "needs_this_process", "work_target"]
 
@@ -59,6 +59,7 @@ class Settings:
         bound: how many free micro-operations are still enumerated exhaustively.
         seed: of the sampled part of the enumeration.
         ask: extra questions.
+        against: what is right, where that is not what recovery returns on the trace's own undamaged trees.
         allowed: what recovery and the workload may take; for the oracles, nothing is cut here.
     """
 
@@ -73,6 +74,7 @@ class Settings:
     bound: int = 12
     seed: int = 0
     ask: Ask = field(default_factory=Ask)
+    against: Reference | None = None
     allowed: Bounds = field(default_factory=Bounds)
 
 

@@ -19,9 +19,9 @@ from typing import Any, NoReturn, Protocol, final
 from chaos.child.actors import TargetError
 from chaos.child.adoption import adopt_descendants, die_with_parent, give_back_memory, signal_at_parent_death
 from chaos.child.board import BOARD_BYTES, Board
-from chaos.child.forker import BIND_NOW, ORPHANED, READY, Stage
+from chaos.child.forker import BIND_NOW, ORPHANED, READY, RECOVER, WELL, WORK, Stage
 from chaos.child.isolated import CRASHED, Errand, be_child
-from chaos.child.link import read_message, send_message
+from chaos.child.link import read_line, read_message, send_all, send_message
 from chaos.child.reaping import end_strays
 from chaos.explore.watching import GRACE_S, Ended, Limits, Watch, confine, data_bytes
 
@@ -138,6 +138,7 @@ class RemoteStage:
             TargetError: a target can't be found or imported, or ends its process when imported.
         """
         self._leftovers = bool(job["leftovers"])
+        self._checks = job["check"] is not None
         limits = Limits(*job["limits"])
         shared = _shared_memory()
         self._watch = Watch(Board(shared), link, limits)
@@ -161,12 +162,14 @@ class RemoteStage:
 
     def recover(self, acked: int, since: Sequence[str] = ()) -> Ended:
         """See `RunStage`."""
+        if not self._checks:
+            return self._run(RECOVER, self._leftovers)
         more = b" " + json.dumps(since).encode() if since else b""
-        return self._run(b"r%d%s" % (acked, more), self._leftovers)
+        return self._run(b"r%d%s\n" % (acked, more), self._leftovers)
 
     def work(self) -> Ended:
         """See `RunStage`."""
-        return self._run(b"w", leftovers=False)
+        return self._run(WORK, leftovers=False)
 
     def _run(self, message: bytes, leftovers: bool) -> Ended:
         watch = self._watch
@@ -174,12 +177,13 @@ class RemoteStage:
         began = monotonic()
         self._send(message)
         cut, output = watch.wait(self._forker)
-        code = int(self._answer())
+        answer = self._answer()
         strays: tuple[str, ...] = ()
         if self._may_have_strays():
-            self._send(b"s%g" % (GRACE_S if leftovers else 0.0))
+            self._send(b"s%g\n" % (GRACE_S if leftovers else 0.0))
             strays = tuple(json.loads(self._answer()))
             output = watch.drained(output)
+        code = 0 if answer == WELL else int(answer)
         board = watch.board
         return Ended(board.reports(), code, cut, board.phase, output, strays, monotonic() - began)
 
@@ -190,17 +194,17 @@ class RemoteStage:
         except OSError:
             raise ForkerLost from None
 
-    def _send(self, message: bytes) -> None:
+    def _send(self, line: bytes) -> None:
         try:
-            send_message(self._socket, message)
+            send_all(self._socket, line)
         except OSError:
             raise ForkerLost from None
 
     def _answer(self) -> bytes:
-        answer = read_message(self._socket)
-        if answer is None:
+        line = read_line(self._socket)
+        if not line:
             raise ForkerLost
-        return answer
+        return line
 
 
 def _shared_memory() -> int:

@@ -29,7 +29,8 @@ class Statistics:
     """What an exploration did.
 
     Attributes:
-        states: crash states on which recovery ran.
+        states: crash states that have an answer.
+        reused: of these, how many got it without running recovery, which could not have told them from others.
         by_model: the same, by model.
         known: states not run again, by model, because an earlier model had the same tree and acknowledgements.
         endings: how the first recoveries ended.
@@ -42,6 +43,7 @@ class Statistics:
     """
 
     states: int
+    reused: int
     by_model: Mapping[str, int]
     known: Mapping[str, int]
     endings: Mapping[Ending, int]
@@ -65,7 +67,11 @@ class Statistics:
 
 @final
 class Tally:
-    """Counts while an exploration runs."""
+    """Counts while an exploration runs.
+
+    Attributes:
+        reused: states answered without running recovery.
+    """
 
     def __init__(self, models: Sequence[str], isolation: Isolation) -> None:
         self._models = models
@@ -79,6 +85,7 @@ class Tally:
         self._endings.clear()
         self._by_model.clear()
         self._known: Counter[str] = Counter()
+        self.reused = 0
         self._given: Counter[str] = Counter()
         self._left_out: tuple[str, ...] = ()
         self._complete = False
@@ -125,6 +132,7 @@ class Tally:
         seconds = monotonic() - self._began if self._seconds is None else self._seconds
         return Statistics(
             states=states,
+            reused=self.reused,
             by_model=dict(self._by_model),
             known=dict(self._known),
             endings=dict(self._endings),

@@ -33,7 +33,13 @@ __all__ = ["Answering", "main", "serve"]
 
 
 class Answering(Protocol):
-    """Answers messages of the crew."""
+    """Answers messages of the crew.
+
+    Attributes:
+        reused: how many states were answered so far without running recovery.
+    """
+
+    reused: int
 
     def answers(self, message: Mapping[str, Any]) -> list[bytes]:
         """One answer for each thing wanted, as JSON."""
@@ -90,9 +96,10 @@ def _serve(link: int, job: Job, folder: str, make: Callable[[Job, str, int], Ans
 
 
 def _answered(server: Answering, message: dict[str, Any]) -> bytes:
-    began = monotonic()
+    began, reused = monotonic(), server.reused
     try:
         answers = server.answers(message)
     except Exception:  # noqa: BLE001 - the process edge: the exploration raises it as its own fault
         return json.dumps({"fault": traceback.format_exc()}).encode()
-    return b'{"answers":[%s],"seconds":%r}' % (b",".join(answers), monotonic() - began)
+    seconds = monotonic() - began
+    return b'{"answers":[%s],"seconds":%r,"reused":%d}' % (b",".join(answers), seconds, server.reused - reused)

@@ -69,6 +69,8 @@ class Replay:
         bound: how many free micro-operations were enumerated exhaustively.
         first: the crash before, when it takes two; the trace is then of the second run, and has the acknowledgements
             of both.
+        clean: the trace of the same workload without faults, when the trace is of a run that faults struck: what is
+            right is read off it.
     """
 
     finding: str
@@ -86,6 +88,7 @@ class Replay:
     memory_bytes: int | None = None
     bound: int | None = None
     first: FirstCrashReplay | None = None
+    clean: str = ""
 
     @property
     def crashes(self) -> str:

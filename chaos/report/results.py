@@ -82,6 +82,7 @@ class Statistics:
             have gone otherwise.
         enumerated: crash states before equal ones were removed.
         states: crash states that were judged, of all depths; of other kinds, how many of their `unit`.
+        reused: of these, at depth 1, those whose answer was that of another state: recovery never opened what differs.
         exhaustive: every state that the models allow was among them.
         left_out: what was not tried, one line each.
         states_per_s: over the exploration.
@@ -100,6 +101,7 @@ class Statistics:
     crash_points: int = 0
     enumerated: int = 0
     states: int = 0
+    reused: int = 0
     exhaustive: bool = False
     left_out: tuple[str, ...] = ()
     states_per_s: float = 0.0

@@ -123,7 +123,9 @@ def _row_style(row: str) -> str:
 def _last_line(run: RunResult) -> Text:
     came = [status(result) for result in run.scenarios]
     words = [f"{came.count(one)} {one.value}" for one in Status if one in came]
+    reused = sum(result.statistics.reused for result in run.scenarios)
+    known = f", {reused} of which differ from others only in bytes that recovery never opened," if reused else ""
     cut = "" if all(result.statistics.exhaustive for result in run.scenarios) else " (+ = not all of them)"
     code = exit_code(run.scenarios, interrupted=not run.complete)
-    text = f"{', '.join(words) or 'no scenario was run'}; {tried(run.scenarios)}{cut} in {run.duration_s:.1f} s"
+    text = f"{', '.join(words) or 'no scenario was run'}; {tried(run.scenarios)}{cut}{known} in {run.duration_s:.1f} s"
     return Text(text if run.complete else f"{text}; the run was cut", style="green" if code == 0 else "bold red")

@@ -25,6 +25,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 _get_errno = ctypes.get_errno
+# The same, for calls that never wait: without giving up the interpreter lock, and without a copy of errno.
+_quick_syscall = ctypes.PyDLL(None).syscall
+_quick_syscall.restype = ctypes.c_long
 
 _PIDFD_GETFD: Final = 438  # the same number on every architecture, as all calls since Linux 5.0
 _OPENAT2: Final = 437
@@ -45,9 +48,11 @@ def duplicate_descriptor(pidfd: int, descriptor: int) -> int:
     Raises:
         OSError: EBADF, it is not open there; ESRCH, the process is gone; EPERM, it may not be looked into.
     """
-    result: int = _syscall(_PIDFD_GETFD, pidfd, descriptor, 0)
+    result: int = _quick_syscall(_PIDFD_GETFD, pidfd, descriptor, 0)
     if result < 0:
-        raise _failed()
+        result = _syscall(_PIDFD_GETFD, pidfd, descriptor, 0)  # once more, to be told why
+        if result < 0:
+            raise _failed()
     return result
 
 

@@ -49,6 +49,7 @@ from chaos.syscalls.tables import READS
 __all__ = ["Ending", "Observer", "Supervisor", "Timing"]
 
 _LOOK_EVERY = 255  # calls between two looks at whether the target has more threads; one less than a power of two
+_CALLS_A_LOOK = 32  # calls between two looks at the clock
 _LONGEST_WAIT_S = 3600.0  # poll takes no more than 24 days in one go
 _KILLED_WAIT_S = 5.0  # a process in an uninterruptible call needs a while to die
 
@@ -199,12 +200,16 @@ class Supervisor:
             if remaining <= 0:
                 self._expire()
                 return
-            if self._held:
-                self._release()
-                remaining = min(remaining, max(0.0, self._held.due_s - monotonic())) if self._held else 0.0
-            ready = poll(min(remaining, _LONGEST_WAIT_S) * 1000)
-            if ready == only_a_call:  # by far the most frequent
-                self._notification()
+            wait_ms = self._wait_s(min(remaining, _LONGEST_WAIT_S)) * 1000
+            for _ in range(_CALLS_A_LOOK):
+                ready = poll(wait_ms)
+                if ready != only_a_call:
+                    break
+                self._notification()  # by far the most frequent
+                if self._held:
+                    ready = []  # there is a moment to look out for
+                    break
+            else:
                 continue
             if len(ready) > 1 or (ready and ready[0][0] != listener):
                 for descriptor, _ in events(0):  # first the ends of processes: their numbers may be in use again
@@ -299,6 +304,12 @@ class Supervisor:
             self._begin(trap, handler)
         else:
             self._begin_as(trap, handler)
+
+    def _wait_s(self, most_s: float) -> float:
+        """How long to wait for something to happen: no longer than until a held call is to be let go."""
+        if self._held:
+            self._release()
+        return min(most_s, max(0.0, self._held.due_s - time.monotonic())) if self._held else most_s
 
     def _release(self) -> None:
         """Calls that were held long enough: what they name may have changed meanwhile, so they are read anew."""

@@ -20,6 +20,7 @@ from chaos.trace.writing import MOST_BYTES, check_limit, perform_write, read_vec
 __all__ = ["DataCalls"]
 
 _MS_SYNC = 4
+_FILE = NodeType.FILE  # looked up once, as these calls are the most frequent
 
 
 @final
@@ -81,7 +82,7 @@ class DataCalls:
             return CONTINUE
         try:
             node = self._recording.written_file(duplicate)
-            if node is None or node.type is not NodeType.FILE:
+            if node is None or node.type is not _FILE:
                 return CONTINUE
             yield self._recording.call(trap, node.path)
             check_limit(trap, length)
@@ -162,7 +163,7 @@ class DataCalls:
             return CONTINUE
         node = self._nodes.find(os.fstat(duplicate))
         writable = fcntl(duplicate, F_GETFL) & os.O_ACCMODE == os.O_RDWR
-        if node is None or node.type is not NodeType.FILE or not writable:
+        if node is None or node.type is not _FILE or not writable:
             os.close(duplicate)
         else:
             self._recording.mapped.add(node, duplicate, trap.process.number)
@@ -207,7 +208,7 @@ class DataCalls:
             return CONTINUE
         try:
             node = self._recording.written_file(duplicate)
-            if node is None or node.type is not NodeType.FILE:
+            if node is None or node.type is not _FILE:
                 return CONTINUE
             if vectors:
                 spans = read_vectors(process, trap.arguments[1], trap.arguments[2])

@@ -9,8 +9,10 @@ What is guaranteed: every process of the program has ended when `record` returns
 followed is in `Trace.unmeasured`, never passed over. Read `model.py` for the result.
 """
 
+import gc
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Protocol, final, runtime_checkable
 
 from chaos.child import frames
@@ -84,6 +86,18 @@ def record(
     return _Recorder(os.fspath(folder), options).run(program, policy)
 
 
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Look for no garbage while the target waits: what is kept of each call grows, and holds no cycles."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 @final
 class _Recorder:
     """One recording; the supervisor's observer."""
@@ -135,7 +149,7 @@ class _Recorder:
             extra[self._sources.fileno()] = self._sources.accept
         handlers = self._handlers(lambda: supervisor.processes)
         timing = Timing(deadline_s=self._options.deadline_s, grace_s=self._options.grace_s)
-        with own_processor() as processor:
+        with own_processor() as processor, _collector_at_rest():
             supervisor = Supervisor(guarded, handlers, self, policy=policy, extra=extra, processor=processor)
             return supervisor.run(timing)
 

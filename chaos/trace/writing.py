@@ -8,7 +8,7 @@ import mmap
 import os
 import signal
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from errno import EFAULT, EFBIG, EINVAL
 from fcntl import F_GETFL, fcntl
@@ -145,14 +145,16 @@ def _sync(status_flags: int, flags: int) -> Sync:
     return Sync.DATA if flags & _RWF_DSYNC and sync is Sync.NONE else sync
 
 
-def _chunks(process: Process, spans: list[_Span], size: int) -> Iterator[bytes]:
+def _chunks(process: Process, spans: list[_Span], size: int) -> Iterable[bytes]:
     """The first `size` bytes of the spans, up to where the caller's memory ends."""
-    if len(spans) > 1 and size <= _CHUNK_BYTES:
-        yield _gather(process, spans, size)
-        return
-    if len(spans) == 1 and size <= _CHUNK_BYTES:
-        yield process.read(spans[0][0], size)
-        return
+    if size > _CHUNK_BYTES:
+        return _many_chunks(process, spans, size)
+    if len(spans) == 1:
+        return (process.read(spans[0][0], size),)
+    return (_gather(process, spans, size),) if spans else ()
+
+
+def _many_chunks(process: Process, spans: list[_Span], size: int) -> Iterator[bytes]:
     something = size == 0
     for address, length in spans:
         wanted, done = min(length, size), 0

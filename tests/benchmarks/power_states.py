@@ -136,14 +136,17 @@ def in_this_process(kind: str, size: int, states: int) -> dict[str, float]:
 
 
 def explored(recorded: Trace, states: int, folder: str, module: str) -> float:
-    """States per second, recovery and all; starting the workers is not counted. A short trace is explored again."""
+    """Recoveries per second; starting the workers is not counted. A short trace is explored again, by new workers."""
     target = PythonTarget(ref=f"{module}:recover", search=(folder,))
     settings = Settings(models=(MODELS["posix"],), jobs=1, budget_states=states)
     count, seconds = 0, 0.0
-    with Exploration(recorded, Roles(workload=target, recover=target), settings) as exploration:
-        while count < states:
-            count += sum(1 for _ in exploration.observations())
-            seconds += exploration.statistics().seconds
+    while count < states:
+        with Exploration(recorded, Roles(workload=target, recover=target), settings) as exploration:
+            for _ in exploration.observations():
+                pass
+            told = exploration.statistics()
+        count += told.states - told.reused
+        seconds += told.seconds
     return count / seconds
 
 

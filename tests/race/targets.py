@@ -136,9 +136,61 @@ def threaded(disk: Path, witness: Witness) -> None:
 
 
 def by_chance(disk: Path, witness: Witness) -> None:
-    (disk / f"name{random.randrange(10**9)}").touch()
-    for name in ("a", "b", "c", "d", "e"):  # its order depends on the hash seed
+    for _ in range(random.randrange(6)):
+        (disk / "x").touch()
+    for name in set("abcdefgh"):  # its order depends on the hash seed
         (disk / name).touch()
+        if name == "a":
+            break
+
+
+def burn() -> None:
+    """Compute long enough for everybody else to go on, if they may."""
+    until = time.process_time() + 0.05
+    while time.process_time() < until:
+        pass
+
+
+def slow_thread(disk: Path, witness: Witness) -> None:
+    def work() -> None:
+        burn()
+        (disk / "thread").touch()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+def slow_child(disk: Path, witness: Witness) -> None:
+    pid = os.fork()
+    if pid == 0:
+        burn()
+        (disk / "child").touch()
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def forgets_child(disk: Path, witness: Witness) -> int:
+    """Leaves a process behind that never makes a call on the folder."""
+    pid = os.fork()
+    if pid == 0:
+        signal.pause()
+    return pid
+
+
+def holds_and_goes_on(disk: Path, witness: Witness) -> None:
+    with open(disk / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        for _ in range(5):
+            (disk / "after").touch()
+
+
+def crosswise_records(disk: Path, witness: Witness) -> None:
+    first, second = (disk / "a", disk / "b") if witness.number % 2 else (disk / "b", disk / "a")
+    with open(first, "w") as one, open(second, "w") as other:
+        fcntl.lockf(one, fcntl.LOCK_EX)
+        fcntl.lockf(other, fcntl.LOCK_EX)
 
 
 def closes_all(disk: Path, witness: Witness) -> None:

@@ -2,18 +2,24 @@
 
 import os
 from pathlib import Path
+from time import monotonic, sleep
 
+import psutil
 import pytest
 
 from chaos.errors import UsageError
 from chaos.observations import Ending
 from chaos.oracles.exclusive import exclusive
+from chaos.race.episode import Cast
+from chaos.race.moves import Sight
 from chaos.race.policies import RandomWalk, Switches
 from chaos.race.shrinking import switches_of
 from chaos.race.stage import Played, Stage
+from chaos.syscalls.listener import Listener
 from tests.race.playing import episodes, players, runs, staged
 
 IN_TURN = Switches({}, participants=2)
+_NOBODY = 2**22 + 1  # above any process id that Linux gives out
 
 
 def endings(played: Played) -> list[Ending]:
@@ -91,12 +97,59 @@ def test_a_loop_that_polls_for_ever_is_cut_after_so_many_calls() -> None:
     assert endings(played) == [Ending.HUNG, Ending.RETURNED]
 
 
-def test_a_deadlock_is_found_and_names_who_waits() -> None:
-    stuck = [played for played in episodes(40, "crosswise", "crosswise") if played.episode.waiting]
+@pytest.mark.parametrize(("racer", "call"), [("crosswise", "flock"), ("crosswise_records", "fcntl")])
+def test_a_deadlock_is_found_and_names_who_waits(racer: str, call: str) -> None:
+    stuck = [played for played in episodes(40, racer, racer) if played.episode.waiting]
     assert stuck, "in no order of 40 did the two wait for each other"
     waiting = stuck[0].episode.waiting
-    assert [(step.participant, step.move.call) for step in waiting] == [(0, "flock"), (1, "flock")]
+    assert [(step.participant, step.move.call) for step in waiting] == [(0, call), (1, call)]
     assert {step.move.path for step in waiting} == {"a", "b"}
+
+
+def test_who_waits_for_a_lock_goes_on_as_soon_as_it_is_free() -> None:
+    """Racer 1 is let go whenever it can once racer 0 has the lock, and racer 0 has calls to make after its release."""
+    with staged("holds_and_goes_on", "holds_and_goes_on") as stage:
+        calls = [step.move.call for step in stage.play(IN_TURN).episode.steps]
+        switches = dict.fromkeys(range(calls.index("flock") + 1, 40), 1)
+        steps = stage.play(Switches(switches, participants=2)).episode.steps
+    order = [(step.participant, step.move.call) for step in steps]
+    locked = [number for number, step in enumerate(order) if step[1] == "flock"]
+    assert [order[number][0] for number in locked] == [0, 0, 1, 1]
+    assert locked[2] == locked[1] + 1
+
+
+@pytest.mark.parametrize("racer", ["slow_thread", "slow_child"])
+def test_nobody_goes_on_while_a_thread_or_a_child_still_computes(racer: str) -> None:
+    with staged(racer, "notes") as stage:
+        first = stage.play(IN_TURN).episode.ready[0]
+    assert first == (1, 2), "the thread or child of racer 0 was waited for"
+
+
+def test_a_process_that_nobody_ever_saw_is_gone_with_its_episode() -> None:
+    with staged("forgets_child", "nothing") as stage:
+        pid = int(stage.play(IN_TURN).outcomes[0].value)
+        give_up = monotonic() + 10
+        while _state_of(pid) != "Z":
+            assert monotonic() < give_up
+            sleep(0.001)
+
+
+def _state_of(pid: int) -> str:
+    try:
+        return psutil.Process(pid).status().upper()[0]
+    except psutil.NoSuchProcess:
+        return "Z"
+
+
+def test_a_racer_that_is_gone_before_it_is_looked_at_has_ended() -> None:
+    reading, writing = os.pipe()
+    listener = Listener(reading)
+    try:
+        cast = Cast(listener, {}, Sight("/"), [_NOBODY], deadline_s=1.0)
+        assert cast.play(IN_TURN, most_steps=10).ends == [(0, 0)]
+    finally:
+        listener.close()
+        os.close(writing)
 
 
 def test_processes_and_threads_of_a_racer_take_part_under_numbers_of_their_own() -> None:

@@ -405,3 +405,23 @@ def test_the_engine_that_injects_nothing_is_refused(tmp_path: Path) -> None:
         result = running.scenario(scenario, options=replace(options, engine="portable"))
     assert status(result) is Status.NOT_MEASURED
     assert "injects no faults" in why(result)
+
+
+def test_a_step_that_failed_may_be_there_after_a_crash_all_the_same(tmp_path: Path) -> None:
+    def taken_back(disk: Path, ack: Ack) -> None:
+        """Overwrites one byte in place; where the disk does not confirm it, puts the old one back."""
+        descriptor = os.open(disk / "state", os.O_RDWR)
+        for number in (b"1", b"2"):
+            old = os.pread(descriptor, 1, 0)
+            os.pwrite(descriptor, number, 0)
+            try:
+                os.fsync(descriptor)
+            except OSError:
+                os.pwrite(descriptor, old, 0)
+                os.fsync(descriptor)
+                return
+            ack(int(number))
+
+    result = run(tmp_path, taken_back, {"call": "fsync", "errno": "ENOSPC"}, models=("kill",))
+    assert status(result) is Status.PASSED, [one.title for one in result.findings]
+    assert verdict(result, "atomic") is Verdict.HOLDS

@@ -10,7 +10,7 @@ from typing import final
 
 from chaos.child.target import Roles
 from chaos.explore.settings import Settings
-from chaos.observations import Ending, Finding
+from chaos.observations import Ending, Finding, Reference
 from chaos.oracles import OracleVerdict, joined
 from chaos.report import News
 from chaos.report.strikes import blamed_strike, told_with_strikes
@@ -61,7 +61,7 @@ class Compounding:
         Raises:
             KeyboardInterrupt: somebody stopped it.
         """
-        for finding in self._explored(clean, left_s, "without faults").findings:
+        for finding in self._explored(clean, left_s, whose="without faults").findings:
             if finding.state:
                 self._known[finding.id] = _Case(finding, clean, finding.states)
 
@@ -80,7 +80,9 @@ class Compounding:
                 f"crash states of the run in which {blamed_strike(run.strikes).words}: the budget was spent"
             )
             return
-        explored = self._explored(run.trace, left_s, f"of the run in which {blamed_strike(run.strikes).words}")
+        explored = self._explored(
+            run.trace, left_s, against=run.reference, whose=f"of the run in which {blamed_strike(run.strikes).words}"
+        )
         for finding in explored.findings:
             if not finding.state or finding.id in self._known:
                 continue
@@ -104,7 +106,13 @@ class Compounding:
             folder.mkdir(parents=True, exist_ok=True)
             save(case.trace, folder / _STRUCK_TRACE)
             replay = replay_of(self._account, finding, self._settings, self._oracles)
-            keep_crash(self._account, self._roles, finding, case.trace, replace(replay, trace=_STRUCK_TRACE))
+            keep_crash(
+                self._account,
+                self._roles,
+                finding,
+                case.trace,
+                replace(replay, trace=_STRUCK_TRACE, clean=replay.trace),
+            )
             found.append(finding)
         return found
 
@@ -112,9 +120,11 @@ class Compounding:
         """What the oracles say of the crash states, and of what others judged."""
         return tuple(joined(one, self._verdicts[one.oracle]) if one.oracle in self._verdicts else one for one in others)
 
-    def _explored(self, trace: Trace, left_s: float | None, whose: str) -> Explored:
+    def _explored(
+        self, trace: Trace, left_s: float | None, *, whose: str, against: Reference | None = None
+    ) -> Explored:
         share = None if left_s is None else max(_LEAST_S, left_s / _SHARE)
-        settings = replace(self._settings, budget_s=share, budget_states=_STATES)
+        settings = replace(self._settings, budget_s=share, budget_states=_STATES, against=against)
         name = self._account.scenario.name
         explored = explore(name, trace, self._roles, settings, self._oracles, Silent(), lambda _: None)
         if explored.interrupted:

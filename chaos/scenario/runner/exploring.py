@@ -237,6 +237,7 @@ def _statistics(trace: Trace, exploration: Exploration, coverage: Coverage, inte
         crash_points=len(coverage.points),
         enumerated=sum(space.generated for space in spaces),
         states=tally.states,
+        reused=tally.reused,
         exhaustive=tally.complete and not interrupted and all(space.exhaustive for space in spaces),
         left_out=(*tally.left_out, *left_out),
         states_per_s=tally.states_per_s,

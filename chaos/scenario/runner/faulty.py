@@ -24,7 +24,7 @@ from chaos.scenario.model import Explore
 from chaos.scenario.runner.recording import check_proven, deadline_note, ended_words, last_words, recorded_run
 from chaos.trace.model import Trace
 
-__all__ = ["FaultyRun", "FaultyRuns", "strikes_of"]
+__all__ = ["FaultyRun", "FaultyRuns", "reference_of", "strikes_of"]
 
 _OUTLIVED = re.compile(r"killed [\d.e+-]+ s after the main process had ended: (.*)")
 _RAISED = re.compile(r"((?:\w+\.)*[A-Z]\w*)(?:: (.*))?")  # the last line of a traceback
@@ -123,7 +123,7 @@ class FaultyRuns:
             resumed=resumed,
             run=run,
         )
-        reference = self._reference(trace)
+        reference = reference_of(trace, self.reference)
         found = self._judge(observation, reference, counted=counted and bool(policy.struck))
         return FaultyRun(
             plan=plan,
@@ -148,15 +148,19 @@ class FaultyRuns:
             self._verdicts[verdict.oracle] = verdict if known is None else joined(known, verdict)
         return found[0] if found else None
 
-    def _reference(self, trace: Trace) -> Reference:
-        """The run without faults is what is right for one that acknowledged the same, as far as it came."""
-        clean = self.reference
-        made = [ack.value for ack in trace.acks]
-        if made == [ack.value for ack in clean.acks[: len(made)]]:
-            return clean
-        own = replace(clean.steps[0], ending=Ending.RAISED, value="", error_type="(unknown)")
-        steps = (clean.steps[0], *[own] * len(made), clean.steps[-1])
-        return replace(clean, steps=steps, acks=trace.acks, first=clean, diverged=True)
+
+def reference_of(trace: Trace, clean: Reference) -> Reference:
+    """What a struck run is judged against.
+
+    The run without faults says what is right for one that acknowledged the same, as far as it came: the state of the
+    last acknowledgement or, for a step that failed may be there all the same, that of the next.
+    """
+    made = [ack.value for ack in trace.acks]
+    if made == [ack.value for ack in clean.acks[: len(made)]]:
+        return clean
+    own = replace(clean.steps[0], ending=Ending.RAISED, value="", error_type="(unknown)")
+    steps = (clean.steps[0], *[own] * len(made), clean.steps[-1])
+    return replace(clean, steps=steps, acks=trace.acks, first=clean, diverged=True)
 
 
 def strikes_of(faults: Sequence[Fault], struck: Sequence[Struck]) -> tuple[Strike, ...]:

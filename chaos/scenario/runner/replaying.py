@@ -26,12 +26,14 @@ from chaos.scenario.kinds.inject import Inject
 from chaos.scenario.model import Drive
 from chaos.scenario.runner.crashing import tree_of
 from chaos.scenario.runner.exploring import ask_for
+from chaos.scenario.runner.faulty import reference_of
 from chaos.scenario.runner.fleeting import fleet_from, replay_fleet
 from chaos.scenario.runner.inject_terms import inject_from
 from chaos.scenario.runner.injecting import replay_injection
 from chaos.scenario.runner.racing import race_from, replay_race
 from chaos.scenario.runner.second import second_reference
 from chaos.trace.file import load
+from chaos.trace.model import Trace
 
 __all__ = [
     "Replayed",
@@ -119,7 +121,9 @@ def replay_state(path: Path, replay: Replay, roles: Roles) -> Replayed:
         **{name: value for name, value in limits.items() if value is not None},  # type: ignore[arg-type]
     )
     with Exploration(trace, roles, settings) as exploration:
-        reference = _reference(exploration.reference, path, replay, roles, settings)
+        reference = _struck_reference(trace, path, replay, roles, settings) or _reference(
+            exploration.reference, path, replay, roles, settings
+        )
         panel = Panel(reference, oracles, operations=len(trace.ops))
         if replay.recipe:
             observation = exploration.observe(replay.recipe, model)
@@ -143,6 +147,14 @@ def _reference(own: Reference, path: Path, replay: Replay, roles: Roles, setting
         return own
     with Exploration(load(path.parent / first.trace), roles, settings) as exploration:
         return second_reference(exploration.reference, first.acked, own.acks, own.steps[first.acked :])
+
+
+def _struck_reference(trace: Trace, path: Path, replay: Replay, roles: Roles, settings: Settings) -> Reference | None:
+    """What a run that faults struck is judged against; None for any other."""
+    if not replay.clean:
+        return None
+    with Exploration(load(path.parent / replay.clean), roles, settings) as exploration:
+        return reference_of(trace, exploration.reference)
 
 
 def live_drive(path: Path, replay: LiveReplay) -> Drive:

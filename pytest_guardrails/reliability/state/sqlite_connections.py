@@ -19,6 +19,9 @@ from pytest_guardrails.reliability.durability import FileLock
 __all__ = ["Connections"]
 
 _PARK_S = 5.0  # a fork or an exit waits no longer for other writers
+_LONG_LIVED_COMMITS = 32  # who commits more often than this goes on doing so
+_LOG_BYTES = 32 + 1000 * (24 + 4096)  # what the log grows to before SQLite empties it: header, frames of one page each
+_ZEROS = bytes(1 << 16)
 _open: "set[Connections]" = set()
 
 
@@ -46,6 +49,7 @@ class Connections:
         self.lock = lock
         self.mutex = threading.RLock()
         self.busy = self.closed = self.orphaned = False
+        self._commits = 0
         self.writer = _connect(path, busy_s)
         self.reader = _connect(path, busy_s)
         try:
@@ -70,6 +74,31 @@ class Connections:
         except FileNotFoundError:
             return False
         return (status.st_dev, status.st_ino) == self.identity
+
+    def committed(self) -> None:
+        """A commit was made: one of many is worth making room in the log. Under the store's lock."""
+        self._commits += 1
+        if self._commits == _LONG_LIVED_COMMITS:
+            self._make_room()
+
+    def emptied(self) -> None:
+        """The log was cut to nothing. Under the store's lock."""
+        if self._commits >= _LONG_LIVED_COMMITS:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Lengthen the log by zeros, which SQLite passes over, to what it grows to anyway.
+
+        A sync of a file whose length did not change is up to twice as quick on a journaling file system (measured on
+        ext4).
+        """
+        with suppress(OSError), open(self._path + "-wal", "r+b", buffering=0) as file:
+            end = size = file.seek(0, os.SEEK_END)
+            try:
+                while end < _LOG_BYTES:
+                    end += file.write(_ZEROS[: _LOG_BYTES - end])
+            except OSError:  # the disk is nearly full: others need the room more
+                file.truncate(size)
 
     def close(self) -> None:
         """Close both; the last one of a host also empties the log into the database. Under the store's lock."""

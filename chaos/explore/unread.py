@@ -1,0 +1,151 @@
+"""What recovery opened, and what that makes of states that differ only in bytes which it did not.
+
+A recovery is taken to depend on the names, types, modes and lengths of all files, as looking these up leaves no
+trace, and on the bytes of those that it opened; links, and anything that can't be told, count as opened. So a state
+that differs from one already run in nothing but bytes of files which that run never opened has the same answer. The
+opens are the kernel's word (inotify), by whatever process and in whatever language. Where inotify is missing every
+byte counts. Linux; one thread. Read `server.py` next.
+"""
+
+import ctypes
+import os
+import struct
+from contextlib import suppress
+from typing import final
+
+from chaos.disk import Tree
+from chaos.trace.model import NodeType
+
+__all__ = ["Answers", "Opens"]
+
+_OPEN, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x20, 0x40, 0x80, 0x100, 0x200
+_OVERFLOW, _IGNORED, _IS_FOLDER = 0x4000, 0x8000, 0x40000000
+_MASK = _OPEN | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE
+_EVENT = struct.Struct("iIII")
+_READ_BYTES = 1 << 16
+# More different sets of opened files than this are not told apart: a recovery with random names opens ever new ones.
+_MOST_SETS = 8
+# Beyond this many entries a tree is compared as a whole: leaving files out of a digest looks at all of them.
+_MOST_ENTRIES = 100
+_MOST_BYTES = 64 << 20  # of answers kept
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@final
+class Opens:
+    """Tells which files of a folder were opened.
+
+    Does not: see what is looked up without opening. Files under directories that the recovery itself makes are its
+    own. On crash: the kernel closes it.
+    """
+
+    def __init__(self, folder: str) -> None:
+        """Get ready; without inotify `since` answers None."""
+        self._folder = folder
+        self._descriptor = -1
+        with suppress(AttributeError):
+            self._descriptor = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._paths: dict[int, str] = {}
+
+    def begin(self, tree: Tree) -> None:
+        """A tree has been laid out; what is opened from now on counts."""
+        if self._descriptor < 0:
+            return
+        self._paths.clear()
+        self._watch("")
+        for path in _folders(tree):
+            self._watch(path + "/")
+        self._events()
+
+    def since(self) -> frozenset[str] | None:
+        """The files opened since, and those that may have been read under another name; None when it can't be told."""
+        if self._descriptor < 0:
+            return None
+        opened, made, gone = set(), set(), set()
+        for watch, kind, name in self._events():
+            if kind & _OVERFLOW or watch not in self._paths:
+                return None
+            if kind & (_IS_FOLDER | _IGNORED):
+                if kind & (_MOVED_FROM | _MOVED_TO):
+                    return None
+                continue
+            path = self._paths[watch] + name
+            if kind & (_OPEN | _MOVED_FROM | _MOVED_TO):
+                opened.add(path)
+            elif kind & _CREATE:
+                made.add(path)
+            else:
+                gone.add(path)
+        if any(map(self._may_be_linked, made)):
+            return None
+        # A link and a removal make a rename: then what was removed may have been read under its new name.
+        return frozenset(opened | gone if made else opened)
+
+    def _may_be_linked(self, path: str) -> bool:
+        try:
+            return os.lstat(os.path.join(self._folder, path)).st_nlink > 1
+        except OSError:
+            return True
+
+    def _watch(self, path: str) -> None:
+        watch = _libc.inotify_add_watch(self._descriptor, os.fsencode(f"{self._folder}/{path}"), _MASK)
+        if watch >= 0:
+            self._paths[watch] = path
+
+    def _events(self) -> list[tuple[int, int, str]]:
+        found: list[tuple[int, int, str]] = []
+        while True:
+            try:
+                content = os.read(self._descriptor, _READ_BYTES)
+            except BlockingIOError:
+                return found
+            position = 0
+            while position < len(content):
+                watch, kind, _, length = _EVENT.unpack_from(content, position)
+                position += _EVENT.size
+                found.append((watch, kind, os.fsdecode(content[position : position + length].rstrip(b"\0"))))
+                position += length
+
+
+@final
+class Answers:
+    """Answers by what they depend on. Memory: bounded; when full, the oldest sets of opened files are forgotten.
+
+    Args:
+        acknowledged: whether an answer depends on the acknowledgements as well: a check gets them.
+    """
+
+    def __init__(self, *, acknowledged: bool) -> None:
+        self._acknowledged = acknowledged
+        self._known: dict[frozenset[str] | None, dict[tuple[bytes, int], bytes]] = {}
+        self._size_bytes = 0
+
+    def find(self, tree: Tree, acked: int) -> bytes | None:
+        """The answer of a state that a recovery could not tell from this one."""
+        for opened, answers in self._known.items():
+            answer = answers.get(self._key(tree, acked, opened))
+            if answer is not None:
+                return answer
+        return None
+
+    def learn(self, tree: Tree, acked: int, opened: frozenset[str] | None, answer: bytes) -> None:
+        """The answer of a state, and which files its recovery opened (None: all)."""
+        if opened is not None and opened not in self._known and len(self._known) >= _MOST_SETS:
+            opened = None
+        self._size_bytes += len(answer)
+        if self._size_bytes > _MOST_BYTES:
+            self._known.clear()
+            self._size_bytes = len(answer)
+        self._known.setdefault(opened, {})[self._key(tree, acked, opened)] = answer
+
+    def _key(self, tree: Tree, acked: int, opened: frozenset[str] | None) -> tuple[bytes, int]:
+        if opened is None or len(tree.nodes) > _MOST_ENTRIES:
+            digest = tree.digest
+        else:
+            digest = tree.digest_without(lambda path: path not in opened)
+        return digest, acked if self._acknowledged else 0
+
+
+def _folders(tree: Tree) -> list[str]:
+    return [path for path, number in tree.paths() if tree.nodes[number].type is NodeType.DIRECTORY]
