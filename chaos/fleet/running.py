@@ -294,13 +294,15 @@ class _Fleet:
 
     def _strike(self, strike: Strike) -> None:
         self.fired += 1
-        self._state("*", {"what": strike.words, "workers": list(strike.workers)})
+        told = {"what": strike.words, "workers": list(strike.workers)}
         if strike.kind is FaultKind.KILL:
+            self._state("*", told)
             for worker in strike.workers:
                 self._hit.add(worker) if worker in self._alive else None
                 self.crew.signal(worker, signal.SIGKILL)
             return
         self._apply(strike)
+        self._state("*", told)  # what is stated from here to "is over" was stated under it
         number = next(self._number)
 
         def undo() -> None:
