@@ -297,8 +297,8 @@ class _Fleet:
         told = {"what": strike.words, "workers": list(strike.workers)}
         if strike.kind is FaultKind.KILL:
             self._state("*", told)
+            self._hit |= self._alive.intersection(strike.workers)
             for worker in strike.workers:
-                self._hit.add(worker) if worker in self._alive else None
                 self.crew.signal(worker, signal.SIGKILL)
             return
         self._apply(strike)
