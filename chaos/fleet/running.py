@@ -49,7 +49,8 @@ def run_fleet(roles: FleetRoles, settings: FleetSettings, plan: Plan, places: Pl
     clocks = any(strike.kind is FaultKind.CLOCK and strike.clock != "kernel" for strike in plan.strikes)
     gate = Gate(plan.calls, plan.seed, places) if plan.calls else None
     with Crew(places, _job(roles, settings, plan, places), clocks=clocks, gate=gate) as crew:
-        _set_up(crew, settings)
+        if roles.setup is not None:
+            _set_up(crew, settings)
         initial = _recover(crew, roles, settings, places) if settings.look_first else None
         fleet = _Fleet(crew, places, settings, plan, gate)
         try:
