@@ -47,7 +47,7 @@ from chaos.child.witness import Witness
 
 __all__ = ["PACKET_BYTES", "ROLE", "Job", "main", "serve"]
 
-PACKET_BYTES = 1 << 16
+PACKET_BYTES = 1 << 17
 ROLE = -2  # the number of a child that is no worker
 _FAILED = 1
 _ATTEMPTS = 1000  # at a size that workers outgrow while it is being set

@@ -49,7 +49,8 @@ def run_fleet(roles: FleetRoles, settings: FleetSettings, plan: Plan, places: Pl
     clocks = any(strike.kind is FaultKind.CLOCK and strike.clock != "kernel" for strike in plan.strikes)
     gate = Gate(plan.calls, plan.seed, places) if plan.calls else None
     with Crew(places, _job(roles, settings, plan, places), clocks=clocks, gate=gate) as crew:
-        _set_up(crew, settings)
+        if roles.setup is not None:
+            _set_up(crew, settings)
         initial = _recover(crew, roles, settings, places) if settings.look_first else None
         fleet = _Fleet(crew, places, settings, plan, gate)
         try:
@@ -294,13 +295,15 @@ class _Fleet:
 
     def _strike(self, strike: Strike) -> None:
         self.fired += 1
-        self._state("*", {"what": strike.words, "workers": list(strike.workers)})
+        told = {"what": strike.words, "workers": list(strike.workers)}
         if strike.kind is FaultKind.KILL:
+            self._state("*", told)
+            self._hit |= self._alive.intersection(strike.workers)
             for worker in strike.workers:
-                self._hit.add(worker) if worker in self._alive else None
                 self.crew.signal(worker, signal.SIGKILL)
             return
         self._apply(strike)
+        self._state("*", told)  # what is stated from here to "is over" was stated under it
         number = next(self._number)
 
         def undo() -> None:

@@ -90,7 +90,7 @@ def test_who_says_nothing_once_the_faults_are_over_is_stuck() -> None:
         time.sleep(1000)
 
     plan = kills(1, workers=0)
-    done = ran(worker, plan, progress_s=0.3)
+    done = ran(worker, plan, progress_s=3.0)  # worker 0 must manage within
     assert done.course.stuck == (1,)
 
 
@@ -124,8 +124,9 @@ def test_a_paused_worker_stands_still_and_goes_on() -> None:
 
 
 def test_a_pause_without_an_end_ends_with_the_healing() -> None:
-    done = ran(appender, Fault(kind=FaultKind.PAUSE, statements=10, count=1), duration_s=0.3)
-    assert done.course.stuck == ()
+    at_once = Strike(at_s=0.0, kind=FaultKind.PAUSE, workers=(0,))
+    done = ran(appender, plan=Plan(workers=2, strikes=(at_once,)), duration_s=0.3)
+    assert (done.course.fired, done.course.stuck) == (1, ())
 
 
 def test_a_killed_worker_takes_what_it_started_with_it() -> None:

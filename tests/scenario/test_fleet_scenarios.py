@@ -76,7 +76,7 @@ def test_the_sound_ones_come_out_clean(tmp_path: Path, name: str) -> None:
 
 
 TARGETS = """\
-import os, time
+import fcntl, os, time
 
 def worker(disk, witness):
     log = os.open(disk / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -90,6 +90,41 @@ def recover(disk):
 
 def fails(disk):
     raise ValueError("never works")
+
+def by_temporary_file(disk, witness):
+    for number in range(200):
+        fresh = disk / f"state.{os.getpid()}.{number}.tmp"
+        fresh.write_text(str(number))
+        time.sleep(0.001)
+        fresh.replace(disk / "state")
+        witness(number)
+
+def in_place(disk, witness):
+    for number in range(200):
+        (disk / f"state.{os.getpid()}").write_text(str(number))
+        time.sleep(0.001)
+        witness(number)
+
+def counter(disk, witness):
+    while True:
+        with open(disk / "lock", "w") as lock:
+            if locked:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            with witness.call("add", 1) as call:
+                path = disk / "count"
+                count = int(path.read_text()) if path.exists() else 0
+                time.sleep(0.001)
+                fresh = disk / f"count.{os.getpid()}"
+                fresh.write_text(str(count + 1))
+                fresh.replace(path)
+                call.result = count + 1
+
+def locked_counter(disk, witness):
+    global locked
+    locked = True
+    counter(disk, witness)
+
+locked = False
 """
 HEAD = 'name = "one"\nkind = "fleet"\n'
 TARGET = '[target]\nworker = "targets:worker"\nrecover = "targets:recover"\n'
@@ -205,3 +240,28 @@ def test_a_replay_file_tells_the_whole_fleet_and_a_damaged_one_is_refused(folder
     assert isinstance(damaged, LiveReplay)
     with pytest.raises(UsageError, match="the file is damaged"):
         live_drive(path, damaged)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("worker", "objections"), [("by_temporary_file", 1), ("in_place", 0)])
+def test_what_a_kill_leaves_lying_about_is_held_against_a_run_without_faults(
+    folder: Path, worker: str, objections: int
+) -> None:
+    top = 'workers = 2\noracles = ["clean"]\nfinish = "60s"\n'
+    kills = '[[fault]]\nkind = "kill"\nstatements = 25\ncount = 8\n'
+    scenario = read(folder, HEAD + top + f'[target]\nworker = "targets:{worker}"\n' + kills)
+    result = run(folder, scenario, budget=Budget(states=1))
+    assert len(result.findings) == objections
+    assert all("files left behind: state." in finding.title for finding in result.findings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("worker", "objections"), [("counter", 1), ("locked_counter", 0)])
+def test_a_history_is_held_against_its_model_also_when_calls_are_cut(
+    folder: Path, worker: str, objections: int
+) -> None:
+    top = 'workers = 3\noracles = ["linearizable"]\nhistory = "counter"\n'
+    kills = '[[fault]]\nkind = "kill"\nstatements = 20\ncount = 3\n'
+    scenario = read(folder, HEAD + top + f'[target]\nworker = "targets:{worker}"\n' + kills)
+    result = run(folder, scenario, budget=Budget(states=1))
+    assert [finding.oracle for finding in result.findings] == ["linearizable"] * objections
