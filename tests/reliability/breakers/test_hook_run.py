@@ -8,11 +8,14 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pytest_guardrails.reliability.breakers.config import load_config
+from pytest_guardrails.reliability.breakers import HookState, hook_run
+from pytest_guardrails.reliability.breakers.config import Config, load_config
 from pytest_guardrails.reliability.breakers.hook_store import book_of, open_hooks, store_path
+from pytest_guardrails.reliability.state import Incident, StoreCorruptedError
 
 START = [sys.executable, "-m", "pytest_guardrails.cli", "hook", "run"]
 PYTHON = sys.executable
@@ -129,6 +132,12 @@ def test_a_program_that_is_not_there_is_a_failure_with_the_shells_code(home: Hom
     assert home.record("no-such-program")["failure_count"] == 1
 
 
+def test_a_hook_finds_signals_as_in_a_shell(home: Home) -> None:
+    """Python ignores SIGPIPE for itself; a hook that inherited that would complain instead of ending quietly."""
+    done = home.run("sh", "-c", "yes | head -n 1")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "y\n", "")
+
+
 def test_no_shell_looks_at_the_command(home: Home) -> None:
     assert home.run("echo", "$HOME", "a  b", "; false").stdout == "$HOME a  b ; false\n"
 
@@ -141,6 +150,29 @@ def test_a_timeout_ends_the_whole_process_group(home: Home) -> None:
     assert [gone(int(pid)) for pid in done.stdout.split()] == [True, True]
     state = open_hooks(load_config(None, {}))
     assert str(state.get_all_hooks()[0].last_error).startswith("it was stopped after 0.3 s")
+
+
+@pytest.mark.slow
+def test_after_a_timeout_nothing_is_left_of_those_who_would_not_hear(home: Home) -> None:
+    done = home.run("sh", "-c", "(trap '' TERM; sleep 300) & echo $!; wait", options=["--timeout", "0.3"])
+    assert (done.returncode, wait_gone(int(done.stdout))) == (124, True)
+
+
+def test_damage_that_was_mended_on_the_way_is_no_reason_to_give_up(
+    home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real = hook_run.open_hooks
+    incident = Incident(reason="torn", quarantine="q", restored_version=1, witnessed_version=1, at=0.0)
+    errors = [StoreCorruptedError("path", incident)]
+
+    def opened(config: Config, **listeners: Any) -> HookState:
+        if errors:
+            raise errors.pop()
+        return real(config, **listeners)
+
+    monkeypatch.setattr(hook_run, "open_hooks", opened)
+    assert hook_run.run_hook(["--", "touch", str(tmp_path / "ran")]) == 0
+    assert home.record(f"touch {tmp_path}/ran")["consecutive_successes"] == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
