@@ -161,14 +161,13 @@ def test_after_a_timeout_nothing_is_left_of_those_who_would_not_hear(home: Home)
 def test_damage_that_was_mended_on_the_way_is_no_reason_to_give_up(
     home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    real = hook_run.open_hooks
     incident = Incident(reason="torn", quarantine="q", restored_version=1, witnessed_version=1, at=0.0)
     errors = [StoreCorruptedError("path", incident)]
 
     def opened(config: Config, **listeners: Any) -> HookState:
         if errors:
             raise errors.pop()
-        return real(config, **listeners)
+        return open_hooks(config, **listeners)
 
     monkeypatch.setattr(hook_run, "open_hooks", opened)
     assert hook_run.run_hook(["--", "touch", str(tmp_path / "ran")]) == 0
