@@ -3,8 +3,10 @@
 What recovery returns counts incidents as well: an undamaged disk must never look damaged, whenever the crash came.
 """
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pytest_guardrails.reliability.state import BackendKind, StateStore, open_store
 
@@ -146,3 +148,53 @@ def mend_json(disk: Path, ack: Ack) -> None:
 
 def recover_mended_json(disk: Path) -> object:
     return _recover_mended(disk, "json")
+
+
+THREADS, ROUNDS = 3, 2
+
+
+def _write_together(disk: Path, ack: Ack, kind: BackendKind) -> None:
+    """Threads that come at the same time and so share commits."""
+    with _open(disk, kind) as store:
+        for number in range(1, ROUNDS + 1):
+            gate = threading.Barrier(THREADS)
+
+            def write(name: str, number: int = number, gate: threading.Barrier = gate) -> None:
+                gate.wait()
+                store.put(name, number)
+                ack([name, number])
+
+            threads = [threading.Thread(target=write, args=(f"t{thread}",)) for thread in range(THREADS)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+
+def _recover_together(disk: Path, kind: BackendKind) -> dict[str, object]:
+    with _open(disk, kind) as store:
+        return {"values": {key: store.get(key) for key in store.keys("t")}, "incidents": len(store.incidents())}
+
+
+def write_together_json(disk: Path, ack: Ack) -> None:
+    _write_together(disk, ack, "json")
+
+
+def write_together_sqlite(disk: Path, ack: Ack) -> None:
+    _write_together(disk, ack, "sqlite")
+
+
+def recover_together_json(disk: Path) -> dict[str, object]:
+    return _recover_together(disk, "json")
+
+
+def recover_together_sqlite(disk: Path) -> dict[str, object]:
+    return _recover_together(disk, "sqlite")
+
+
+def check_together(value: dict[str, Any], acked: list[list[Any]]) -> None:
+    """Whatever was acknowledged is there, and nothing is there that was not written."""
+    for name, number in acked:
+        assert value["values"].get(name, 0) >= number, f"{name} is {value['values'].get(name)} after {number}"
+    assert set(value["values"].values()) <= set(range(1, ROUNDS + 1))
+    assert value["incidents"] == 0

@@ -15,7 +15,7 @@ from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability import Durability
 from pytest_guardrails.reliability.state.model import Cell, Draft, Incident, TransactionRecord, TransactionStatus
 
-__all__ = ["Backend", "BackendSettings", "PastCell", "Reader", "Session"]
+__all__ = ["MOST_TOGETHER", "Backend", "BackendSettings", "PastCell", "Reader", "Session"]
 
 
 @final
@@ -25,6 +25,9 @@ class PastCell(Record):
     cell: Cell
     at: float
     transaction: str
+
+
+MOST_TOGETHER = 64  # transactions in one commit: it stays short enough for other processes, which wait for it
 
 
 @final
@@ -84,28 +87,43 @@ class Reader(Protocol):
 
 
 class Session(Reader, Protocol):
-    """The one writer of the store at this moment."""
+    """The one writer of the store at this moment; it reads what it staged."""
 
-    def commit(self, drafts: Sequence[Draft]) -> int:
-        """Make all changes at once.
+    def stage(self, drafts: Sequence[Draft], transaction: str) -> int:
+        """Take in the changes of a transaction, after those staged before.
+
+        Args:
+            drafts: what it changes.
+            transaction: its id, for the log.
 
         Returns:
-            The store's new version.
+            The store's version that it makes.
+        """
+        ...
+
+    def flush(self) -> None:
+        """Make all that was staged durable at once.
 
         Raises:
-            StorageError: none was made, and none will appear later.
+            StorageError: nothing of it was made, and nothing will appear later.
         """
         ...
 
 
 class Backend(Reader, Protocol):
-    """Keeps the cells of one store, for all threads and processes of a host. Reads outside a session see commits."""
+    """Keeps the cells of one store, for all threads and processes of a host. Reads outside a session see commits.
+
+    Attributes:
+        path: the main file.
+    """
+
+    path: str
 
     def session(self, transaction: str) -> AbstractContextManager[Session]:
-        """Be the only writer during the block; nothing is changed but by `Session.commit`.
+        """Be the only writer during the block; nothing is changed but by `Session.flush`.
 
         Args:
-            transaction: its id, for the log.
+            transaction: the id of the first one, for the log.
 
         Raises:
             LockDeadlineError: others wrote until the deadline.

@@ -22,7 +22,7 @@ from pytest_guardrails.errors import CorruptionError, NewerFormatError, StorageE
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability import DurabilityUnknownError, FileLock, sync_directory, write_atomic
 from pytest_guardrails.reliability.state import json_document as documents
-from pytest_guardrails.reliability.state.backend import BackendSettings, PastCell, Session
+from pytest_guardrails.reliability.state.backend import MOST_TOGETHER, BackendSettings, PastCell, Session
 from pytest_guardrails.reliability.state.json_document import Document
 from pytest_guardrails.reliability.state.model import (
     Cell,
@@ -57,21 +57,26 @@ class _Loaded(Record):
 class _JsonSession:
     """See `Session`; lives inside the lock."""
 
-    def __init__(self, backend: "JsonBackend", document: Document, transaction: str) -> None:
+    def __init__(self, backend: "JsonBackend", document: Document) -> None:
         self._backend = backend
-        self.document = document
-        self._transaction = transaction
+        self.document = document  # as it is on the disk
+        self._staged = document
 
     def get(self, key: str) -> Cell | None:
-        return documents.cell_of(self.document, key)
+        return documents.cell_of(self._staged, key)
 
     def keys(self, prefix: str) -> list[str]:
-        return documents.live_keys(self.document, prefix)
+        return documents.live_keys(self._staged, prefix)
 
-    def commit(self, drafts: Sequence[Draft]) -> int:
-        self.document = self._backend.write(self.document, drafts, self._transaction)
-        version: int = self.document["version"]
+    def stage(self, drafts: Sequence[Draft], transaction: str) -> int:
+        self._staged = self._backend.changed(self._staged, drafts, transaction)
+        version: int = self._staged["version"]
         return version
+
+    def flush(self) -> None:
+        if self._staged is not self.document:
+            self._backend.replace(self._staged)
+            self.document = self._staged
 
 
 @final
@@ -104,19 +109,17 @@ class JsonBackend:
     def session(self, transaction: str) -> Iterator[Session]:
         """See `Backend.session`."""
         with self._lock.exclusive(note=None):
-            session = _JsonSession(self, self._take_over(), transaction)
+            session = _JsonSession(self, self._take_over())
             self._lock.sign(note_for(transaction))
             try:
                 yield session
             finally:
                 self._witness.write(session.document["version"], transaction)
 
-    def write(self, document: Document, drafts: Sequence[Draft], transaction: str) -> Document:
-        """Commit for a session; see `Session.commit`."""
+    def changed(self, document: Document, drafts: Sequence[Draft], transaction: str) -> Document:
+        """For a session; see `Session.stage`."""
         settings = self._settings
-        document = documents.changed(document, drafts, transaction, settings.clock.wall(), settings.keep_versions)
-        self._replace(document)
-        return document
+        return documents.changed(document, drafts, transaction, settings.clock.wall(), settings.keep_versions)
 
     def get(self, key: str) -> Cell | None:
         """See `Reader.get`."""
@@ -151,14 +154,14 @@ class JsonBackend:
     def note(self, transaction: str, status: TransactionStatus, reason: str) -> None:
         """See `Backend.note`."""
         with self._lock.exclusive(note="log"):
-            self._replace(documents.noted(self._current(), transaction, status, reason, self._settings.clock.wall()))
+            self.replace(documents.noted(self._current(), transaction, status, reason, self._settings.clock.wall()))
 
     def prune(self, keep_versions: int, older_than_s: float | None) -> int:
         """See `Backend.prune`."""
         before = float("inf") if older_than_s is None else self._settings.clock.wall() - older_than_s
         with self._lock.exclusive(note="prune"):
             document, removed = documents.pruned(self._current(), keep_versions, before)
-            self._replace(document)
+            self.replace(document)
         return removed
 
     def incidents(self) -> list[Incident]:
@@ -238,14 +241,14 @@ class JsonBackend:
         if found is not None and found.version > document["version"]:
             raise StoreCorruptedError(self.path, self._mend_older(document, found.version))
         began = transaction_under_way(self._lock.last_note(), found)
-        if began and all(line.id != began for line in documents.log_lines(document, 1)):
+        if began and all(line.id != began for line in documents.log_lines(document, MOST_TOGETHER)):
             wall, failed = self._settings.clock.wall(), TransactionStatus.FAILED
             document = documents.noted(document, began, failed, "its process ended in the middle", wall)
-            self._replace(document)
+            self.replace(document)
         return document
 
-    def _replace(self, document: Document) -> None:
-        """Keep the present generation as the previous one, and put a new one in its place."""
+    def replace(self, document: Document) -> None:
+        """Keep the present generation as the previous one, and put a new one in its place. Under the lock."""
         fresh = self._previous + ".new"
         try:
             with suppress(FileNotFoundError):

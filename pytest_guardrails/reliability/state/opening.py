@@ -42,4 +42,6 @@ def open_store(
     kinds: dict[str, Callable[..., Backend]] = {"sqlite": SqliteBackend, "json": JsonBackend}
     if backend not in kinds:
         raise ConfigurationError(f"backend must be one of {', '.join(kinds)}, not {backend!r}")
-    return StateStore(kinds[backend](path, settings), schema=schema, migrations=migrations, cache=cache)
+    settings = settings or BackendSettings()
+    made = kinds[backend](path, settings)
+    return StateStore(made, schema=schema, migrations=migrations, cache=cache, deadline_s=settings.deadline_s)

@@ -28,7 +28,7 @@ from pytest_guardrails.errors import ConfigurationError, CorruptionError, NewerF
 from pytest_guardrails.reliability.durability import DurabilityUnknownError, FileLock, sync_directory, write_atomic
 from pytest_guardrails.reliability.state import sqlite_log as log
 from pytest_guardrails.reliability.state import sqlite_rows as rows
-from pytest_guardrails.reliability.state.backend import BackendSettings, PastCell, Session
+from pytest_guardrails.reliability.state.backend import MOST_TOGETHER, BackendSettings, PastCell, Session
 from pytest_guardrails.reliability.state.model import (
     Cell,
     Damage,
@@ -56,11 +56,11 @@ _CLOSE_COMMITS = 64  # a store that is opened for one commit only should not be 
 class _SqliteSession:
     """See `Session`; lives inside the lock. What the caller's own block raises is none of its business."""
 
-    def __init__(self, backend: "SqliteBackend", connections: Connections, transaction: str) -> None:
+    def __init__(self, backend: "SqliteBackend", connections: Connections) -> None:
         self._backend = backend
         self._connections = connections
-        self._transaction = transaction
-        self.last = rows.Last(0, 0, "")
+        self.last = rows.Last(0, 0, "")  # committed
+        self._staged: rows.Last | None = None
 
     def get(self, key: str) -> Cell | None:
         with self._backend.guarded(self._connections) as connection:
@@ -70,11 +70,18 @@ class _SqliteSession:
         with self._backend.guarded(self._connections) as connection:
             return _keys(connection, prefix)
 
-    def commit(self, drafts: Sequence[Draft]) -> int:
+    def stage(self, drafts: Sequence[Draft], transaction: str) -> int:
         with self._backend.guarded(self._connections) as connection:
-            self.last = self._backend.write(connection, drafts, self.last, self._transaction)
+            self._staged = self._backend.stage(connection, drafts, self._staged or self.last, transaction, self.last)
+        return self._staged.version
+
+    def flush(self) -> None:
+        if self._staged is None:
+            return
+        with self._backend.guarded(self._connections) as connection:
+            self._backend.flush(connection, self._staged.transaction, self.last)
+        self.last, self._staged = self._staged, None
         self._connections.committed()
-        return self.last.version
 
 
 @final
@@ -130,7 +137,7 @@ class SqliteBackend:
         self._lock.acquire(note=None)
         try:
             connections = self._ready()
-            session = _SqliteSession(self, connections, transaction)
+            session = _SqliteSession(self, connections)
             connections.busy = True
             try:
                 with self.guarded(connections) as connection:
@@ -162,10 +169,15 @@ class SqliteBackend:
             _rollback(connections.writer)
         return StorageError(f"{self.path} can't be used: {error}")
 
-    def write(
-        self, connection: sqlite3.Connection, drafts: Sequence[Draft], last: rows.Last, transaction: str
+    def stage(
+        self,
+        connection: sqlite3.Connection,
+        drafts: Sequence[Draft],
+        last: rows.Last,
+        transaction: str,
+        before: rows.Last,
     ) -> rows.Last:
-        """Commit for a session; see `Session.commit`."""
+        """For a session; see `Session.stage`. `before` is where the store is."""
         settings = self._settings
         try:
             if not connection.in_transaction:
@@ -173,17 +185,31 @@ class SqliteBackend:
             at = settings.clock.wall()
             made, expired = rows.write(connection, drafts, last, transaction, at, settings.keep_versions)
             self._sweep(connection, expired)
+        except sqlite3.Error as error:
+            if rows.is_damage(error):
+                raise
+            raise self._refused(connection, transaction, before, error) from error
+        return made
+
+    def flush(self, connection: sqlite3.Connection, transaction: str, before: rows.Last) -> None:
+        """Commit for a session; see `Session.flush`."""
+        try:
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             if rows.is_damage(error):
                 raise
-            if not self._undo(connection, last.version, transaction, error):
-                raise DurabilityUnknownError(
-                    f"{self.path}: the disk did not confirm a commit ({error}) and refused to take it back; until the "
-                    "next successful write a restart may find it, or not"
-                ) from error
-            raise StorageError(f"{self.path} refused a commit ({error}); the state before it stands") from error
-        return made
+            raise self._refused(connection, transaction, before, error) from error
+
+    def _refused(
+        self, connection: sqlite3.Connection, transaction: str, before: rows.Last, error: sqlite3.Error
+    ) -> Exception:
+        """What an error while writing becomes; nothing that was staged is there afterwards."""
+        if not self._undo(connection, before.version, transaction, error):
+            return DurabilityUnknownError(
+                f"{self.path}: the disk did not confirm a commit ({error}) and refused to take it back; until the "
+                "next successful write a restart may find it, or not"
+            )
+        return StorageError(f"{self.path} refused a commit ({error}); the state before it stands")
 
     def get(self, key: str) -> Cell | None:
         """See `Reader.get`."""
@@ -381,7 +407,7 @@ class SqliteBackend:
         if found is not None and found.version > last.version:
             raise Damage("committed changes are missing at its end")
         began = transaction_under_way(self._lock.last_note(), found)
-        if began and began != last.transaction:
+        if began and began != last.transaction and not log.is_recent(connection, began, last.version - MOST_TOGETHER):
             wall = self._settings.clock.wall()
             status, reason = TransactionStatus.FAILED.value, "its process ended in the middle"
             connection.execute("ROLLBACK")

@@ -9,7 +9,7 @@ from typing import Any
 from pytest_guardrails.reliability.state.backend import PastCell
 from pytest_guardrails.reliability.state.model import Cell, TransactionRecord, TransactionStatus
 
-__all__ = ["log_lines", "note_outcome", "past", "prune"]
+__all__ = ["is_recent", "log_lines", "note_outcome", "past", "prune"]
 
 _OUTCOMES = 1000  # lines on transactions that did not commit; older ones go
 
@@ -38,6 +38,12 @@ def note_outcome(
     ).lastrowid
     connection.execute("DELETE FROM outcome WHERE id <= ?", ((added or 0) - _OUTCOMES,))
     connection.execute("COMMIT")
+
+
+def is_recent(connection: sqlite3.Connection, transaction: str, since: int) -> bool:
+    """Whether a transaction was committed after the version `since`."""
+    query = "SELECT 1 FROM change WHERE transaction_id = ? AND version > ? LIMIT 1"
+    return connection.execute(query, (transaction, since)).fetchone() is not None
 
 
 def log_lines(connection: sqlite3.Connection, limit: int) -> list[TransactionRecord]:

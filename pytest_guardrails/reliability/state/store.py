@@ -25,7 +25,9 @@ from types import TracebackType
 from typing import Any, final
 
 from pytest_guardrails.errors import ConfigurationError, GuardrailsError
+from pytest_guardrails.reliability.durability.locks import DEADLINE_S
 from pytest_guardrails.reliability.state.backend import Backend
+from pytest_guardrails.reliability.state.combining import Combiner
 from pytest_guardrails.reliability.state.model import (
     Cell,
     HistoryEntry,
@@ -52,6 +54,7 @@ class StateStore:
         schema: the application's number for the form of its values; stored with each, and a larger one is refused.
         migrations: for each older number the function (key, value) -> value in the form of the next number.
         cache: whether reads are answered from memory while nothing was committed.
+        deadline_s: how long a thread waits for other threads of this process that write, in seconds.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class StateStore:
         schema: int = 1,
         migrations: Mapping[int, Migration] | None = None,
         cache: bool = True,
+        deadline_s: float = DEADLINE_S,
     ) -> None:
         self.backend = backend
         self._values = Values(schema, migrations or {}, remember=cache)
@@ -69,6 +73,7 @@ class StateStore:
         self._stamp: object = None
         self._mutex = threading.Lock()
         self._inside = threading.local()
+        self._combiner = Combiner(backend, self._values, deadline_s)
         self.after_commit: list[Callable[[StateStore], None]] = []
 
     @contextmanager
@@ -82,8 +87,7 @@ class StateStore:
             LockDeadlineError: others wrote until the deadline.
             TransactionError: this thread is inside a transaction of this store already.
         """
-        if getattr(self._inside, "depth", 0):
-            raise TransactionError("transactions do not nest: hand the outer one to the code that wants to write")
+        self._check_outside()
         number = os.urandom(12).hex()
         with self.backend.session(number) as session:
             transaction = Transaction(session, self._values, number)
@@ -91,14 +95,13 @@ class StateStore:
             try:
                 yield transaction
                 self._inside.depth = 0
-                committed = transaction.finish()
+                committed = transaction.stage()
+                session.flush()
             except BaseException as error:
                 self._inside.depth = 0
                 if not transaction.over:
                     transaction.abandon()
-                    reason = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS]
-                    with suppress(GuardrailsError):  # the caller's own error is the one to tell
-                        self.backend.note(number, TransactionStatus.ROLLED_BACK, reason)
+                    self._note_rolled_back(number, error)
                 raise
         if committed is not None:
             for call in self.after_commit:
@@ -140,14 +143,13 @@ class StateStore:
         Returns:
             The key's new version.
         """
-        with self.transaction() as transaction:
-            transaction.put(key, value, expected_version=expected_version, on_conflict=on_conflict)
-        return transaction.committed
+        return self._write(
+            lambda transaction: transaction.put(key, value, expected_version=expected_version, on_conflict=on_conflict)
+        ).committed
 
     def delete(self, key: str, *, expected_version: int | None = None) -> None:
         """Remove one key in a transaction of its own; see `Transaction.delete`."""
-        with self.transaction() as transaction:
-            transaction.delete(key, expected_version=expected_version)
+        self._write(lambda transaction: transaction.delete(key, expected_version=expected_version))
 
     def update(self, key: str, change: Callable[[Any], Any], *, default: Any = None, attempts: int = 0) -> Any:
         """Set a key to what `change` makes of its value; no update of anybody is lost.
@@ -166,13 +168,19 @@ class StateStore:
         for _ in range(attempts):
             cell = self.backend.get(key)
             found = 0 if cell is None or cell.text is None else cell.version
-            wanted = change(default if cell is None else self._values.of(key, cell, default))
+            value = change(default if cell is None else self._values.of(key, cell, default))
             with suppress(VersionConflictError):
-                self.put(key, wanted, expected_version=found)
-                return wanted
-        with self.transaction() as transaction:
+                self.put(key, value, expected_version=found)
+                return value
+
+        wanted: Any = None
+
+        def change_it(transaction: Transaction) -> None:
+            nonlocal wanted
             wanted = change(transaction.get(key, default))
             transaction.put(key, wanted)
+
+        self._write(change_it)
         return wanted
 
     def history(self, key: str) -> list[HistoryEntry]:
@@ -266,6 +274,38 @@ class StateStore:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _note_rolled_back(self, number: str, error: BaseException) -> None:
+        reason = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS]
+        with suppress(GuardrailsError):  # the caller's own error is the one to tell
+            self.backend.note(number, TransactionStatus.ROLLED_BACK, reason)
+
+    def _check_outside(self) -> None:
+        if getattr(self._inside, "depth", 0):
+            raise TransactionError("transactions do not nest: hand the outer one to the code that wants to write")
+
+    def _write(self, work: Callable[[Transaction], None]) -> Transaction:
+        """Some work in a transaction of its own, made durable together with that of other threads."""
+        self._check_outside()
+
+        def done_inside(transaction: Transaction) -> None:
+            self._inside.depth = 1  # of the thread that does it, for itself or for another one
+            try:
+                work(transaction)
+            finally:
+                self._inside.depth = 0
+
+        request = self._combiner.run(done_inside)
+        transaction = request.transaction
+        if request.error is not None:
+            if request.rolled_back:
+                self._note_rolled_back(request.id, request.error)
+            raise request.error
+        assert transaction is not None
+        if transaction.committed:
+            for call in self.after_commit:
+                call(self)
+        return transaction
 
     def _cell(self, key: str) -> Cell | None:
         if not self._cache:

@@ -162,17 +162,17 @@ class Transaction:
         if token > seen:
             self._drafts[key] = Draft(key, 1, str(token))
 
-    def finish(self) -> int | None:
-        """Commit; for the store only.
+    def stage(self) -> int | None:
+        """Hand in what was written, to be committed by the session; for the store only.
 
         Returns:
-            The store's new version; None when nothing was written.
+            The store's version with it; None when nothing was written.
         """
         self._check_open()
         self.over = True
         if not self._drafts:
             return None
-        self.committed = self._session.commit(list(self._drafts.values()))
+        self.committed = self._session.stage(list(self._drafts.values()), self.id)
         return self.committed
 
     def abandon(self) -> None:

@@ -1,0 +1,140 @@
+"""Group commit: threads that want to write at the same time share one commit, and so one wait for the disk.
+
+Whoever comes while another thread writes leaves its work in a queue; whoever writes next does all that waits there,
+each as a transaction of its own with its own version, and makes them durable together. Nobody lingers: a thread that
+finds nobody else commits alone and at once.
+
+**Guarantees.** Work is done once, in the order of arrival, alone. Work that fails changes nothing and leaves the rest
+of its group alone. A refused commit is refused to all of its group. **On crash** the group is there or not, as one.
+**Threads** any; processes take turns behind the backend's lock. Read `store.py` for who uses it.
+"""
+
+import copy
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import final
+
+from pytest_guardrails.reliability.durability import DurabilityUnknownError, LockDeadlineError
+from pytest_guardrails.reliability.state.backend import MOST_TOGETHER, Backend, Session
+from pytest_guardrails.reliability.state.transaction import Transaction
+from pytest_guardrails.reliability.state.values import Values
+
+__all__ = ["Combiner", "Request"]
+
+
+@final
+class Request:
+    """A piece of work and what came of it.
+
+    Attributes:
+        transaction: the one that it was done in; None until then.
+        error: what it, or its commit, raised; nothing was changed then.
+        rolled_back: the error is the work's own.
+        over: it was done, one way or the other.
+    """
+
+    __slots__ = ("_work", "error", "id", "over", "rolled_back", "transaction")
+
+    def __init__(self, work: Callable[[Transaction], None]) -> None:
+        self._work = work
+        self.id = os.urandom(12).hex()
+        self.transaction: Transaction | None = None
+        self.error: BaseException | None = None
+        self.over = self.rolled_back = False
+
+    def perform(self, session: Session, values: Values) -> None:
+        """Do the work, and stage what it wrote. The work's own error stays with it; one of the session's is raised.
+
+        A KeyboardInterrupt in the main thread is a signal to that thread, whosever work it is doing.
+        """
+        self.transaction = Transaction(session, values, self.id)
+        try:
+            self._work(self.transaction)
+        except BaseException as error:
+            self.transaction.abandon()
+            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                raise
+            self.error, self.rolled_back = error, True
+        else:
+            self.transaction.stage()
+
+
+@final
+class Combiner:
+    """The queue of one store.
+
+    Args:
+        backend: where sessions come from.
+        values: what transactions are made with.
+        deadline_s: how long a thread waits for other threads, in seconds.
+    """
+
+    def __init__(self, backend: Backend, values: Values, deadline_s: float) -> None:
+        self._backend, self._values, self._deadline_s = backend, values, deadline_s
+        self._process = 0
+        self._renew()
+
+    def run(self, work: Callable[[Transaction], None]) -> Request:
+        """Have some work done and made durable, by this thread or by one that is at it.
+
+        Raises:
+            LockDeadlineError: other threads wrote until the deadline.
+        """
+        if self._process != os.getpid():
+            self._renew()
+        request = Request(work)
+        queue, lead = self._queue, self._lead
+        queue.append(request)
+        began = monotonic()
+        try:
+            while not request.over:
+                if not lead.acquire(timeout=max(0.0, self._deadline_s - (monotonic() - began))):
+                    raise LockDeadlineError(self._backend.path, self._deadline_s, None)
+                try:
+                    if not request.over:
+                        self._lead_group(request)
+                finally:
+                    lead.release()
+        finally:
+            if not request.over and request in queue:  # interrupted, or too late: nobody is to do it any more
+                queue.remove(request)
+        return request
+
+    def _renew(self) -> None:
+        """Begin anew, also in a forked child, where the threads that were at it are gone."""
+        self._process = os.getpid()
+        self._queue: deque[Request] = deque()
+        self._lead = threading.Lock()
+
+    def _lead_group(self, own: Request) -> None:
+        group: list[Request] = []
+        committing = False
+        try:
+            with self._backend.session(own.id) as session:
+                while self._queue and len(group) < MOST_TOGETHER:
+                    group.append(self._queue.popleft())
+                    group[-1].perform(session, self._values)
+                committing = True
+                session.flush()
+        except Exception as error:  # noqa: BLE001 - told to each whose work it was
+            if not group:
+                self._queue.remove(own)
+                own.error, own.over = error, True
+                return
+            for request in group:
+                request.error = request.error or (error if request is own else copy.copy(error))
+        except BaseException:
+            if not committing:  # this thread is interrupted; the others' work is still to be done
+                self._queue.extendleft(reversed([request for request in group if request is not own]))
+                group = []
+            for request in group:
+                request.error = request.error or DurabilityUnknownError(
+                    "the thread that committed for several was interrupted; a restart may find the change, or not"
+                )
+            raise
+        finally:
+            for request in group:
+                request.over = True
