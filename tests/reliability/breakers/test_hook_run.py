@@ -2,6 +2,8 @@
 
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
@@ -184,6 +186,31 @@ def test_a_signal_to_the_runner_ends_the_hook_and_is_no_failure(home: Home, numb
     runner.stdout.close()
     assert gone(pid)
     assert home.record("sh -c 'echo $$; exec sleep 300'")["failure_count"] == 0
+
+
+def read_terminal(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 1000)
+    except OSError:  # the other side is closed
+        return b""
+
+
+def test_a_hook_can_read_from_a_terminal_though_its_group_is_its_own(home: Home) -> None:
+    pid, terminal = pty.fork()
+    if not pid:
+        os.execve(sys.executable, [*START, "--", "sh", "-c", "read x; echo got $x"], home.environment)
+    os.write(terminal, b"hello\n")
+    said, deadline = b"", time.monotonic() + 30.0
+    while b"got hello" not in said and select.select([terminal], [], [], deadline - time.monotonic())[0]:
+        more = read_terminal(terminal)
+        said += more
+        if not more:
+            break
+    if b"got hello" not in said:
+        os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert (b"got hello" in said, os.waitstatus_to_exitcode(status)) == (True, 0)
 
 
 def test_a_background_process_left_on_purpose_is_not_waited_for(home: Home) -> None:
