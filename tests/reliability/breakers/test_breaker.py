@@ -5,6 +5,7 @@ import concurrent.futures
 import pickle
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timezone
 from types import SimpleNamespace
 
@@ -180,6 +181,30 @@ def test_exactly_one_of_many_threads_is_the_probe() -> None:
     for thread in threads:
         thread.join(20.0)
     assert (len(ran), len(refused)) == (1, 19)
+
+
+def test_asking_at_the_very_same_moment_admits_one() -> None:
+    """The clock lets the others go first: whoever decided on what it had read before would let several in."""
+    made = Made()
+    made.probe()
+    moved, admitted = made.clock.monotonic, []
+
+    def slow() -> float:
+        threading.Event().wait(0.005)
+        return moved()
+
+    made.keeper._now_s = slow
+
+    def ask() -> None:
+        with suppress(CircuitOpenError):
+            admitted.append(made.keeper.ask())
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20.0)
+    assert len(admitted) == 1
 
 
 def test_no_lock_is_held_during_a_call() -> None:

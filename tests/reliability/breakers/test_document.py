@@ -132,3 +132,17 @@ def test_a_bad_document_is_refused_by_place_and_changes_nothing(
     with pytest.raises(ConfigurationError, match=place):
         import_hooks(state, tmp_path / "bad.json")
     assert document_of(state) == before
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "left_s"), [("9999-01-01T00:00:00+00:00", 3600.0), ("2001-01-01T00:00:00", None)]
+)
+def test_a_cooldown_from_a_file_is_never_longer_than_any_other(
+    tmp_path: Path, clock: MovedClock, retry_after: str, left_s: float | None
+) -> None:
+    state = hook_state(tmp_path, "json", clock)
+    document = {"hooks": {"a": {"state": "open", "retry_after": retry_after}}}
+    (tmp_path / "edited.json").write_text(json.dumps(document))
+    import_hooks(state, tmp_path / "edited.json")
+    admission = state.admit("a")
+    assert (admission.allowed, admission.retry_in_s) == (left_s is None, left_s)

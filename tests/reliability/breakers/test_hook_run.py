@@ -2,17 +2,22 @@
 
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pytest_guardrails.reliability.breakers.config import load_config
+from pytest_guardrails.reliability.breakers import HookState, hook_run
+from pytest_guardrails.reliability.breakers.config import Config, load_config
 from pytest_guardrails.reliability.breakers.hook_store import book_of, open_hooks, store_path
+from pytest_guardrails.reliability.state import Incident, StoreCorruptedError
 
 START = [sys.executable, "-m", "pytest_guardrails.cli", "hook", "run"]
 PYTHON = sys.executable
@@ -82,14 +87,14 @@ def test_a_hook_that_succeeds_is_recorded_so(home: Home) -> None:
 
 
 def test_after_three_failures_it_is_skipped_with_the_documented_answer(home: Home) -> None:
-    for _ in range(3):
-        home.run("sh", "-c", "echo ran >> ran; exit 1", options=())
-    (home.folder / "ran").unlink(missing_ok=True)
-    done = home.run("sh", "-c", "echo ran >> ran; exit 1")
+    ran = home.folder / "ran"
+    hook = ("sh", "-c", f"echo ran >> {ran}; exit 1")
+    assert [home.run(*hook).returncode for _ in range(3)] == [1, 1, 1]
+    done = home.run(*hook)
     answer = json.loads(done.stdout)
     assert done.returncode == 0
     assert (list(answer), answer["result"], answer["success"]) == (["result", "message", "success"], "continue", True)
-    assert not (home.folder / "ran").exists()
+    assert ran.read_text() == "ran\n" * 3
 
 
 def test_fail_closed_blocks_what_it_skips(home: Home) -> None:
@@ -129,6 +134,12 @@ def test_a_program_that_is_not_there_is_a_failure_with_the_shells_code(home: Hom
     assert home.record("no-such-program")["failure_count"] == 1
 
 
+def test_a_hook_finds_signals_as_in_a_shell(home: Home) -> None:
+    """Python ignores SIGPIPE for itself; a hook that inherited that would complain instead of ending quietly."""
+    done = home.run("sh", "-c", "yes | head -n 1")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "y\n", "")
+
+
 def test_no_shell_looks_at_the_command(home: Home) -> None:
     assert home.run("echo", "$HOME", "a  b", "; false").stdout == "$HOME a  b ; false\n"
 
@@ -143,6 +154,28 @@ def test_a_timeout_ends_the_whole_process_group(home: Home) -> None:
     assert str(state.get_all_hooks()[0].last_error).startswith("it was stopped after 0.3 s")
 
 
+@pytest.mark.slow
+def test_after_a_timeout_nothing_is_left_of_those_who_would_not_hear(home: Home) -> None:
+    done = home.run("sh", "-c", "(trap '' TERM; sleep 300) & echo $!; wait", options=["--timeout", "0.3"])
+    assert (done.returncode, wait_gone(int(done.stdout))) == (124, True)
+
+
+def test_damage_that_was_mended_on_the_way_is_no_reason_to_give_up(
+    home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    incident = Incident(reason="torn", quarantine="q", restored_version=1, witnessed_version=1, at=0.0)
+    errors = [StoreCorruptedError("path", incident)]
+
+    def opened(config: Config, **listeners: Any) -> HookState:
+        if errors:
+            raise errors.pop()
+        return open_hooks(config, **listeners)
+
+    monkeypatch.setattr(hook_run, "open_hooks", opened)
+    assert hook_run.run_hook(["--", "touch", str(tmp_path / "ran")]) == 0
+    assert home.record(f"touch {tmp_path}/ran")["consecutive_successes"] == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_the_runner_ends_the_hook_and_is_no_failure(home: Home, number: int) -> None:
     runner = home.start("sh", "-c", "echo $$; exec sleep 300")
@@ -153,6 +186,31 @@ def test_a_signal_to_the_runner_ends_the_hook_and_is_no_failure(home: Home, numb
     runner.stdout.close()
     assert gone(pid)
     assert home.record("sh -c 'echo $$; exec sleep 300'")["failure_count"] == 0
+
+
+def read_terminal(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 1000)
+    except OSError:  # the other side is closed
+        return b""
+
+
+def test_a_hook_can_read_from_a_terminal_though_its_group_is_its_own(home: Home) -> None:
+    pid, terminal = pty.fork()
+    if not pid:
+        os.execve(sys.executable, [*START, "--", "sh", "-c", "read x; echo got $x"], home.environment)
+    os.write(terminal, b"hello\n")
+    said, deadline = b"", time.monotonic() + 30.0
+    while b"got hello" not in said and select.select([terminal], [], [], deadline - time.monotonic())[0]:
+        more = read_terminal(terminal)
+        said += more
+        if not more:
+            break
+    if b"got hello" not in said:
+        os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert (b"got hello" in said, os.waitstatus_to_exitcode(status)) == (True, 0)
 
 
 def test_a_background_process_left_on_purpose_is_not_waited_for(home: Home) -> None:

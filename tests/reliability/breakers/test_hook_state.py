@@ -227,3 +227,18 @@ def test_an_operators_word_lasts_for_a_finite_time(state: HookState, lasts_s: fl
     with pytest.raises(ConfigurationError, match="lasts"):
         state.disable(COMMAND, author="alice", reason="no", lasts_s=lasts_s)
     assert state.admit(COMMAND).allowed
+
+
+def test_an_earlier_generation_of_the_store_re_enables_nobody(tmp_path: Path, clock: MovedClock) -> None:
+    state = hook_state(tmp_path, "json", clock)
+    state.record_success("fine")
+    state.disable(COMMAND, author="alice", reason="no")
+    state.store.close()
+    (tmp_path / "hooks.store").write_text("torn {")
+    state = hook_state(tmp_path, "json", clock)
+    assert state.store.incidents()[0].lost_commits == 1
+    assert state.admit(COMMAND).reason == "disabled"
+    assert [record.command for record in state.get_disabled_hooks()] == [COMMAND]
+    assert state.get_global_stats().hooks_disabled == 1
+    assert state.enable(COMMAND).after.state == "closed"
+    assert state.admit(COMMAND).allowed
