@@ -14,7 +14,7 @@ from chaos.cli.shelf import print_scenarios
 from chaos.errors import EXIT_INTERRUPTED, NotMeasured
 from chaos.report import RunResult, Status, exit_code, status
 from chaos.report.terminal import print_run
-from chaos.scenario import RunOptions, Scenario, discover
+from chaos.scenario import RunOptions, Scenario, discover, now_and_later
 from chaos.scenario.runner import Run
 from chaos.trace.model import Trace
 
@@ -24,17 +24,26 @@ __all__ = ["run_and_report", "run_scenarios"]
 def run_scenarios(arguments: RunArguments) -> int:
     """Run them, and return the exit code."""
     options = run_options(arguments)
-    scenarios = discover(arguments.wanted or ())
+    wanted = arguments.wanted or ()
+    scenarios, later = now_and_later(discover(wanted), wanted, options.profile)
     if arguments.only_list:
         print_scenarios(scenarios)
         return 0
     if not scenarios:
-        raise NotMeasured("there is no scenario to run")
+        raise NotMeasured("there is no scenario to run", _waiting(later))
     command = " ".join(["chaos run", *(arguments.wanted or ())])
     jobs = [(scenario, None) for scenario in scenarios]
     run, code = run_and_report(jobs, options, command=command, fail_fast=arguments.fail_fast)
+    if later:
+        say(_waiting(later))
     write_reports(run, json=arguments.json, junit=arguments.junit)
     return code
+
+
+def _waiting(later: Sequence[Scenario]) -> str:
+    if not later:
+        return ""
+    return f"{len(later)} longer scenarios were not run: `--profile {later[0].profile.value}` runs them, or their names"
 
 
 def run_and_report(

@@ -3,7 +3,7 @@
 `runner` is not re-exported, because it brings in the whole harness; import it from `chaos.scenario.runner`.
 """
 
-from chaos.scenario.discovery import discover
+from chaos.scenario.discovery import discover, now_and_later
 from chaos.scenario.kinds import Fleet, Race
 from chaos.scenario.kinds.inject import Inject
 from chaos.scenario.loader import load
@@ -37,4 +37,5 @@ __all__ = [
     "discover",
     "json_schema",
     "load",
+    "now_and_later",
 ]

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from chaos.errors import UsageError
 from chaos.scenario.loader import load
-from chaos.scenario.model import Scenario
+from chaos.scenario.model import Profile, Scenario
 from chaos.scenario.problems import Problem, ScenarioError
 
-__all__ = ["DEFAULT_FOLDER", "discover"]
+__all__ = ["DEFAULT_FOLDER", "discover", "now_and_later"]
 
 DEFAULT_FOLDER = "scenarios"
 _NOT_SCENARIOS = frozenset({"pyproject.toml"})
@@ -52,6 +52,28 @@ def discover(wanted: Sequence[str] = ()) -> list[Scenario]:
     if problems:
         raise ScenarioError(problems)
     return scenarios
+
+
+def now_and_later(
+    scenarios: Iterable[Scenario], wanted: Sequence[str], profile: Profile
+) -> tuple[list[Scenario], list[Scenario]]:
+    """Which of the scenarios found are run, and which wait for a longer profile.
+
+    Args:
+        scenarios: what `discover` found.
+        wanted: what it was asked for; whatever a name or a file of it means is run in any profile.
+        profile: that of the run.
+    """
+    order = list(Profile)
+    names = [argument for argument in wanted if not os.path.lexists(argument)]
+    files = {Path(argument).resolve() for argument in wanted if os.path.lexists(argument)}
+    now: list[Scenario] = []
+    later: list[Scenario] = []
+    for scenario in scenarios:
+        named = _real(scenario) in files or any(fnmatchcase(scenario.name, name) for name in names)
+        fits = order.index(scenario.profile) <= order.index(profile)
+        (now if named or fits else later).append(scenario)
+    return now, later
 
 
 def _default_folder(hint: str) -> Path:

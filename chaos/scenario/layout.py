@@ -93,6 +93,7 @@ from chaos.scenario.fields.fleet import FLEET
 from chaos.scenario.fields.inject import INJECT
 from chaos.scenario.fields.pieces import Kind
 from chaos.scenario.fields.race import RACE
+from chaos.scenario.model import Profile
 from chaos.scenario.quantities import DURATION_PATTERN, budget
 from chaos.scenario.shapes import Field, choice, measured, text
 
@@ -121,5 +122,10 @@ COMMON = (
         key="budget",
         shape=measured(_BUDGET_SCHEMA, budget),
         about="where to stop: a number, or a duration",
+    ),
+    Field(
+        key="profile",
+        shape=choice([profile.value for profile in Profile]),
+        about="the least profile that runs it without being asked for it by name or file",
     ),
 )

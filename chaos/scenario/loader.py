@@ -12,7 +12,7 @@ from typing import Any
 
 from chaos.observations import Damage
 from chaos.scenario.layout import COMMON, DEFAULT_KIND, KINDS
-from chaos.scenario.model import Expectation, Scenario
+from chaos.scenario.model import Expectation, Profile, Scenario
 from chaos.scenario.positions import locate
 from chaos.scenario.problems import Problem, ScenarioError
 from chaos.scenario.reading import Reader
@@ -74,6 +74,7 @@ def parse(text: str, *, file: str, folder: Path) -> Scenario:
         description=values.get("description", ""),
         drive=drive,
         budget=values.get("budget"),
+        profile=Profile(values.get("profile", Profile.QUICK)),
         expect=tuple(_expectation(entry) for entry in values.get("expect", [])),
         origin=file,
     )

@@ -141,6 +141,7 @@ class Scenario:
         drive: how it is driven; its type is the scenario's kind.
         description: for people.
         budget: where to stop, unless the caller says otherwise.
+        profile: the least one that runs it without being asked for it by name or file.
         expect: the findings that are meant to appear; any other violation is a surprise, and so is a missing one.
         origin: the file or test it came from, for people.
     """
@@ -149,6 +150,7 @@ class Scenario:
     drive: Drive
     description: str = ""
     budget: Budget | None = None
+    profile: Profile = Profile.QUICK
     expect: tuple[Expectation, ...] = ()
     origin: str = ""
 

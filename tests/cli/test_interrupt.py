@@ -32,7 +32,7 @@ BODIES = {
         "    seen = Path(__file__).parent / 'seen'\n"
         "    if (disk / 'state.json').read_text() == '':\n"
         "        with seen.open('a') as file: file.write('x')\n"
-        "        if seen.stat().st_size >= 20:\n"
+        "        if seen.stat().st_size >= 8:\n"
         "            (Path(__file__).parent / 'began').touch(); time.sleep(600)\n"
         "    return load(disk)"
     ),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from chaos.errors import UsageError
-from chaos.scenario import ScenarioError, discover
+from chaos.scenario import Profile, ScenarioError, discover, now_and_later
 
 GOOD = '[target]\nworkload = "t:w"\nrecover = "t:r"\n'
 
@@ -95,3 +95,25 @@ def test_a_broken_neighbour_is_shown_when_the_name_is_not_found(shelf: Path) -> 
     (shelf / "scenarios" / "a.toml").write_text('name = "cherry"\nx = 1\n')
     with pytest.raises(ScenarioError, match=r"a\.toml:2: x: unknown key"):
         discover(["cherry"])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "profile", "run"),
+    [
+        ((), Profile.CI, ["apple"]),
+        (("scenarios",), Profile.CI, ["apple"]),
+        ((), Profile.DEEP, ["apple", "long"]),
+        (("long",), Profile.QUICK, ["long"]),
+        (("l*",), Profile.QUICK, ["long"]),
+        (("scenarios/long.toml",), Profile.QUICK, ["long"]),
+    ],
+)
+def test_a_longer_scenario_is_run_by_its_profile_or_when_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: tuple[str, ...], profile: Profile, run: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path / "scenarios" / "apple.toml", "apple")
+    (tmp_path / "scenarios" / "long.toml").write_text(f'name = "long"\nprofile = "deep"\n{GOOD}')
+    now, later = now_and_later(discover(wanted), wanted, profile)
+    assert [scenario.name for scenario in now] == run
+    assert {scenario.name for scenario in later} == {s.name for s in discover(wanted)} - set(run)
