@@ -24,15 +24,16 @@ BODIES = {
         "    if (disk / 'state.json').read_text() == '2': (Path(__file__).parent / 'began').touch(); time.sleep(600)\n"
         "    return load(disk)"
     ),
-    # Each damaged state is tried twice, and is a finding; the tenth one hangs, when the first has long been told.
+    # Each damaged state is another one, is tried twice, and is a finding; the tenth one hangs, when the first has long been told.
     "later damage": (
         "def many(disk, ack):\n"
-        "    for number in range(20): (disk / 'state.json').write_text(str(number)); ack(number)\n"
+        "    for number in range(20):\n"
+        "        (disk / str(number)).touch(); (disk / 'state.json').write_text(str(number)); ack(number)\n"
         "def hang(disk):\n"
         "    seen = Path(__file__).parent / 'seen'\n"
         "    if (disk / 'state.json').read_text() == '':\n"
         "        with seen.open('a') as file: file.write('x')\n"
-        "        if seen.stat().st_size >= 8:\n"
+        "        if seen.stat().st_size >= 20:\n"
         "            (Path(__file__).parent / 'began').touch(); time.sleep(600)\n"
         "    return load(disk)"
     ),
