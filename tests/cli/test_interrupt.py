@@ -24,7 +24,8 @@ BODIES = {
         "    if (disk / 'state.json').read_text() == '2': (Path(__file__).parent / 'began').touch(); time.sleep(600)\n"
         "    return load(disk)"
     ),
-    # Each damaged state is another one, is tried twice, and is a finding; the tenth one hangs, when the first has long been told.
+    # Each damaged state is another one, is tried twice, and is a finding; the tenth one hangs, when the first has long
+    # been told.
     "later damage": (
         "def many(disk, ack):\n"
         "    for number in range(20):\n"
