@@ -1,12 +1,14 @@
 """Opens the hooks' store where the configuration says.
 
 With the backend sqlite and `state_file` at `~/.claude/hook_state.json`: the store is `hook_state.db` beside it, and the
-file itself a document for people. With the backend json the file is the store, in the store's own format. The book of
-disabled hooks is `hook_state.disabled.json` in both cases. Read `hook_state.py` for what is in it.
+file itself a document for people. With the backend json the file is the store, and `hook_state.rest.json` beside it
+holds what its shape can't (see `hook_document.py`). The book of disabled hooks is `hook_state.disabled.json` in both
+cases. Read `hook_state.py` for what is in it.
 """
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 
 from pytest_guardrails.clock import Clock
@@ -22,8 +24,8 @@ MIRROR_INTERVAL_S = 1.0  # people read no faster
 
 
 def store_path(config: Config) -> str:
-    """The store's main file."""
-    return config.state_file if config.state_backend == "json" else os.path.splitext(config.state_file)[0] + ".db"
+    """The state store's main file."""
+    return os.path.splitext(config.state_file)[0] + (".rest.json" if config.state_backend == "json" else ".db")
 
 
 def book_of(config: Config) -> DisabledBook:
@@ -50,12 +52,29 @@ def open_hooks(
         os.makedirs(os.path.dirname(path), exist_ok=True)
     except OSError as error:
         raise StorageError(f"the folder of {path} can't be made: {error}") from error
-    settings = stores.BackendSettings(keep_versions=2, clock=clock, listener=listener or _nobody)
-    # Taken from the package one by one: each loads its own module only.
-    make = stores.JsonBackend if config.state_backend == "json" else stores.SqliteBackend
-    backend: stores.Backend = make(path, settings)
+    listener = listener or _nobody
+    settings = stores.BackendSettings(keep_versions=2, clock=clock, listener=listener)
+    if config.state_backend == "json":
+        # Loaded only where it is configured: `hook run` pays for each module it loads.
+        room = import_module("pytest_guardrails.reliability.breakers.hook_document")
+        backend: stores.Backend = _json_backend(path, settings, config.state_file)
+        document = room.HookDocument(config.state_file, listener=listener, clock=clock)
+    else:
+        backend, document = stores.SqliteBackend(path, settings), None
     store = stores.StateStore(backend, cache=False)
-    return HookState(store, config.breaker, book=book_of(config), clock=clock)
+    return HookState(store, config.breaker, book=book_of(config), document=document, clock=clock)
+
+
+def _json_backend(path: str, settings: stores.BackendSettings, document: str) -> stores.Backend:
+    try:
+        return stores.JsonBackend(path, settings)
+    except stores.StoreCorruptedError as error:
+        if error.incident.restored_version is not None or not os.path.exists(document):
+            raise
+        # Both of its generations are in quarantine. The document is the store, and still says how the hooks stand.
+        with suppress(FileNotFoundError):
+            os.unlink(path + ".witness")
+        return stores.JsonBackend(path, settings)
 
 
 def _nobody(_incident: stores.Incident) -> None:

@@ -234,7 +234,7 @@ def test_an_earlier_generation_of_the_store_re_enables_nobody(tmp_path: Path, cl
     state.record_success("fine")
     state.disable(COMMAND, author="alice", reason="no")
     state.store.close()
-    (tmp_path / "hooks.store").write_text("torn {")
+    (tmp_path / "hooks.rest").write_text("torn {")
     state = hook_state(tmp_path, "json", clock)
     assert state.store.incidents()[0].lost_commits == 1
     assert state.admit(COMMAND).reason == "disabled"
