@@ -39,7 +39,6 @@ USAGE = (
 _BLOCKED = 2  # what the caller of hooks takes for "stop"
 _BAD_CONFIGURATION = 1
 _SHORT_LOG_BYTES = 131_072  # some ten runs; reading a long one would cost each run more than emptying it
-_LARGE_BYTES = 1_048_576  # a thousand hooks; what is above is mostly past
 _clock = SystemClock()
 
 
@@ -143,8 +142,6 @@ def _close(state: HookState, config: Config) -> None:
     try:
         if os.path.exists(path + ".good") and os.stat(path + "-wal").st_size < _SHORT_LOG_BYTES:
             return
-        if os.stat(path).st_size > _LARGE_BYTES and os.urandom(1)[0] < 32:
-            state.store.prune()  # a process that writes once never gets to forgetting what is no longer current
     except FileNotFoundError:
         pass  # there is no log: the store is a JSON file
     state.store.close()
