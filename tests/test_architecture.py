@@ -185,6 +185,7 @@ ALLOWED: dict[str, set[str]] = {
         "pytest_guardrails.records",
         "pytest_guardrails.reliability.durability",
         "pytest_guardrails.reliability.state",
+        "pytest_guardrails.reliability.telemetry",
     },
     "pytest_guardrails.reliability.health": {
         "pytest_guardrails.errors",
@@ -193,6 +194,7 @@ ALLOWED: dict[str, set[str]] = {
         "pytest_guardrails.records",
         "pytest_guardrails.reliability.durability",
         "pytest_guardrails.reliability.state",
+        "pytest_guardrails.reliability.telemetry",
     },
     "pytest_guardrails.reliability.breakers": {
         "pytest_guardrails.errors",
@@ -201,6 +203,7 @@ ALLOWED: dict[str, set[str]] = {
         "pytest_guardrails.records",
         "pytest_guardrails.reliability.durability",
         "pytest_guardrails.reliability.state",
+        "pytest_guardrails.reliability.telemetry",
     },
     "pytest_guardrails.cli": {
         "pytest_guardrails",

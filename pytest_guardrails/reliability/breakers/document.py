@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pytest_guardrails.errors import ConfigurationError, StorageError
 from pytest_guardrails.reliability.breakers.commands import PREFIX, key_of, name_of
-from pytest_guardrails.reliability.breakers.hook_state import GlobalStats, HookState
+from pytest_guardrails.reliability.breakers.hook_state import GlobalStats, HookState, telling
 from pytest_guardrails.reliability.breakers.model import Circuit, Control
 from pytest_guardrails.reliability.breakers.record import DOCUMENTED, HookRecord, Moment, bounded, instant, shown
 from pytest_guardrails.reliability.durability import JsonRefusedError, finite_json, write_atomic
@@ -120,13 +120,17 @@ def take_in(
     present = {record.command: record for record in state.hooks_in(transaction)}
     for name, (command, fields) in hooks.items():
         if name not in known or shown(known[name]) != _complete(fields):
-            made = present.get(name, HookRecord(name))
-            if name not in present or shown(made) != _complete(fields):
-                made = _record(made, fields, state, moment, f"{where}: $.hooks[{command!r}]")
+            made = old = present.get(name, HookRecord(name))
+            if name not in present or shown(old) != _complete(fields):
+                made = _record(old, fields, state, moment, f"{where}: $.hooks[{command!r}]")
             state.put_record(transaction, made)
+            if made.state != old.state:
+                telling().tell_edit(state.store, transaction, old, made, where)
             changed.append(name)
     if replace:
         for name in known.keys() - hooks.keys():
+            if known[name].is_disabled:
+                telling().tell_edit(state.store, transaction, known[name], HookRecord(name), where)
             state.put_record(transaction, HookRecord(name))  # free again, so that the book lets go of it as well
             transaction.delete(key_of(name), keep_versions=1)
             changed.append(name)

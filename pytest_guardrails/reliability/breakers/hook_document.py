@@ -27,7 +27,7 @@ from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError, StorageError
 from pytest_guardrails.reliability.breakers.commands import PREFIX
 from pytest_guardrails.reliability.breakers.document import bytes_of, document_in, parse_document, take_in
-from pytest_guardrails.reliability.breakers.hook_state import HookState
+from pytest_guardrails.reliability.breakers.hook_state import HookState, telling
 from pytest_guardrails.reliability.breakers.record import parse
 from pytest_guardrails.reliability.durability import Durability, FileLock, write_atomic
 from pytest_guardrails.reliability.durability.digests import digest_of
@@ -107,17 +107,17 @@ class HookDocument:
         if found in (digests["after"], digests["before"]):
             return None  # as it was written last, or a crash came before it was written: that is made up for
         if content is None:
-            return self._set_aside(state, "the file is missing")
+            return self._set_aside(state, transaction, "the file is missing")
         try:
             document = parse_document(content, self.path)
         except ConfigurationError as error:
-            return self._set_aside(state, str(error))
+            return self._set_aside(state, transaction, str(error))
         # Compared with what the file said last, not with the book of disabled hooks, which may be ahead of it.
         known = (parse(transaction.get(key)) for key in transaction.keys(PREFIX))
         take_in(state, transaction, document, self.path, {record.command: record for record in known}, replace=True)
         return None
 
-    def _set_aside(self, state: HookState, reason: str) -> Incident:
+    def _set_aside(self, state: HookState, transaction: Transaction, reason: str) -> Incident:
         version = state.store.version()
         incident = Incident(
             reason=reason,
@@ -128,6 +128,7 @@ class HookDocument:
         )
         write_incident(incident)
         set_aside(incident.quarantine, [self.path])
+        telling().tell_document_damage(state.store, transaction, incident)
         return incident
 
     def _read(self) -> bytes | None:

@@ -14,6 +14,8 @@ A hook is kept under `hook/DIGEST` of its command, the totals of all under `tota
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from importlib import import_module
+from types import ModuleType
 from typing import Any, Protocol, final
 
 from pytest_guardrails.clock import Clock, SystemClock
@@ -44,7 +46,7 @@ from pytest_guardrails.reliability.state.model import Incident
 from pytest_guardrails.reliability.state.store import StateStore
 from pytest_guardrails.reliability.state.transaction import Transaction
 
-__all__ = ["Admission", "Document", "GlobalStats", "HealthReport", "HookState", "Outcome"]
+__all__ = ["Admission", "Document", "GlobalStats", "HealthReport", "HookState", "Outcome", "telling"]
 
 _TOTALS = "totals"
 
@@ -360,6 +362,8 @@ class HookState:
             failed = any(isinstance(event, Failed) for event in events)
             ran = failed or any(isinstance(event, Succeeded) for event in events)
             self.put_record(transaction, after, executions=ran, failures=failed)
+            if after.circuit.epoch != before.circuit.epoch:
+                telling().tell_change(self.store, transaction, before, after, actions)
         return Outcome(before, after, actions)
 
     def _true(self, key: str, name: str | None, plain: Mapping[str, Any] | None) -> HookRecord:
@@ -403,6 +407,11 @@ class HookState:
     def _disabled_in(self, transaction: Transaction) -> Mapping[str, Any]:
         found = ((key, parse(transaction.get(key))) for key in transaction.keys(PREFIX))
         return {key: plain_of(record) for key, record in found if record.is_disabled}
+
+
+def telling() -> ModuleType:
+    """The module `telling.py`, loaded now: most operations have nothing to tell, and a hook's start pays for each."""
+    return import_module("pytest_guardrails.reliability.breakers.telling")
 
 
 def _admission(record: HookRecord, actions: tuple[Action, ...]) -> Admission:

@@ -16,7 +16,7 @@ from pytest_guardrails.errors import StorageError
 from pytest_guardrails.reliability import state as stores
 from pytest_guardrails.reliability.breakers.book import DisabledBook
 from pytest_guardrails.reliability.breakers.config import Config
-from pytest_guardrails.reliability.breakers.hook_state import HookState
+from pytest_guardrails.reliability.breakers.hook_state import HookState, telling
 
 __all__ = ["MIRROR_INTERVAL_S", "book_of", "open_hooks", "refresh_mirror", "store_path"]
 
@@ -52,16 +52,24 @@ def open_hooks(
         os.makedirs(os.path.dirname(path), exist_ok=True)
     except OSError as error:
         raise StorageError(f"the folder of {path} can't be made: {error}") from error
-    listener = listener or _nobody
-    settings = stores.BackendSettings(keep_versions=2, clock=clock, listener=listener)
+    incidents: list[stores.Incident] = []
+
+    def note(incident: stores.Incident) -> None:
+        incidents.append(incident)
+        if listener is not None:
+            listener(incident)
+
+    settings = stores.BackendSettings(keep_versions=2, clock=clock, listener=note)
     if config.state_backend == "json":
         # Loaded only where it is configured: `hook run` pays for each module it loads.
         room = import_module("pytest_guardrails.reliability.breakers.hook_document")
         backend: stores.Backend = _json_backend(path, settings, config.state_file)
-        document = room.HookDocument(config.state_file, listener=listener, clock=clock)
+        document = room.HookDocument(config.state_file, listener=note, clock=clock)
     else:
         backend, document = stores.SqliteBackend(path, settings), None
     store = stores.StateStore(backend, cache=False)
+    if incidents:
+        telling().tell_store_damage(store)
     return HookState(store, config.breaker, book=book_of(config), document=document, clock=clock)
 
 
@@ -75,10 +83,6 @@ def _json_backend(path: str, settings: stores.BackendSettings, document: str) ->
         with suppress(FileNotFoundError):
             os.unlink(path + ".witness")
         return stores.JsonBackend(path, settings)
-
-
-def _nobody(_incident: stores.Incident) -> None:
-    return
 
 
 def refresh_mirror(state: HookState, config: Config, clock: Clock) -> bool:

@@ -22,6 +22,7 @@ from pytest_guardrails.reliability.durability.identity import boot_id
 from pytest_guardrails.reliability.processes.handles import ProcessHandle, owner_of, stop_process
 from pytest_guardrails.reliability.processes.heartbeat import is_process_healthy
 from pytest_guardrails.reliability.state import StateStore
+from pytest_guardrails.reliability.telemetry import Draft, EventLog, Severity
 
 __all__ = ["CleanUp", "ProcessRegistry", "Registration", "Standing", "judge"]
 
@@ -169,20 +170,34 @@ class ProcessRegistry:
     def _clean(self, one: Registration, grace_s: float, max_silence_s: float, stop_s: float) -> CleanUp:
         standing = self._standing(one, grace_s, max_silence_s)
         if standing == "gone":
-            self.unregister(one.process)
-            return CleanUp(one, standing, "forgotten")
+            return self._told(CleanUp(one, standing, "forgotten"))
         if standing != "stale":
             return CleanUp(one, standing, "left alone")
         try:
             with ProcessHandle(one.process) as handle:
                 ended = stop_process(handle, stop_s)
         except PermissionError:
-            return CleanUp(one, standing, "not permitted")
+            return self._told(CleanUp(one, standing, "not permitted"))
         except ProcessLookupError:
-            self.unregister(one.process)
-            return CleanUp(one, "gone", "forgotten")
-        self.unregister(one.process)
-        return CleanUp(one, standing, "ended" if ended else "killed")
+            return self._told(CleanUp(one, "gone", "forgotten"))
+        return self._told(CleanUp(one, standing, "ended" if ended else "killed"))
+
+    def _told(self, done: CleanUp) -> CleanUp:
+        """Forget a process that is gone, and write the event of it, together."""
+        process = done.registration.process
+        with self._store.transaction() as transaction:
+            if done.outcome != "not permitted":
+                transaction.delete(self._key(process))
+            draft = Draft(
+                source="processes",
+                kind="process.cleaned_up",
+                severity=Severity.INFO if done.outcome == "forgotten" else Severity.WARNING,
+                scope=self._key(process),
+                message=f"process {process.pid} ({done.registration.role or 'no role'}): {done.outcome}",
+                detail={"process": process.plain(), "standing": done.standing, "outcome": done.outcome},
+            )
+            EventLog(self._store, clock=self._clock).append(transaction, draft)
+        return done
 
     def _standing(self, one: Registration, grace_s: float, max_silence_s: float) -> Standing:
         health = one.heartbeat and is_process_healthy(

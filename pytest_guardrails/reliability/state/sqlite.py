@@ -436,7 +436,7 @@ class SqliteBackend:
             self._expired = []
 
     def _tidy(self, connections: Connections, version: int) -> None:
-        """Before closing, when many commits were made since the last copy, by whomever: processes may write once each."""
+        """Before closing, when many commits were made since the last copy, perhaps by many processes: sweep, copy."""
         is_old = version - self._copied_version >= _CLOSE_COMMITS or version - version_of(self._good) >= _CLOSE_COMMITS
         if version and (is_old or not os.path.lexists(self._good)):
             connections.writer.execute("BEGIN IMMEDIATE")
