@@ -15,9 +15,9 @@ Read `config_file.py` for the file.
 import os
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, Literal, final
 
 from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.hints import Any, Literal, final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.breakers.config_cache import entries_of
 from pytest_guardrails.reliability.breakers.model import BreakerSettings

@@ -11,9 +11,9 @@ With the backend sqlite the document is no store: what is changed in it comes in
 
 import os
 from collections.abc import Mapping
-from typing import Any, Literal
 
 from pytest_guardrails.errors import ConfigurationError, StorageError
+from pytest_guardrails.hints import Any, Literal
 from pytest_guardrails.reliability.breakers.commands import PREFIX, key_of, name_of
 from pytest_guardrails.reliability.breakers.hook_state import GlobalStats, HookState, telling
 from pytest_guardrails.reliability.breakers.model import Circuit, Control

@@ -21,10 +21,10 @@ Read `document.py` for what is in the file, `hook_state.py` for the operations.
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, final
 
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError, StorageError
+from pytest_guardrails.hints import Any, final
 from pytest_guardrails.reliability.breakers.commands import PREFIX
 from pytest_guardrails.reliability.breakers.document import bytes_of, document_in, parse_document, take_in
 from pytest_guardrails.reliability.breakers.hook_state import HookState, telling

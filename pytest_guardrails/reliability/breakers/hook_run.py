@@ -14,10 +14,10 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import final
 
 from pytest_guardrails.clock import SystemClock
 from pytest_guardrails.errors import ConfigurationError, GuardrailsError
+from pytest_guardrails.hints import final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.breakers.commands import command_line, key_of, name_of
 from pytest_guardrails.reliability.breakers.config import Config, load_config

@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Protocol, final
 
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.hints import Any, Protocol, final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.breakers.book import DisabledBook
 from pytest_guardrails.reliability.breakers.commands import PREFIX, key_of, name_of

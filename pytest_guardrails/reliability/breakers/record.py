@@ -10,8 +10,8 @@ As JSON, in this order: `command`, `state` ("closed", "open", "half_open"), `fai
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Any, final
 
+from pytest_guardrails.hints import Any, final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.breakers.model import (
     Action,

@@ -22,9 +22,9 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TypeVar, final
 
 from pytest_guardrails.errors import ConfigurationError, CorruptionError, NewerFormatError, StorageError
+from pytest_guardrails.hints import TypeVar, final
 from pytest_guardrails.reliability.durability import DurabilityUnknownError, FileLock, sync_directory, write_atomic
 from pytest_guardrails.reliability.state import sqlite_log as log
 from pytest_guardrails.reliability.state import sqlite_rows as rows

@@ -11,9 +11,9 @@ import os
 import sqlite3
 import threading
 from contextlib import suppress
-from typing import final
 
 from pytest_guardrails.errors import GuardrailsError
+from pytest_guardrails.hints import final
 from pytest_guardrails.reliability.durability import FileLock
 
 __all__ = ["Connections"]

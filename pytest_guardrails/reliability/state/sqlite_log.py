@@ -4,8 +4,8 @@ Read `sqlite_rows.py` for the tables.
 """
 
 import sqlite3
-from typing import Any
 
+from pytest_guardrails.hints import Any
 from pytest_guardrails.reliability.state.backend import PastCell
 from pytest_guardrails.reliability.state.model import Cell, TransactionRecord, TransactionStatus
 

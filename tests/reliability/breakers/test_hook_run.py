@@ -349,8 +349,11 @@ def test_with_the_backend_json_the_file_is_the_store(home: Home) -> None:
     assert not (home.folder / ".claude/hook_state.db").exists()
 
 
-def test_nothing_slow_is_loaded_on_the_way(home: Home) -> None:
+@pytest.mark.parametrize("backend", ["sqlite", "json"])
+def test_nothing_slow_is_loaded_on_the_way(home: Home, backend: str) -> None:
+    home.environment["GUARDRAILS_STATE_BACKEND"] = backend
     home.run("true")  # the first one makes the files
+    os.utime(home.folder / ".claude/hook_state.json", (0, 0))  # so that the document is written as well
     done = subprocess.run(
         [sys.executable, "-X", "importtime", *START[1:], "--", "true"],
         env=home.environment,
@@ -370,6 +373,10 @@ def test_nothing_slow_is_loaded_on_the_way(home: Home) -> None:
         "logging",
         "subprocess",
         "random",
+        "typing",
+        "copy",
+        "pytest_guardrails.reliability.durability.lease",
+        "pytest_guardrails.reliability.telemetry",
     }
     assert "pytest_guardrails.reliability.breakers.hook_run" in loaded
     assert loaded & slow == set()
