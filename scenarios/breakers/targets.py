@@ -9,11 +9,13 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from chaos.child.witness import Witness
 from pytest_guardrails.reliability.breakers import BreakerSettings, DisabledBook, HookState
 from pytest_guardrails.reliability.breakers.document import document_of
 from pytest_guardrails.reliability.breakers.hook_document import HookDocument
 from pytest_guardrails.reliability.processes import GracefulShutdown, Stage
 from pytest_guardrails.reliability.state import BackendKind, Incident, StateStore, open_store
+from pytest_guardrails.reliability.telemetry import EventLog
 
 Ack = Callable[[object], None]
 COMMAND = "check --all"
@@ -82,6 +84,64 @@ def recover_sqlite(disk: Path) -> dict[str, object]:
 
 def recover_json(disk: Path) -> dict[str, object]:
     return _recover_failures(disk, "json")
+
+
+# Two processes fail at the same time: the circuit opens once, and that is told once.
+
+
+def _fail_twice(disk: Path, witness: Witness, kind: BackendKind) -> None:
+    state = _hooks(disk, kind)
+    for _ in range(2):
+        with witness.call("add", 1):
+            state.record_failure(COMMAND, "boom")
+    state.store.close()
+
+
+def fail_twice_sqlite(disk: Path, witness: Witness) -> None:
+    _fail_twice(disk, witness, "sqlite")
+
+
+def fail_twice_json(disk: Path, witness: Witness) -> None:
+    _fail_twice(disk, witness, "json")
+
+
+def _failures(disk: Path, kind: BackendKind) -> int:
+    state = _hooks(disk, kind)
+    record = state.get_hook_state(COMMAND)
+    told = [event.kind for event in EventLog(state.store)]
+    if (record.state, record.circuit.openings, record.circuit.epoch, told) != ("open", 1, 1, ["breaker.opened"]):
+        raise ValueError(f"it opened {record.circuit.openings} times, and is {record.state}; told was {told}")
+    return record.failure_count
+
+
+def failures_sqlite(disk: Path, _: list[object]) -> int:
+    return _failures(disk, "sqlite")
+
+
+def failures_json(disk: Path, _: list[object]) -> int:
+    return _failures(disk, "json")
+
+
+# Two processes ask at the end of a cool-down: one probes at a time.
+
+
+def ask(disk: Path, witness: Witness) -> None:
+    state = _hooks(disk, "json")
+    admission = state.admit(COMMAND)
+    if admission.allowed:
+        with witness.section("probing"):
+            (disk / f"probed by {os.getpid()}").touch()
+        state.record_success(COMMAND, admission)
+    state.store.close()
+
+
+def probed(disk: Path, _: list[object]) -> None:
+    """Each probe that there was is counted, and there was at least one."""
+    probes = len(list(disk.glob("probed by *")))
+    record = _hooks(disk, "json").get_hook_state(COMMAND)
+    counted = 2 if record.state == "closed" else record.circuit.successes
+    if not probes or counted != probes:
+        raise ValueError(f"{probes} probes, {counted} counted, and the circuit is {record.state}")
 
 
 # A prober that dies gives its permit back.
