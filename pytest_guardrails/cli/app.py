@@ -126,9 +126,10 @@ def _import(
 def _install(
     file: Annotated[str, typer.Argument(metavar="SETTINGS.json")],
     runner: Annotated[str | None, typer.Option("--runner", help="How to call this program.")] = None,
+    codes: Annotated[str, typer.Option("--success-codes", help="Exit codes that are no failure; 2 says no.")] = "0,2",
 ) -> None:
     """Put the hooks of an agent's settings file behind their breakers."""
-    finish(lambda: hooks.install(file, runner))
+    finish(lambda: hooks.install(file, runner, codes))
 
 
 @_hooks.command("uninstall")

@@ -159,9 +159,10 @@ def import_document(config_file: str | None, path: str, *, replace: bool) -> int
     return _with_state(config_file, work)
 
 
-def install(path: str, runner: str | None) -> int:
+def install(path: str, runner: str | None, success_codes: str) -> int:
     """Put a settings file's hooks behind their breakers."""
-    return _tell_installation(path, install_hooks(path, runner=runner), "behind its breaker now")
+    done = install_hooks(path, runner=runner, success_codes=success_codes)
+    return _tell_installation(path, done, "behind its breaker now")
 
 
 def uninstall(path: str) -> int:
