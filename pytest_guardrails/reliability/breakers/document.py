@@ -152,7 +152,7 @@ def bytes_of(document: Mapping[str, Any]) -> bytes:
     return (finite_json.dumps(document, indent=2) + "\n").encode()
 
 
-def parse_document(content: bytes, path: str) -> Mapping[str, Any]:
+def parse_document(content: bytes, path: str) -> dict[str, Any]:
     """The document that a file is, checked to the last field.
 
     Raises:

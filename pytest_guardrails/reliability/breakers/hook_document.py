@@ -112,7 +112,14 @@ class HookDocument:
             document = parse_document(content, self.path)
         except ConfigurationError as error:
             return self._set_aside(state, transaction, str(error))
-        # Compared with what the file said last, not with the book of disabled hooks, which may be ahead of it.
+        if not digests["after"]:
+            # A new store: the file may be an old copy, and the book of disabled hooks knows better.
+            for record in state.hooks_in(transaction):
+                state.put_record(transaction, record)
+                document["hooks"].pop(record.command, None)
+            take_in(state, transaction, document, self.path, {}, replace=False)
+            return None
+        # Compared with what the file said last, not with the book, which may be ahead of it.
         known = (parse(transaction.get(key)) for key in transaction.keys(PREFIX))
         take_in(state, transaction, document, self.path, {record.command: record for record in known}, replace=True)
         return None

@@ -1,9 +1,9 @@
 """Opens the hooks' store where the configuration says.
 
 With the backend sqlite and `state_file` at `~/.claude/hook_state.json`: the store is `hook_state.db` beside it, and the
-file itself a document for people. With the backend json the file is the store, and `hook_state.rest.json` beside it
-holds what its shape can't (see `hook_document.py`). The book of disabled hooks is `hook_state.disabled.json` in both
-cases. Read `hook_state.py` for what is in it.
+file itself a document for people; a new store begins with what it says. With the backend json the file is the store,
+and `hook_state.rest.json` beside it holds what its shape can't (see `hook_document.py`). The book of disabled hooks is
+`hook_state.disabled.json` in both cases. Read `hook_state.py` for what is in it.
 """
 
 import os
@@ -16,7 +16,7 @@ from pytest_guardrails.errors import StorageError
 from pytest_guardrails.reliability import state as stores
 from pytest_guardrails.reliability.breakers.book import DisabledBook
 from pytest_guardrails.reliability.breakers.config import Config
-from pytest_guardrails.reliability.breakers.hook_state import HookState, telling
+from pytest_guardrails.reliability.breakers.hook_state import Document, HookState, telling
 
 __all__ = ["MIRROR_INTERVAL_S", "book_of", "open_hooks", "refresh_mirror", "store_path"]
 
@@ -48,6 +48,7 @@ def open_hooks(
         StoreCorruptedError: it was damaged. If a generation was restored, the call may be repeated.
     """
     path = store_path(config)
+    is_new = not os.path.exists(path)
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
     except OSError as error:
@@ -60,17 +61,24 @@ def open_hooks(
             listener(incident)
 
     settings = stores.BackendSettings(keep_versions=2, clock=clock, listener=note)
-    if config.state_backend == "json":
-        # Loaded only where it is configured: `hook run` pays for each module it loads.
+    is_json = config.state_backend == "json"
+    file: Document | None = None
+    if is_json or (is_new and os.path.exists(config.state_file)):
+        # Loaded only where it is wanted: `hook run` pays for each module it loads.
         room = import_module("pytest_guardrails.reliability.breakers.hook_document")
-        backend: stores.Backend = _json_backend(path, settings, config.state_file)
-        document = room.HookDocument(config.state_file, listener=note, clock=clock)
-    else:
-        backend, document = stores.SqliteBackend(path, settings), None
+        file = room.HookDocument(config.state_file, listener=note, clock=clock)
+    backend = _json_backend(path, settings, config.state_file) if is_json else stores.SqliteBackend(path, settings)
     store = stores.StateStore(backend, cache=False)
+    document = file if is_json else None
+    state = HookState(store, config.breaker, book=book_of(config), document=document, clock=clock)
+    if file is not None and not is_json:
+        with file.transaction(
+            state
+        ):  # what the file says, from another backend or program, is where the new store begins
+            pass
     if incidents:
         telling().tell_store_damage(store)
-    return HookState(store, config.breaker, book=book_of(config), document=document, clock=clock)
+    return state
 
 
 def _json_backend(path: str, settings: stores.BackendSettings, document: str) -> stores.Backend:

@@ -341,6 +341,36 @@ def test_a_document_for_people_is_kept_beside_the_store(home: Home) -> None:
     assert document["hooks"]["true"]["consecutive_successes"] == 1
 
 
+def test_a_new_store_begins_with_what_the_file_says_and_frees_nobody(home: Home) -> None:
+    (home.folder / ".claude").mkdir()
+    hooks = {"false": {"state": "open", "failure_count": 7, "retry_after": None, "owner": "me"}}
+    (home.folder / ".claude/hook_state.json").write_text(json.dumps({"hooks": hooks, "global_stats": {}}))
+    assert "skipped" in home.run("false").stdout
+    assert home.run("true").returncode == 0
+    document = json.loads((home.folder / ".claude/hook_state.json").read_text())
+    assert (document["hooks"]["false"]["failure_count"], document["hooks"]["false"]["owner"]) == (7, "me")
+
+
+def test_a_file_that_says_nothing_is_set_aside_when_a_new_store_begins(home: Home) -> None:
+    (home.folder / ".claude").mkdir()
+    (home.folder / ".claude/hook_state.json").write_text("torn {")
+    assert "damaged" in home.run("true").stderr
+    (kept,) = (home.folder / ".claude/hook_state.json.quarantine").glob("*/hook_state.json")
+    assert kept.read_text() == "torn {"
+    assert home.run("true").stderr == ""
+
+
+@pytest.mark.parametrize(("first", "then"), [("json", "sqlite"), ("sqlite", "json")])
+def test_another_backend_goes_on_where_the_first_one_was(home: Home, first: str, then: str) -> None:
+    home.environment["GUARDRAILS_STATE_BACKEND"] = first
+    for _ in range(3):
+        home.run("false")
+    home.environment["GUARDRAILS_STATE_BACKEND"] = then
+    assert "skipped" in home.run("false").stdout
+    (home.folder / ".claude/hook_state.disabled.json").unlink()  # not by the book of disabled hooks alone
+    assert "skipped" in home.run("false").stdout
+
+
 def test_with_the_backend_json_the_file_is_the_store(home: Home) -> None:
     home.environment["GUARDRAILS_STATE_BACKEND"] = "json"
     for _ in range(3):
