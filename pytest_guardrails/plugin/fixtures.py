@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["crash", "door_of_the_test", "faults", "fleet", "race"]
 
 
-@pytest.fixture(name="_door")
+@pytest.fixture(name="_chaos_door")
 def door_of_the_test(request: pytest.FixtureRequest) -> Iterator["Door"]:
     """What the fixtures below go through."""
     from pytest_guardrails.plugin.door import Door
@@ -28,29 +28,29 @@ def door_of_the_test(request: pytest.FixtureRequest) -> Iterator["Door"]:
 
 
 @pytest.fixture
-def crash(_door: "Door") -> "Crash":
+def crash(_chaos_door: "Door") -> "Crash":
     """Kill a workload at every system call, recover from what is left, and fail the test if that is wrong.
 
     crash(workload=lambda disk, ack: ..., recover=lambda disk: ...)
     """
     from pytest_guardrails.plugin.crash import Crash
 
-    return Crash(_door)
+    return Crash(_chaos_door)
 
 
 @pytest.fixture
-def fleet(_door: "Door") -> "Fleet":
+def fleet(_chaos_door: "Door") -> "Fleet":
     """Run several processes side by side, hurt them, and fail the test if what they acknowledged is not there.
 
     fleet(lambda disk, witness: ..., recover=lambda disk: ..., faults=[{"kind": "kill", "every": "20ms"}])
     """
     from pytest_guardrails.plugin.fleet import Fleet
 
-    return Fleet(_door)
+    return Fleet(_chaos_door)
 
 
 @pytest.fixture
-def faults(_door: "Door") -> "Faults":
+def faults(_chaos_door: "Door") -> "Faults":
     """Run a workload with a fault in each run, and fail the test if what it leaves is wrong.
 
     faults(workload=..., recover=..., fault={"call": "write", "errno": "ENOSPC"}), or, for a single call:
@@ -58,15 +58,15 @@ def faults(_door: "Door") -> "Faults":
     """
     from pytest_guardrails.plugin.faults import Faults
 
-    return Faults(_door)
+    return Faults(_chaos_door)
 
 
 @pytest.fixture
-def race(_door: "Door") -> "Race":
+def race(_chaos_door: "Door") -> "Race":
     """Let two or more workers run side by side in every order of their system calls that can be tried.
 
     race(save, save, check=lambda disk, results: ...)
     """
     from pytest_guardrails.plugin.race import Race
 
-    return Race(_door)
+    return Race(_chaos_door)
