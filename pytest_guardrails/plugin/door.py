@@ -61,8 +61,9 @@ class Door:
             call = Call(fixture=fixture, given=merged, here=str(self._request.path.parent))
             lines, result = self._outcome(call, drive_of(call))
         except ChaosError as error:
-            lines, self._told = [f"{fixture}: {error}"], True
-        if lines:  # told outside the handler: the test's reader needs no chain of exceptions
+            self._told = True
+            fail([f"{fixture}: {error}"])
+        if lines:
             fail(lines)
         return result
 

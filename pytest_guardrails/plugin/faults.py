@@ -116,12 +116,9 @@ class StruckChild:
         seed = f"{self._seed} {self._calls}"
         try:
             with quiet_forks():
-                called = call_with_faults(function, self._folder, self._faults, deadline_s=self._deadline_s, seed=seed)
+                return call_with_faults(function, self._folder, self._faults, deadline_s=self._deadline_s, seed=seed)
         except ChaosError as error:
-            problem = error
-        else:
-            return called
-        return fail([f"faults: {problem}"])
+            fail([f"faults: {error}"])
 
 
 @final
@@ -180,13 +177,10 @@ class Faults:
         try:
             child = StruckChild(Path(folder), seed=self._door.seed(), **parsed("faults.child", given, _CHILD))
         except ChaosError as error:
-            problem = error
-        else:
-            yield child
-            if not child.struck:
-                fail(["faults: no call was struck: this test tested nothing"])
-            return
-        fail([f"faults: {problem}"])
+            fail([f"faults: {error}"])
+        yield child
+        if not child.struck:
+            fail(["faults: no call was struck: this test tested nothing"])
 
 
 def _drive(call: Call, workload: TargetLike, recover: TargetLike, fault: object) -> Inject:

@@ -49,7 +49,7 @@ def chaos_seed(request: pytest.FixtureRequest) -> int:
     try:
         seed = run_options(request.config).seed
     except UsageError as error:
-        pytest.fail(f"chaos_seed: {error}", pytrace=False)
+        raise pytest.fail.Exception(f"chaos_seed: {error}", pytrace=False) from None
     request.node.add_report_section("setup", "chaos", f"drawn with --chaos-seed {seed}")
     return seed
 
@@ -140,7 +140,7 @@ def guardrails_of_the_test(request: pytest.FixtureRequest) -> None:
     try:
         limits = limits_of(marker.args, marker.kwargs)
     except UsageError as error:
-        pytest.fail(f"guardrails: {error}", pytrace=False)
+        raise pytest.fail.Exception(f"guardrails: {error}", pytrace=False) from None
     request.node.stash[_LIMITS] = limits
     for name, wanted in (("no_leaks", limits.no_leaks), ("finite", limits.finite)):
         if wanted or name in request.fixturenames:

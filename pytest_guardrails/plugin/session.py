@@ -114,9 +114,10 @@ def _violation_lines(result: ScenarioResult, session: Session) -> Iterator[str]:
 
 
 def fail(lines: Sequence[str]) -> NoReturn:
-    """Fail the test, with these lines and nothing else."""
+    """Fail the test, with these lines and nothing else: no traceback, and no chain of exceptions."""
     __tracebackhide__ = True
-    pytest.fail("\n".join(printable(line) for line in "\n".join(lines).split("\n")), pytrace=False)
+    text = "\n".join(printable(line) for line in "\n".join(lines).split("\n"))
+    raise pytest.fail.Exception(text, pytrace=False) from None
 
 
 @contextmanager
