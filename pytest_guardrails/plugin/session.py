@@ -3,6 +3,8 @@
 It knows scenarios, their runner and their results, nothing of engines. Read `door.py` for what becomes of a call.
 """
 
+import os
+import re
 import shlex
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 _SESSION = pytest.StashKey["Session"]()
+_CALL_NUMBER = re.compile(r"#[0-9]+$")  # of a test's second call and later ones, behind the test's own id
 _SHOWN = 3  # findings told in full; the others are in the report
 
 
@@ -54,9 +57,10 @@ class Session:
         return self._run.scenario(scenario, options=own)
 
     def replay_command(self, finding: Finding) -> str:
-        """The command line that checks a finding's crash state again."""
-        test = finding.scenario.partition("#")[0]
-        return f"pytest {shlex.quote(test)} --chaos-replay {finding.id}"
+        """The command line that checks a finding's crash state again, from where pytest was called."""
+        path, *names = _CALL_NUMBER.sub("", finding.scenario).split("::")
+        path = os.path.relpath(self._config.rootpath / path, self._config.invocation_params.dir)
+        return f"pytest {shlex.quote('::'.join([path, *names]))} --chaos-replay {finding.id}"
 
     @property
     def path(self) -> Path:

@@ -1,5 +1,8 @@
 """What the fixtures of the harness share: markers, several of them in one test, and replays."""
 
+import re
+import shlex
+
 import pytest
 
 from tests.plugin.running import PLAIN_PROGRAM, replay_id, run
@@ -49,6 +52,25 @@ def test_a_finding_of_another_kind_is_refused_by_name(pytester: pytest.Pytester)
     finding = replay_id(run(pytester, BOTH.replace("    crash(workload=replace, recover=load)\n", ""), failed=1))
     other = BOTH.replace("    race(naive, naive, setup=setup, check=check)\n", "")
     assert "is of kind race, and this is of kind explore" in run(pytester, other, "--chaos-replay", finding, failed=1)
+
+
+def test_the_replay_command_can_be_called_from_where_pytest_was(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makeini("[pytest]\n")
+    monkeypatch.chdir(pytester.mkdir("inner"))
+    text = """\
+@pytest.mark.parametrize("name", ["a#1"])
+def test_weak(crash, name):
+    crash(workload=replace, recover=load)
+    crash(workload=overwrite, recover=load)
+"""
+    (pytester.path / "inner" / "test_it.py").write_text(PLAIN_PROGRAM + text)
+    printed = pytester.runpytest_subprocess("-p", "no:cacheprovider").stdout.str()
+    (command,) = re.findall("^replay: pytest (.+)$", printed, re.MULTILINE)
+    again = pytester.runpytest_subprocess("-p", "no:cacheprovider", *shlex.split(command))
+    again.assert_outcomes(failed=1)
+    assert "still shows" in again.stdout.str()
 
 
 def test_markers_of_a_class_and_of_its_test_add_up_and_the_nearer_one_wins(pytester: pytest.Pytester) -> None:
