@@ -100,6 +100,15 @@ def test_a_wrong_setting_is_named(pytester: pytest.Pytester, option: str, words:
     assert words in run(pytester, WEAK, option, failed=1)
 
 
+def test_a_wrong_setting_is_named_by_where_it_stands(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makeini("[pytest]\nchaos_engine = steam\n")
+    assert "chaos_engine in the ini file: expected one of auto, syscalls, portable" in run(pytester, WEAK, failed=1)
+    monkeypatch.setenv("CHAOS_ENGINE", "water")
+    assert 'CHAOS_ENGINE: expected one of auto, syscalls, portable, got "water"' in run(pytester, WEAK, failed=1)
+
+
 def test_settings_come_from_the_ini_file_too(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nchaos_report = kept\nchaos_budget = 500\n")
     run(pytester, WEAK, failed=1)
