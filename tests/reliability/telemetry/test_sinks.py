@@ -353,7 +353,7 @@ def test_settings_of_feeders_that_make_no_sense_are_refused(store: StateStore, t
 
 
 def test_events_become_spans() -> None:
-    trace = pytest.importorskip("opentelemetry.sdk.trace")
+    trace = pytest.importorskip("opentelemetry.sdk.trace", reason="opentelemetry-sdk is not installed")
     memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
     export = pytest.importorskip("opentelemetry.sdk.trace.export")
     from pytest_guardrails.reliability.telemetry.otel import OpenTelemetrySink  # noqa: PLC0415 - an extra
