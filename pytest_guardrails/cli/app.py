@@ -79,9 +79,11 @@ def _reset(
 
 
 @_hooks.command("enable")
-def _enable(command: _Command, config: _ConfigFile = None) -> None:
+def _enable(
+    command: _Command, reason: _Reason = "not given", author: _Author = None, config: _ConfigFile = None
+) -> None:
     """Lift what an operator said, and close the circuit."""
-    finish(lambda: hooks.enable_hook(config, command))
+    finish(lambda: hooks.enable_hook(config, command, author=author, reason=reason))
 
 
 def _holding(kind: ControlKind, what: str) -> None:

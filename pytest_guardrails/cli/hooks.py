@@ -109,12 +109,12 @@ def reset_hooks(config_file: str | None, command: str | None, *, everything: boo
     return _with_state(config_file, work)
 
 
-def enable_hook(config_file: str | None, command: str) -> int:
+def enable_hook(config_file: str | None, command: str, *, author: str | None, reason: str) -> int:
     """Lift what an operator said, and close the circuit."""
 
     def work(state: HookState) -> int:
         _must_be_known(state, command)
-        outcome = state.enable(command)
+        outcome = state.enable(command, author=author or _user(), reason=reason)
         changed = "enabled" if outcome.before.is_disabled else "was not disabled; its counts are reset"
         say(f"{changed}: {one_line(outcome.after.command)}")
         return 0

@@ -258,7 +258,14 @@ def hook_run(rounds: int) -> list[Figure]:
         environment = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         environment |= {"HOME": folder, "PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": os.path.join(folder, "cache")}
         hook = [sys.executable, "-m", "pytest_guardrails.cli", "hook", "run", "--", "true"]
-        commands = {"bare true": ["true"], "bare Python": [sys.executable, "-c", "pass"], "hook run -- true": hook}
+        shown = os.path.join(folder, ".claude", "hook_state.json")
+        aged = ["sh", "-c", f'touch -d @0 "{shown}" 2> /dev/null; exec "$@"', "sh", *hook]
+        commands = {
+            "bare true": ["true"],
+            "bare Python": [sys.executable, "-c", "pass"],
+            "hook run -- true": hook,
+            "hook run -- true, the document for people written as well (and sh, touch)": aged,
+        }
         processor: dict[str, list[float]] = {name: [] for name in commands}
         contestants = {
             name: partial(milliseconds, command, environment, processor[name]) for name, command in commands.items()

@@ -230,7 +230,9 @@ def _record(old: HookRecord, fields: Mapping[str, Any], state: HookState, moment
         last_error=None if error is None else bounded(error),
         circuit=circuit,
         boot=moment.boot,
-        unknown={name: value for name, value in known.items() if name not in DOCUMENTED},
+        unknown={
+            name: value for name, value in known.items() if name not in (*DOCUMENTED, "command", "boot", "circuit")
+        },
     )
 
 

@@ -267,10 +267,13 @@ class HookState:
         """Keep a hook from running, whatever its circuit says."""
         return self.hold(command, "disabled", author=author, reason=reason, lasts_s=lasts_s)
 
-    def enable(self, command: str) -> Outcome:
-        """Lift whatever an operator said and close the circuit: the hook runs again."""
+    def enable(self, command: str, *, author: str = "", reason: str = "") -> Outcome:
+        """Lift whatever an operator said and close the circuit: the hook runs again. Author and reason are told."""
         with self.transaction() as transaction:
-            return self._change(transaction, name_of(command), (Release(), Reset()))
+            outcome = self._change(transaction, name_of(command), (Release(), Reset()))
+            if outcome.before.is_disabled or outcome.before.circuit.control is not None:
+                telling().tell_enabled(self.store, transaction, outcome.after, author, reason)
+        return outcome
 
     def forget(self, command: str) -> bool:
         """Remove a hook's record; an unknown one is none. Whether there was one."""

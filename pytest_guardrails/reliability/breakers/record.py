@@ -5,7 +5,7 @@ UTC from the wall clock, and decide nothing; the circuit's are monotonic, of the
 
 As JSON, in this order: `command`, `state` ("closed", "open", "half_open"), `failure_count`, `consecutive_failures`,
 `consecutive_successes`, `first_failure`, `last_failure`, `last_success`, `last_error`, `disabled_at`, `retry_after`,
-`boot`, `circuit`, then fields that are not known here. Read `hook_state.py` for where it goes.
+then fields that are not known here, `boot`, `circuit`. Read `hook_state.py` for where it goes.
 """
 
 from collections.abc import Mapping
@@ -31,6 +31,7 @@ from pytest_guardrails.reliability.breakers.policy import after_reboot, step
 __all__ = [
     "DOCUMENTED",
     "ERROR_CHARACTERS",
+    "OWN",
     "HookRecord",
     "Moment",
     "applied",
@@ -55,7 +56,8 @@ DOCUMENTED = (
     "disabled_at",
     "retry_after",
 )
-_OWN = frozenset({"command", "boot", "circuit", *DOCUMENTED})
+_CIRCUIT = "circuit"
+OWN = frozenset({"command", "boot", _CIRCUIT, *DOCUMENTED})  # no field that somebody added has such a name
 
 
 @final
@@ -90,7 +92,7 @@ class HookRecord(Record):
         retry_after: when it may be tried again; None if it may be now, or if nobody knows.
         circuit: the policy's state.
         boot: of the circuit's times.
-        unknown: fields that a later version, or a person, has added.
+        unknown: fields that a later version, or a person, has added; under "circuit" those of the circuit.
     """
 
     command: str
@@ -203,7 +205,8 @@ def bounded(error: str) -> str:
 
 def shown(record: HookRecord) -> dict[str, Any]:
     """The documented fields, and those that somebody added."""
-    return {**{name: getattr(record, name) for name in DOCUMENTED}, **record.unknown}
+    added = {name: value for name, value in record.unknown.items() if name != _CIRCUIT}
+    return {**{name: getattr(record, name) for name in DOCUMENTED}, **added}
 
 
 def plain_of(record: HookRecord) -> dict[str, Any]:
@@ -213,8 +216,8 @@ def plain_of(record: HookRecord) -> dict[str, Any]:
     inner["permits"] = [list(permit) for permit in circuit.permits]
     inner["window"] = [list(bucket) for bucket in circuit.window]
     inner["control"] = None if circuit.control is None else circuit.control._asdict()
-    fields = {name: getattr(record, name) for name in DOCUMENTED}
-    return {"command": record.command, **fields, "boot": record.boot, "circuit": inner, **record.unknown}
+    inner.update(record.unknown.get(_CIRCUIT, {}))
+    return {"command": record.command, **shown(record), "boot": record.boot, _CIRCUIT: inner}
 
 
 def parse(plain: Mapping[str, Any]) -> HookRecord:
@@ -228,5 +231,7 @@ def parse(plain: Mapping[str, Any]) -> HookRecord:
         control=None if control is None else Control(**{name: control.get(name) for name in Control._fields}),
     )
     fields = {name: plain[name] for name in DOCUMENTED if name != "state"}
-    unknown = {name: value for name, value in plain.items() if name not in _OWN}
+    unknown = {name: value for name, value in plain.items() if name not in OWN}
+    if later := {name: value for name, value in inner.items() if name not in Circuit._fields}:
+        unknown[_CIRCUIT] = later
     return HookRecord(command=plain["command"], **fields, circuit=circuit, boot=plain["boot"], unknown=unknown)

@@ -1,8 +1,9 @@
 """Events of breakers: written in the transaction that changed the hook, so that neither is there without the other.
 
 Kinds: `breaker.opened`, `breaker.half_open`, `breaker.closed` (with why), `breaker.held` (an operator's word: forced
-open or closed, disabled, isolated, with author and reason), `breaker.released`, `breaker.edited` (a document said so),
-`breaker.document_damaged`. Source is "breakers", scope the hook's key in the store; its command is in the detail.
+open or closed, disabled, isolated, with author and reason), `breaker.released`, `breaker.enabled` (by whom, and why),
+`breaker.edited` (a document said so), `breaker.document_damaged`. Source is "breakers", scope the hook's key in the
+store; its command is in the detail.
 
 Loaded only when there is something to tell, since telemetry costs more to load than a hook's whole bookkeeping. Read
 `hook_state.py` for who tells.
@@ -18,7 +19,7 @@ from pytest_guardrails.reliability.state.store import StateStore
 from pytest_guardrails.reliability.state.transaction import Transaction
 from pytest_guardrails.reliability.telemetry import Draft, EventLog, Severity
 
-__all__ = ["tell_change", "tell_document_damage", "tell_edit", "tell_store_damage"]
+__all__ = ["tell_change", "tell_document_damage", "tell_edit", "tell_enabled", "tell_store_damage"]
 
 _SOURCE = "breakers"
 _KEPT = 500  # events; with the backend json each commit writes all of them
@@ -43,6 +44,13 @@ def tell_change(
         message = f"{_word(control)} by {control.author}: {control.reason}"
         drafts.append(_draft("breaker.held", after, message, Severity.WARNING, control._asdict()))
     _log(store).append(transaction, *drafts)
+
+
+def tell_enabled(store: StateStore, transaction: Transaction, after: HookRecord, author: str, reason: str) -> None:
+    """An operator has set a hook free."""
+    detail = {"author": author, "reason": reason}
+    message = f"enabled by {author or 'somebody'}: {reason or 'no reason given'}"
+    _log(store).append(transaction, _draft("breaker.enabled", after, message, Severity.INFO, detail))
 
 
 def tell_edit(store: StateStore, transaction: Transaction, before: HookRecord, after: HookRecord, where: str) -> None:

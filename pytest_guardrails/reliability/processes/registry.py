@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, final
 
 from pytest_guardrails.clock import Clock, SystemClock
-from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.errors import ConfigurationError, NewerFormatError
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability import ProcessIdentity, identity_of, is_alive, own_identity, safe_name
 from pytest_guardrails.reliability.durability.identity import boot_id
@@ -148,7 +148,11 @@ class ProcessRegistry:
         self._store.delete(self._key(process or own_identity()))
 
     def registrations(self) -> tuple[Registration, ...]:
-        """All of this program, oldest first."""
+        """All of this program, oldest first.
+
+        Raises:
+            NewerFormatError: a later version registered one.
+        """
         found = (_parse(self._store.get(key)) for key in self._store.keys(self._prefix))
         return tuple(sorted((one for one in found if one is not None), key=lambda one: one.since_s))
 
@@ -221,6 +225,10 @@ class ProcessRegistry:
 def _parse(plain: Mapping[str, Any] | None) -> Registration | None:
     if plain is None:
         return None
+    if plain.get("format", _FORMAT) > _FORMAT:
+        raise NewerFormatError(
+            f"a process has format {plain['format']}; this version knows {_FORMAT}: update the program"
+        )
     process, parent = ProcessIdentity.parse(plain.get("process")), ProcessIdentity.parse(plain.get("parent"))
     if process is None or parent is None:
         return None

@@ -64,8 +64,9 @@ def test_the_whole_round_of_a_circuit_is_told_once_each(state: HookState, clock:
 
 def test_an_operators_word_is_told_with_its_author_and_its_end(state: HookState) -> None:
     state.disable(COMMAND, author="alice", reason="noisy")
-    state.enable(COMMAND)
-    assert kinds(state) == ["breaker.held", "breaker.released"]
+    state.enable(COMMAND, author="bob", reason="quiet now")
+    assert kinds(state) == ["breaker.held", "breaker.released", "breaker.enabled"]
+    assert told(state)[2].message == "ruff check: enabled by bob: quiet now"
     assert told(state)[0].message == "ruff check: disabled by alice: noisy"
 
 

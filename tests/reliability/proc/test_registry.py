@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.errors import ConfigurationError, NewerFormatError
 from pytest_guardrails.reliability.durability import identity_of, is_alive, own_identity
 from pytest_guardrails.reliability.processes import (
     Heartbeat,
@@ -226,3 +226,12 @@ def test_a_handle_waits_for_the_end_of_a_process_that_is_no_child(left: Left) ->
         assert handle.wait_end(5.0)
     process.wait()
     assert is_alive(identity_of(process.pid)) is not True
+
+
+def test_a_registration_of_a_later_version_is_refused_before_anything_is_ended(left: Left) -> None:
+    made = left.orphan(left.start())
+    (key,) = left.store.keys("process/")
+    left.store.put(key, {**left.store.get(key), "format": 2})
+    with pytest.raises(NewerFormatError, match="update"):
+        left.clean()
+    assert is_alive(made.process)
