@@ -80,7 +80,7 @@ def run_hook(arguments: Sequence[str]) -> int:
     if not config.guards(name):
         return run_command(options.command, timeout_s=options.timeout_s, clock=_clock).code
     try:
-        hooks = _admitted(config, name)
+        hooks = _admitted(config, name, options.timeout_s)
     except GuardrailsError as error:
         _say(f"the state of hooks can't be used: {error}")
         if options.closed or (why := _why_booked(config, name)):
@@ -96,15 +96,15 @@ def run_hook(arguments: Sequence[str]) -> int:
     return ending.code
 
 
-def _admitted(config: Config, name: str) -> _Hooks:
+def _admitted(config: Config, name: str, timeout_s: float) -> _Hooks:
     try:
-        state = open_hooks(config, listener=_tell_damage)
+        state = open_hooks(config, longest_run_s=timeout_s, listener=_tell_damage)
         return _Hooks(state, state.admit(name))
     except StoreCorruptedError as error:
         if error.incident.restored_version is None:
             raise
         # The last good generation stands in its place now, and `_tell_damage` has said so.
-        state = open_hooks(config, listener=_tell_damage)
+        state = open_hooks(config, longest_run_s=timeout_s, listener=_tell_damage)
         return _Hooks(state, state.admit(name))
 
 
@@ -161,7 +161,7 @@ def _why_booked(config: Config, name: str) -> str:
     if plain is None:
         return ""
     moment = Moment(_clock.monotonic(), _clock.wall(), boot_id())
-    _, actions = applied(parse(plain), Ask("-"), config.breaker, moment)
+    _, actions = applied(parse(plain), Ask("-"), config.breaker(), moment)
     return actions[-1].reason if isinstance(actions[-1], Refused) else ""
 
 

@@ -34,12 +34,17 @@ def book_of(config: Config) -> DisabledBook:
 
 
 def open_hooks(
-    config: Config, *, clock: Clock | None = None, listener: Callable[[stores.Incident], None] | None = None
+    config: Config,
+    *,
+    longest_run_s: float = 300.0,
+    clock: Clock | None = None,
+    listener: Callable[[stores.Incident], None] | None = None,
 ) -> HookState:
     """The hooks.
 
     Args:
         config: where they are, and how their breakers decide.
+        longest_run_s: see `Config.breaker`.
         clock: see `Clock`.
         listener: told when the store was damaged, and what stands now.
 
@@ -70,7 +75,7 @@ def open_hooks(
     backend = _json_backend(path, settings, config.state_file) if is_json else stores.SqliteBackend(path, settings)
     store = stores.StateStore(backend, cache=False)
     document = file if is_json else None
-    state = HookState(store, config.breaker, book=book_of(config), document=document, clock=clock)
+    state = HookState(store, config.breaker(longest_run_s), book=book_of(config), document=document, clock=clock)
     if file is not None and not is_json:
         with file.transaction(
             state

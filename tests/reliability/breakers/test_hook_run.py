@@ -240,6 +240,18 @@ def test_a_killed_runner_gives_its_probe_back(home: Home) -> None:
     assert home.run(*in_home).returncode == 1
 
 
+def test_a_probe_keeps_its_permit_for_as_long_as_it_may_run(home: Home) -> None:
+    state = open_hooks(load_config(None, {}), longest_run_s=7200.0)
+    state.transition_to_half_open("slow")
+    assert state.admit("slow").allowed
+    state.store.close()
+    refused = open_hooks(load_config(None, {})).admit("slow")
+    assert refused.retry_in_s is not None
+    assert (refused.reason, 7200.0 < refused.retry_in_s <= 7230.0) == ("probing", True)
+    done = home.run("slow", options=["--timeout", "7200"])
+    assert "skipped (probing" in done.stdout
+
+
 def test_bad_configuration_stops_it_and_runs_nothing(home: Home) -> None:
     (home.folder / ".claude").mkdir()
     (home.folder / ".claude/guardrails.yaml").write_text("circuit_breaker:\n  failure_threshold: 0\n")
