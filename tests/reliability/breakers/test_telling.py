@@ -137,3 +137,13 @@ def test_a_damaged_store_is_told_by_whoever_opens_it(
     assert kinds(again) == ["store.damaged"]
     again.store.close()
     assert kinds(open_hooks(config)) == ["store.damaged"]
+
+
+def test_another_word_of_an_operator_is_told_though_the_hook_looks_the_same(state: HookState) -> None:
+    state.disable(COMMAND, author="alice", reason="noisy")
+    state.hold(COMMAND, "isolated", author="bob", reason="worse")
+    assert [(event.kind, event.detail["author"]) for event in told(state)] == [
+        ("breaker.held", "alice"),
+        ("breaker.released", "alice"),
+        ("breaker.held", "bob"),
+    ]
