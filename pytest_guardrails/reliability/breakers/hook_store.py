@@ -52,8 +52,7 @@ def open_hooks(
         GuardrailsError: the store can't be used.
         StoreCorruptedError: it was damaged. If a generation was restored, the call may be repeated.
     """
-    path = store_path(config)
-    is_new = not os.path.exists(path)
+    path, is_json = store_path(config), config.state_backend == "json"
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
     except OSError as error:
@@ -65,32 +64,34 @@ def open_hooks(
         if listener is not None:
             listener(incident)
 
+    # What the file says, from another backend or program, is where a new store begins.
+    begins = os.path.exists(config.state_file) and not os.path.exists(path)
+    file = _document(config, note, clock) if is_json or begins else None
     settings = stores.BackendSettings(keep_versions=2, clock=clock, listener=note)
-    is_json = config.state_backend == "json"
-    file: Document | None = None
-    if is_json or (is_new and os.path.exists(config.state_file)):
-        # Loaded only where it is wanted: `hook run` pays for each module it loads.
-        room = import_module("pytest_guardrails.reliability.breakers.hook_document")
-        file = room.HookDocument(config.state_file, listener=note, clock=clock)
-    backend = _json_backend(path, settings, config.state_file) if is_json else stores.SqliteBackend(path, settings)
+    backend = _json_backend(config, settings) if is_json else stores.SqliteBackend(path, settings)
     store = stores.StateStore(backend, cache=False)
     document = file if is_json else None
     state = HookState(store, config.breaker(longest_run_s), book=book_of(config), document=document, clock=clock)
-    if file is not None and not is_json:
-        with file.transaction(
-            state
-        ):  # what the file says, from another backend or program, is where the new store begins
-            pass
+    if file is not None:
+        file.look(state)
     if incidents:
         telling().tell_store_damage(store)
     return state
 
 
-def _json_backend(path: str, settings: stores.BackendSettings, document: str) -> stores.Backend:
+def _document(config: Config, note: Callable[[stores.Incident], None], clock: Clock | None) -> Document:
+    # Loaded only where it is wanted: `hook run` pays for each module it loads.
+    room = import_module("pytest_guardrails.reliability.breakers.hook_document")
+    made: Document = room.HookDocument(config.state_file, listener=note, clock=clock)
+    return made
+
+
+def _json_backend(config: Config, settings: stores.BackendSettings) -> stores.Backend:
+    path = store_path(config)
     try:
         return stores.JsonBackend(path, settings)
     except stores.StoreCorruptedError as error:
-        if error.incident.restored_version is not None or not os.path.exists(document):
+        if error.incident.restored_version is not None or not os.path.exists(config.state_file):
             raise
         # Both of its generations are in quarantine. The document is the store, and still says how the hooks stand.
         with suppress(FileNotFoundError):
