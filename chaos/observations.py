@@ -155,7 +155,7 @@ class Reference:
             unless the user gives a check.
         names: every path that an undamaged tree holds after recovery.
         checked: the user gave a check of their own, which then decides what is legal between the steps.
-        unstable: two recoveries of one undamaged tree returned different values, so values can't be compared.
+        vague: why recovered values can't be compared: they differ from run to run, or show nothing of their state.
         before: of a run that follows a crash: how many of the acknowledgements were made before it.
         first: of such a run: the reference of the run without any crash, which shows how values hold acknowledgements.
         diverged: the run acknowledged something else than `first`, because faults struck it: its steps are unknown.
@@ -167,7 +167,7 @@ class Reference:
     writers: int
     names: frozenset[str] = frozenset()
     checked: bool = False
-    unstable: bool = False
+    vague: str = ""
     before: int = 0
     first: "Reference | None" = field(default=None, compare=False)
     diverged: bool = False
