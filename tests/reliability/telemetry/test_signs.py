@@ -201,7 +201,9 @@ def test_the_page_state_metrics_and_health_are_served(store: StateStore, server:
     state = json.loads(get(server, "state")[1])
     assert state["views"]["loops"] == [{"loop": "<b>"}]
     assert "no view" in state["views"]["bad"][0]["error"]
-    assert [family.name for family in text_string_to_metric_families(get(server, "metrics")[1])] == ["runs"]
+    families = {family.name for family in text_string_to_metric_families(get(server, "metrics")[1])}
+    assert {"runs", "store_lock_wait_seconds", "store_queue_depth"} <= families
+    assert "store_queue_depth" in {row[0] for row in state["metrics"]}
     assert get(server, "readyz")[0] == get(server, "livez")[0] == 200
     assert get(server, "else")[0] == 404
 
