@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, final
 
 from pytest_guardrails.clock import Clock
-from pytest_guardrails.errors import GuardrailsError
+from pytest_guardrails.errors import ConfigurationError, GuardrailsError
 from pytest_guardrails.reliability.durability.finite_json import JsonRefusedError, check, printable
 from pytest_guardrails.reliability.loops.facts import Outcome, Usage
 from pytest_guardrails.reliability.loops.interrupting import StepHungError, StepTimeoutError
@@ -85,6 +85,17 @@ class StepResult:
     cost_nano_usd: int = 0
     tokens: int = 0
     usage: Usage = field(default_factory=Usage)
+
+    def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "kind", StepKind(self.kind))
+        except ValueError as error:
+            known = ", ".join(kind.value for kind in StepKind)
+            raise ConfigurationError(f"kind is one of {known}, not {self.kind!r}") from error
+        for name in ("cost_nano_usd", "tokens"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 0:
+                raise ConfigurationError(f"{name} is a whole number from 0, not {value!r}")
 
 
 @final

@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple, final
 
-from pytest_guardrails.errors import ConfigurationError, NewerFormatError
+from pytest_guardrails.errors import ConfigurationError
 from pytest_guardrails.reliability.durability import safe_name
 from pytest_guardrails.reliability.state import StateStore, Transaction, thaw
 from pytest_guardrails.reliability.state.pressure import BUCKETS, Distribution, Pressure
+from pytest_guardrails.reliability.telemetry.formats import known_format
 
 __all__ = ["BUCKETS_S", "MetricKind", "Metrics", "Sample", "Series", "count", "fold", "gauge", "observe"]
 
@@ -119,7 +120,11 @@ def fold(record: Mapping[str, Any] | None, samples: Iterable[Sample]) -> dict[st
     Raises:
         NewerFormatError: a later version wrote the record.
     """
-    found: dict[str, Any] = {"format": _FORMAT, "metrics": {}} if record is None else thaw(_known(record))
+    found: dict[str, Any] = (
+        {"format": _FORMAT, "metrics": {}}
+        if record is None
+        else thaw(known_format(record, _FORMAT, "a record of metrics"))
+    )
     for sample in samples:
         metric = found["metrics"].setdefault(sample.name, {"kind": sample.kind.value, "series": {}})
         if metric["kind"] != sample.kind.value:
@@ -165,7 +170,7 @@ class Metrics:
         for key in self.store.keys(_PREFIX):
             record = self.store.get(key)
             if record is not None:
-                found += _series_of(_known(record))
+                found += _series_of(known_format(record, _FORMAT, key))
         return iter(sorted(found, key=lambda series: (series.name, series.source, sorted(series.labels.items()))))
 
 
@@ -180,12 +185,6 @@ def _added(sample: Sample, old: Any) -> Any:
 
 def _bounded(value: float) -> float:
     return max(-sys.float_info.max, min(value, sys.float_info.max)) if isinstance(value, float) else value
-
-
-def _known(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    if record["format"] > _FORMAT:
-        raise NewerFormatError(f"metrics have format {record['format']}; this program knows {_FORMAT}: update it")
-    return record
 
 
 def _of_the_store(pressure: Pressure) -> list[Series]:

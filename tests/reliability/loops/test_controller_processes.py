@@ -137,7 +137,7 @@ def test_a_paused_loop_whose_owner_died_stays_paused_until_it_is_resumed(tmp_pat
             loop.run(lambda step: loop.pause() if step.iteration == 2 else None)
 
     child = Child(own)
-    assert child.line() == "paused"
+    assert [child.line(), child.line()] == ["running", "paused"]
     child.kill()
     with open_store(tmp_path / "state") as store:
         loop = LoopController("l", store, stop_when=MaxIterations(4))
