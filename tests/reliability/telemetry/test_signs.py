@@ -49,6 +49,16 @@ def test_a_value_far_outside_is_an_outlier_even_among_wild_ones() -> None:
     assert outlier("m", CALM[:5], 1e9) is None
 
 
+def test_what_differs_by_the_rounding_of_floats_alone_is_the_same() -> None:
+    nearly = [0.3, 0.1 + 0.2] * 10
+    assert outlier("m", nearly, 0.3 + 1e-13) is None
+    assert outlier("m", [*nearly, *[0.2, 0.4] * 4], 0.4) is None
+    mean = Ewma()
+    for value in nearly:
+        mean, found = mean.step("m", value)
+        assert found is None
+
+
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=20), st.floats())
 def test_no_number_breaks_a_detector_and_scores_are_finite(history: list[float], value: float) -> None:
     watch, mean = MetricWatch(), Ewma()
