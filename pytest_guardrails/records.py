@@ -7,6 +7,7 @@ pickling.
 """
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 __all__ = ["Record"]
@@ -14,7 +15,11 @@ __all__ = ["Record"]
 if TYPE_CHECKING:
     from typing import NamedTuple as Record
 else:
-    from _collections import _tuplegetter
+    # The fields of all classes that stand at one place share a property, so that a class costs less to define.
+    _PLACES: dict[int, property] = {}
+
+    def _place(index: int) -> property:
+        return _PLACES.get(index) or _PLACES.setdefault(index, property(itemgetter(index)))
 
     class _Kind(type):
         """Makes the classes: annotations become fields, values in the body their defaults."""
@@ -25,7 +30,7 @@ else:
             if with_default != list(fields[len(fields) - len(with_default) :]):
                 raise TypeError(f"{name}: fields without a default come first")
             defaults = tuple(body.pop(field) for field in with_default)
-            body.update({field: _tuplegetter(index, field) for index, field in enumerate(fields)})
+            body.update({field: _place(index) for index, field in enumerate(fields)})
             body.update(_fields=fields, _defaults=defaults, __match_args__=fields, __slots__=())
             return super().__new__(cls, name, bases, body)
 

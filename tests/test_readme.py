@@ -27,6 +27,16 @@ def test_the_example_fails_with_the_output_shown(pytester: pytest.Pytester) -> N
     assert [line for line in shown if line not in printed] == []
 
 
+def test_each_fixture_stands_in_the_table_and_each_option_is_told(pytester: pytest.Pytester) -> None:
+    listed = pytester.runpytest_subprocess("--fixtures").stdout.str()
+    ours = re.findall(r"^(\w+) .*-- \S*pytest_guardrails/plugin/", listed, re.MULTILINE)
+    table = re.findall(r"^\| `(\w+)` \| ", README.partition("## The fixtures")[2].partition("\n## ")[0], re.MULTILINE)
+    assert sorted(ours) == sorted(table)
+    assert len(ours) >= 10
+    options = set(re.findall(r"--chaos-\w+", pytester.runpytest_subprocess("--help").stdout.str()))
+    assert options <= set(re.findall(r"--chaos-\w+", README))
+
+
 def test_the_example_with_faults_passes(pytester: pytest.Pytester) -> None:
     (pytester.path / "test_full_disk.py").write_text(block("example: test_full_disk.py"))
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)

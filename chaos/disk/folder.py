@@ -116,11 +116,12 @@ def materialise(tree: Tree, folder: str) -> None:
 class Slot:
     """A folder in which trees are laid out one after the other.
 
-    Guarantees: after `lay(tree)` the folder holds exactly the tree. Does not: sync anything, keep times or owners.
-    On crash: the folder holds any mixture; the next `lay` clears it. Threads and processes: one slot, one user.
+    Guarantees: after `lay(tree)` the folder holds exactly the tree, and nothing outside it was touched. Does not: sync
+    anything, keep times or owners. On crash: the folder holds any mixture; the next `lay` clears it. Threads and
+    processes: one slot, one user.
 
     Attributes:
-        folder: the folder, which must exist and belong to nobody else.
+        folder: the folder, which belongs to nobody else.
     """
 
     __slots__ = ("folder",)
@@ -134,22 +135,25 @@ class Slot:
         Raises:
             OSError: the disk is full, or something in the folder can't be removed.
         """
-        self.clear()
-        laid: dict[int, str] = {}
-        _fill(tree, ROOT, self.folder, laid)
-
-    def clear(self) -> None:
-        """Empty the folder, or make it again where a recovery removed even that."""
-        try:
-            names = os.listdir(self.folder)
-        except PermissionError:
-            os.chmod(self.folder, 0o700)
-            names = os.listdir(self.folder)
-        except FileNotFoundError:
-            os.mkdir(self.folder, 0o700)
-            return
-        for name in names:
+        mode = self._opened_up()
+        for name in os.listdir(self.folder):
             _remove(f"{self.folder}/{name}")
+        _fill(tree, ROOT, self.folder, mode, {})
+
+    def _opened_up(self) -> int:
+        """Make the folder again where a recovery removed or replaced it, or give us our rights back; says its mode."""
+        try:
+            mode = os.lstat(self.folder).st_mode
+        except FileNotFoundError:
+            mode = 0
+        if mode and not stat.S_ISDIR(mode):
+            os.unlink(self.folder)
+            mode = 0
+        if not mode:
+            os.mkdir(self.folder)
+        if mode & 0o700 != 0o700:
+            os.chmod(self.folder, mode := 0o700)
+        return stat.S_IMODE(mode)
 
 
 def _remove(path: str) -> None:
@@ -181,13 +185,13 @@ def _remove_folder(path: str) -> None:
         os.rmdir(folder)
 
 
-def _fill(tree: Tree, number: int, path: str, laid: dict[int, str]) -> None:
+def _fill(tree: Tree, number: int, path: str, mode: int, laid: dict[int, str]) -> None:
     directory = tree.nodes[number]
     for name, (child, _) in directory.entries.items():
         node, where = tree.nodes[child], f"{path}/{name}"
         if node.type is NodeType.DIRECTORY:
             os.mkdir(where, 0o700)
-            _fill(tree, child, where, laid)
+            _fill(tree, child, where, -1, laid)
         elif child in laid:
             os.link(laid[child], where, follow_symlinks=False)
         else:
@@ -197,7 +201,8 @@ def _fill(tree: Tree, number: int, path: str, laid: dict[int, str]) -> None:
                 _write_file(where, node)
             else:
                 os.symlink(node.target, where)
-    os.chmod(path, directory.mode)  # last: it may forbid writing
+    if directory.mode != mode:
+        os.chmod(path, directory.mode)  # last: it may forbid writing
 
 
 def _write_file(path: str, node: Node) -> None:

@@ -6,7 +6,7 @@ matters. Read `tree.py` next.
 """
 
 from collections.abc import Hashable, Iterator
-from typing import Generic, TypeVar, cast, final
+from typing import Generic, TypeVar, final
 
 __all__ = ["SharedMap"]
 
@@ -25,11 +25,17 @@ class SharedMap(Generic[_Key, _Value]):
 
     __slots__ = ("_branches", "_leaf", "_shift", "_size")
 
-    def __init__(self, leaf: dict[_Key, _Value] | None = None) -> None:
+    def __init__(
+        self,
+        leaf: dict[_Key, _Value] | None = None,
+        shift: int = 0,
+        branches: "tuple[SharedMap[_Key, _Value], ...]" = (),
+        size: int | None = None,
+    ) -> None:
         self._leaf: dict[_Key, _Value] = {} if leaf is None else leaf
-        self._branches: tuple[SharedMap[_Key, _Value], ...] = ()
-        self._shift = 0
-        self._size = len(self._leaf)
+        self._branches = branches
+        self._shift = shift
+        self._size = len(self._leaf) if size is None else size
 
     def __len__(self) -> int:
         return self._size
@@ -64,7 +70,7 @@ class SharedMap(Generic[_Key, _Value]):
             return self._with_branch(slot, self._branches[slot].put(key, value))
         leaf = self._leaf.copy()
         leaf[key] = value
-        grown = self._fresh(leaf)
+        grown = SharedMap(leaf, self._shift)
         return grown if len(leaf) <= _LEAF_LIMIT else grown._split()
 
     def drop(self, key: _Key) -> "SharedMap[_Key, _Value]":
@@ -76,7 +82,7 @@ class SharedMap(Generic[_Key, _Value]):
             return self
         leaf = self._leaf.copy()
         del leaf[key]
-        return self._fresh(leaf)
+        return SharedMap(leaf, self._shift)
 
     def _leaf_of(self, key: _Key) -> dict[_Key, _Value]:
         node = self
@@ -84,19 +90,11 @@ class SharedMap(Generic[_Key, _Value]):
             node = node._branches[(hash(key) >> node._shift) & _BRANCH_MASK]
         return node._leaf
 
-    def _fresh(self, leaf: dict[_Key, _Value]) -> "SharedMap[_Key, _Value]":
-        made = SharedMap(leaf)
-        made._shift = self._shift
-        return made
-
     def _with_branch(self, slot: int, branch: "SharedMap[_Key, _Value]") -> "SharedMap[_Key, _Value]":
         branches = list(self._branches)
-        made = cast("SharedMap[_Key, _Value]", SharedMap())
-        made._size = self._size - branches[slot]._size + branch._size
+        size = self._size - branches[slot]._size + branch._size
         branches[slot] = branch
-        made._branches = tuple(branches)
-        made._shift = self._shift
-        return made
+        return SharedMap(self._leaf, self._shift, tuple(branches), size)  # its own entries: none, as there are branches
 
     def _split(self) -> "SharedMap[_Key, _Value]":
         if self._shift >= 60:  # all bits of the hash are used up: equal hashes stay in one leaf
@@ -104,12 +102,5 @@ class SharedMap(Generic[_Key, _Value]):
         leaves: list[dict[_Key, _Value]] = [{} for _ in range(_BRANCH_MASK + 1)]
         for key, value in self._leaf.items():
             leaves[(hash(key) >> self._shift) & _BRANCH_MASK][key] = value
-        made = cast("SharedMap[_Key, _Value]", SharedMap())
-        made._size, made._shift = self._size, self._shift
-        branches = []
-        for leaf in leaves:
-            branch = SharedMap(leaf)
-            branch._shift = self._shift + _BRANCH_BITS
-            branches.append(branch)
-        made._branches = tuple(branches)
-        return made
+        branches = tuple(SharedMap(leaf, self._shift + _BRANCH_BITS) for leaf in leaves)
+        return SharedMap({}, self._shift, branches, self._size)

@@ -140,10 +140,7 @@ class Server:
         return answer
 
     def lay(self, tree: Tree) -> None:
-        """Lay out a tree, whatever the run before did to the folder: a link in its place must not be followed."""
-        if not _is_folder(self._folder):
-            remove(self._folder)
-            os.mkdir(self._folder, 0o700)
+        """Lay out a tree, whatever the run before did to the folder."""
         self._slot.lay(tree)
 
     def _recovered(self, acked: int, since: Sequence[str] = (), *, names: bool = False) -> Answer:
@@ -315,10 +312,3 @@ def _longest_file(folder: str) -> int:
             found = os.lstat(os.path.join(above, name))
             longest = max(longest, found.st_size if stat.S_ISREG(found.st_mode) else 0)
     return longest
-
-
-def _is_folder(path: str) -> bool:
-    try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
-    except OSError:
-        return False

@@ -10,6 +10,7 @@ byte counts. Linux; one thread. Read `server.py` next.
 import ctypes
 import os
 import struct
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import final
 
@@ -22,7 +23,8 @@ _OPEN, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x20, 0x40, 0x80, 0x100, 0x200
 _OVERFLOW, _IGNORED, _IS_FOLDER = 0x4000, 0x8000, 0x40000000
 _MASK = _OPEN | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE
 _EVENT = struct.Struct("iIII")
-_READ_BYTES = 1 << 16
+_READ_BYTES = 1 << 14
+_LONGEST_EVENT_BYTES = _EVENT.size + 256  # the longest name, and the zero byte after it
 # More different sets of opened files than this are not told apart: a recovery with random names opens ever new ones.
 _MOST_SETS = 8
 # Beyond this many entries a tree is compared as a whole: leaving files out of a digest looks at all of them.
@@ -56,7 +58,8 @@ class Opens:
         self._watch("")
         for path in _folders(tree):
             self._watch(path + "/")
-        self._events()
+        for _ in self._queued():
+            pass
 
     def since(self) -> frozenset[str] | None:
         """The files opened since, and those that may have been read under another name; None when it can't be told."""
@@ -95,17 +98,25 @@ class Opens:
 
     def _events(self) -> list[tuple[int, int, str]]:
         found: list[tuple[int, int, str]] = []
-        while True:
-            try:
-                content = os.read(self._descriptor, _READ_BYTES)
-            except BlockingIOError:
-                return found
+        for content in self._queued():
             position = 0
             while position < len(content):
                 watch, kind, _, length = _EVENT.unpack_from(content, position)
                 position += _EVENT.size
                 found.append((watch, kind, os.fsdecode(content[position : position + length].rstrip(b"\0"))))
                 position += length
+        return found
+
+    def _queued(self) -> Iterator[bytes]:
+        """What the kernel has told since the last time, in whole events."""
+        more = True
+        while more:
+            try:
+                content = os.read(self._descriptor, _READ_BYTES)
+            except BlockingIOError:
+                return
+            yield content
+            more = len(content) > _READ_BYTES - _LONGEST_EVENT_BYTES  # else there was room, had there been one more
 
 
 @final

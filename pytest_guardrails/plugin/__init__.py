@@ -3,7 +3,7 @@
 What a fixture needs of the harness is imported when the fixture is first used.
 """
 
-from pytest_guardrails.plugin.fixtures import crash, faults, fleet, race
+from pytest_guardrails.plugin.fixtures import crash, door_of_the_test, faults, fleet, race
 from pytest_guardrails.plugin.guards import (
     chaos_proxy,
     chaos_seed,
@@ -22,6 +22,7 @@ __all__ = [
     "chaos_proxy",
     "chaos_seed",
     "crash",
+    "door_of_the_test",
     "fake_llm",
     "faults",
     "finite",

@@ -40,6 +40,8 @@ class Finite:
         """Fail the test if a JSON file, an SQLite column or a NumPy file in a folder holds one."""
         __tracebackhide__ = True
         root = Path(folder)
+        if not root.is_dir():
+            pytest.fail(f"finite.folder: there is no folder {root}", pytrace=False)
         files = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
         places = FileScan().new_places(files)
         if places:

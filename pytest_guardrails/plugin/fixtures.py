@@ -1,4 +1,4 @@
-"""The fixtures; each imports its part of the harness when it is first used. Read `crash.py` next."""
+"""The fixtures that lead into the harness; its parts are imported when one is first used. Read `crash.py` next."""
 
 # ruff: noqa: PLC0415 - see above
 
@@ -9,41 +9,48 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_guardrails.plugin.crash import Crash
+    from pytest_guardrails.plugin.door import Door
     from pytest_guardrails.plugin.faults import Faults
     from pytest_guardrails.plugin.fleet import Fleet
     from pytest_guardrails.plugin.race import Race
 
-__all__ = ["crash", "faults", "fleet", "race"]
+__all__ = ["crash", "door_of_the_test", "faults", "fleet", "race"]
+
+
+@pytest.fixture(name="_chaos_door")
+def door_of_the_test(request: pytest.FixtureRequest) -> Iterator["Door"]:
+    """What the fixtures below go through."""
+    from pytest_guardrails.plugin.door import Door
+
+    door = Door(request)
+    yield door
+    door.check_replayed()
 
 
 @pytest.fixture
-def crash(request: pytest.FixtureRequest) -> Iterator["Crash"]:
+def crash(_chaos_door: "Door") -> "Crash":
     """Kill a workload at every system call, recover from what is left, and fail the test if that is wrong.
 
     crash(workload=lambda disk, ack: ..., recover=lambda disk: ...)
     """
     from pytest_guardrails.plugin.crash import Crash
 
-    crashing = Crash(request)
-    yield crashing
-    crashing.check_replayed()
+    return Crash(_chaos_door)
 
 
 @pytest.fixture
-def fleet(request: pytest.FixtureRequest) -> Iterator["Fleet"]:
+def fleet(_chaos_door: "Door") -> "Fleet":
     """Run several processes side by side, hurt them, and fail the test if what they acknowledged is not there.
 
     fleet(lambda disk, witness: ..., recover=lambda disk: ..., faults=[{"kind": "kill", "every": "20ms"}])
     """
     from pytest_guardrails.plugin.fleet import Fleet
 
-    running = Fleet(request)
-    yield running
-    running.check_replayed()
+    return Fleet(_chaos_door)
 
 
 @pytest.fixture
-def faults(request: pytest.FixtureRequest) -> Iterator["Faults"]:
+def faults(_chaos_door: "Door") -> "Faults":
     """Run a workload with a fault in each run, and fail the test if what it leaves is wrong.
 
     faults(workload=..., recover=..., fault={"call": "write", "errno": "ENOSPC"}), or, for a single call:
@@ -51,19 +58,15 @@ def faults(request: pytest.FixtureRequest) -> Iterator["Faults"]:
     """
     from pytest_guardrails.plugin.faults import Faults
 
-    injecting = Faults(request)
-    yield injecting
-    injecting.check_replayed()
+    return Faults(_chaos_door)
 
 
 @pytest.fixture
-def race(request: pytest.FixtureRequest) -> Iterator["Race"]:
+def race(_chaos_door: "Door") -> "Race":
     """Let two or more workers run side by side in every order of their system calls that can be tried.
 
     race(save, save, check=lambda disk, results: ...)
     """
     from pytest_guardrails.plugin.race import Race
 
-    racing = Race(request)
-    yield racing
-    racing.check_replayed()
+    return Race(_chaos_door)

@@ -1,34 +1,18 @@
-"""The fixture `fleet` at work: from a test's callables to live processes, and to a passing or failing test.
+"""The fixture `fleet` at work: which arguments it takes, and the fleet that they ask for.
 
-Read `session.py` for what it shares with the other fixtures, `fixtures.py` for who makes it.
+Read `door.py` for how it is run, `fixtures.py` for who makes it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, cast, final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict, final
 
-import pytest
-
-from chaos.errors import ChaosError, UsageError
 from chaos.report import ScenarioResult
-from chaos.report.live_replay import LiveReplay
 from chaos.scenario import Fleet as FleetDrive
-from chaos.scenario import Scenario
 from chaos.scenario.fields.faults import fault_from as call_fault_from
 from chaos.scenario.fields.fleet import fault_from, restart_from
-from chaos.scenario.quantities import budget, count_from_1, duration_s, size_bytes
-from chaos.scenario.runner import find_finding, replay_live
-from pytest_guardrails.plugin.session import (
-    TargetLike,
-    complaints,
-    fail,
-    known_names,
-    needed_target,
-    parsed,
-    quiet_forks,
-    session_of,
-    target_of,
-)
+from chaos.scenario.quantities import count_from_1, duration_s, size_bytes
+from pytest_guardrails.plugin.arguments import COMMON_SETTINGS, HISTORY_SETTINGS, Settings, TargetLike, tables
+from pytest_guardrails.plugin.door import Door
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -80,12 +64,8 @@ class FleetOptions(TypedDict, total=False):
 class Fleet:
     """What the fixture `fleet` gives: call it."""
 
-    def __init__(self, request: pytest.FixtureRequest) -> None:
-        self._request = request
-        self._calls = 0
-        self._told = False  # whether a call has said what became of the finding to be replayed
-        marker = request.node.get_closest_marker("fleet")
-        self._defaults: Mapping[str, Any] = {} if marker is None else marker.kwargs
+    def __init__(self, door: Door) -> None:
+        self._door = door
 
     def __call__(self, worker: TargetLike, **options: "Unpack[FleetOptions]") -> ScenarioResult:
         """Run several processes, hurt them, and fail the test when something is lost, or when nothing struck.
@@ -99,77 +79,33 @@ class Fleet:
             what was found and how much was tried.
         """
         __tracebackhide__ = True
-        self._calls += 1
-        config = self._request.config
-        problem: ChaosError | None = None
-        try:
-            given = cast("FleetOptions", {**self._defaults, **options})
-            known_names("fleet", given, list(FleetOptions.__annotations__), needed=("worker",))
-            scenario = self._scenario(worker, given)
-            session = session_of(config)
-            with quiet_forks():
-                if wanted := config.getoption("--chaos-replay"):
-                    lines, result = self._replay(str(wanted), scenario, session.options.report_dir)
-                else:
-                    result = session.explore(scenario, given)
-                    lines = complaints("fleet", result, session)
-        except ChaosError as error:
-            problem = error
-        if problem is not None:  # told outside the handler: the test's reader needs no chain of exceptions
-            self._told = True
-            fail([f"fleet: {problem}"])
-        if lines:
-            fail(lines)
-        return result
-
-    def check_replayed(self) -> None:
-        """Fail a test that was asked to replay a finding and did not."""
-        __tracebackhide__ = True
-        wanted = self._request.config.getoption("--chaos-replay")
-        if wanted and self._calls and not self._told:
-            fail([f"fleet: finding {wanted} is of another test; nothing was replayed here"])
-
-    def _scenario(self, worker: TargetLike, given: FleetOptions) -> Scenario:
-        here = str(self._request.path.parent)
-        roles = {name: target_of("fleet", given.get(name), name, here) for name in ("recover", "setup", "check")}
-        nodeid = self._request.node.nodeid
-        settings: dict[str, Any] = {"search": (here,), **roles, **_settings(given)}
-        return Scenario(
-            name=nodeid if self._calls == 1 else f"{nodeid}#{self._calls}",
-            origin=nodeid,
-            drive=FleetDrive(worker=needed_target("fleet", worker, "worker", here), **settings),
+        return self._door.go(
+            "fleet",
+            FleetOptions,
+            options,
+            lambda call: FleetDrive(
+                worker=call.needed(worker, "worker"),
+                search=(call.here,),
+                **call.targets("recover", "setup", "check"),
+                **call.settings(COMMON_SETTINGS, HISTORY_SETTINGS, _SETTINGS),
+            ),
+            needed=("worker",),
         )
 
-    def _replay(self, wanted: str, scenario: Scenario, report_dir: Path) -> tuple[list[str], ScenarioResult]:
-        _, replay = find_finding(wanted, report_dir)
-        result = ScenarioResult(scenario=scenario.name, origin=scenario.origin, kind=scenario.drive.kind)
-        if replay.scenario != scenario.name or not isinstance(replay, LiveReplay):
-            return [], result  # another call of this test may be the one
-        self._told = True
-        shows, lines = replay_live(replay, scenario.drive)
-        return ([f"fleet: finding {replay.finding} still shows", *lines] if shows else []), result
+
+def _restart(given: object) -> object:
+    if not isinstance(given, Mapping):
+        raise ValueError('a table such as {"policy": "at_most", "most": 3}')
+    return restart_from(given)
 
 
-def _settings(given: FleetOptions) -> dict[str, Any]:
-    parsers: dict[str, tuple[str, Callable[[Any], Any]]] = {
-        "workers": ("workers", count_from_1),
-        "duration": ("duration_s", duration_s),
-        "progress": ("progress_s", duration_s),
-        "finish": ("finish_s", duration_s),
-        "deadline": ("deadline_s", duration_s),
-        "disk": ("disk_bytes", size_bytes),
-        "oracles": ("oracles", lambda names: None if names is None else tuple(names)),
-        "faults": ("faults", lambda tables: _each(tables, fault_from)),
-        "call_faults": ("call_faults", lambda tables: _each(tables, call_fault_from)),
-        "restart": ("restart", restart_from),
-        "history": ("history", lambda model: model),
-        "initial": ("initial", lambda value: value),
-        "budget": ("", budget),
-    }
-    return parsed("fleet", cast("Mapping[str, Any]", given), parsers)
-
-
-def _each(tables: Sequence[Mapping[str, Any]], made: Callable[[Mapping[str, Any]], Any]) -> tuple[Any, ...]:
-    if isinstance(tables, (str, Mapping)):
-        raise UsageError("fleet(faults=...): expected a list of tables", 'as in [{"kind": "kill", "every": "20ms"}]')
-    return tuple(made(table) for table in tables)
+_SETTINGS: Settings = {
+    "workers": ("workers", count_from_1),
+    "duration": ("duration_s", duration_s),
+    "progress": ("progress_s", duration_s),
+    "finish": ("finish_s", duration_s),
+    "disk": ("disk_bytes", size_bytes),
+    "faults": ("faults", tables(fault_from, '[{"kind": "kill", "every": "20ms"}]')),
+    "call_faults": ("call_faults", tables(call_fault_from, '[{"call": "write", "nth": 3, "errno": "ENOSPC"}]')),
+    "restart": ("restart", _restart),
+}

@@ -43,9 +43,13 @@ _GUARDS = "_guardrails"
 @pytest.fixture
 def chaos_seed(request: pytest.FixtureRequest) -> int:
     """The session's seed (--chaos-seed, 0 unless given), for everything that a test draws by chance."""
+    from chaos.errors import UsageError
     from pytest_guardrails.plugin.settings import run_options
 
-    seed = run_options(request.config).seed
+    try:
+        seed = run_options(request.config).seed
+    except UsageError as error:
+        raise pytest.fail.Exception(f"chaos_seed: {error}", pytrace=False) from None
     request.node.add_report_section("setup", "chaos", f"drawn with --chaos-seed {seed}")
     return seed
 
@@ -136,7 +140,7 @@ def guardrails_of_the_test(request: pytest.FixtureRequest) -> None:
     try:
         limits = limits_of(marker.args, marker.kwargs)
     except UsageError as error:
-        pytest.fail(f"guardrails: {error}", pytrace=False)
+        raise pytest.fail.Exception(f"guardrails: {error}", pytrace=False) from None
     request.node.stash[_LIMITS] = limits
     for name, wanted in (("no_leaks", limits.no_leaks), ("finite", limits.finite)):
         if wanted or name in request.fixturenames:
@@ -146,6 +150,7 @@ def guardrails_of_the_test(request: pytest.FixtureRequest) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Keep a marked test within its limits of time and memory."""
+    __tracebackhide__ = True
     limits = item.stash.get(_LIMITS, None)
     if limits is None:
         return (yield)

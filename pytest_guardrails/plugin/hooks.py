@@ -19,6 +19,7 @@ _MARKERS = tuple(
     "those of the call itself come first"
     for fixture, examples in (
         ("crash", "model=, budget="),
+        ("faults", "oracles=, budget="),
         ("race", "oracles=, budget="),
         ("fleet", "faults=, budget="),
     )

@@ -1,5 +1,6 @@
 """The marker `guardrails` at work: its arguments as settings, and a test's call within its limits. `guards.py` next."""
 
+import asyncio
 import signal
 import sys
 import threading
@@ -7,7 +8,6 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
 from typing import Any, final
@@ -16,10 +16,10 @@ import pytest
 
 from chaos.errors import UsageError
 from chaos.scenario.quantities import duration_s, size_bytes
+from pytest_guardrails.plugin.arguments import Settings, known_names, parsed
 
 __all__ = ["Limits", "limited", "limits_of"]
 
-_KNOWN = ("timeout", "max_rss", "finite", "no_leaks")
 _RESET_PEAK = "5"  # what /proc/PID/clear_refs takes to forget the peak: proc(5)
 
 
@@ -48,25 +48,9 @@ def limits_of(arguments: tuple[Any, ...], given: Mapping[str, Any]) -> Limits:
         UsageError: which one is wrong, and what was expected.
     """
     if arguments or not given:
-        raise UsageError("guardrails takes arguments by name, at least one", f"known are: {', '.join(_KNOWN)}")
-    for name in given:
-        if name not in _KNOWN:
-            close = get_close_matches(name, _KNOWN, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known are: {', '.join(_KNOWN)}"
-            raise UsageError(f"guardrails has no argument {name!r}", hint)
-    found: dict[str, Any] = {}
-    for name, (field, parse) in {
-        "timeout": ("timeout_s", duration_s),
-        "max_rss": ("growth_bytes", size_bytes),
-        "finite": ("finite", _flag),
-        "no_leaks": ("no_leaks", _flag),
-    }.items():
-        if name in given:
-            try:
-                found[field] = parse(given[name])
-            except ValueError as error:
-                raise UsageError(f"guardrails({name}=...): expected {error}, got {given[name]!r}") from None
-    return Limits(**found)
+        raise UsageError("guardrails takes arguments by name, at least one", f"known are: {', '.join(list(_SETTINGS))}")
+    known_names("guardrails", given, list(_SETTINGS))
+    return Limits(**parsed("guardrails", given, _SETTINGS))
 
 
 @contextmanager
@@ -89,7 +73,8 @@ def _time(timeout_s: float | None) -> Iterator[None]:
 
     def expire(_: int, __: FrameType | None) -> None:
         __tracebackhide__ = True
-        pytest.fail(f"guardrails: still running after {timeout_s:g} s{_other_threads()}")
+        tasks = _awaiting()  # the stack of an event loop that waits says nothing of what it waits for
+        pytest.fail(f"guardrails: still running after {timeout_s:g} s{tasks}{_other_threads()}", pytrace=not tasks)
 
     before = signal.signal(signal.SIGALRM, expire)
     signal.setitimer(signal.ITIMER_REAL, timeout_s)
@@ -111,6 +96,23 @@ def _other_threads() -> str:
     return told
 
 
+def _awaiting() -> str:
+    """Where the tasks are of the event loop that runs in this thread, if one does."""
+    try:
+        tasks = sorted(asyncio.all_tasks(), key=lambda task: task.get_name())
+    except RuntimeError:
+        return ""
+    told = ""
+    for task in tasks:
+        frames = []
+        coroutine: Any = task.get_coro()
+        while (frame := getattr(coroutine, "cr_frame", None)) is not None:
+            frames.append(traceback.extract_stack(frame, limit=1)[0])
+            coroutine = coroutine.cr_await
+        told += f"\n  task {task.get_name()!r} is in\n" + "".join(traceback.format_list(frames[-2:])).rstrip()
+    return told
+
+
 @contextmanager
 def _memory(growth_bytes: int | None) -> Iterator[None]:
     if growth_bytes is None:
@@ -119,7 +121,7 @@ def _memory(growth_bytes: int | None) -> Iterator[None]:
     try:
         Path("/proc/self/clear_refs").write_text(_RESET_PEAK, encoding="ascii")
     except OSError as error:
-        pytest.fail(f"guardrails: max_rss can't be measured here: {error}", pytrace=False)
+        raise pytest.fail.Exception(f"guardrails: max_rss can't be measured here: {error}", pytrace=False) from None
     before = _peak_bytes()
     yield
     grown = _peak_bytes() - before
@@ -142,3 +144,11 @@ def _flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError("True or False")
     return value
+
+
+_SETTINGS: Settings = {
+    "timeout": ("timeout_s", duration_s),
+    "max_rss": ("growth_bytes", size_bytes),
+    "finite": ("finite", _flag),
+    "no_leaks": ("no_leaks", _flag),
+}

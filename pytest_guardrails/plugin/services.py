@@ -15,6 +15,8 @@ from chaos.faults.network import ChaosProxy
 
 __all__ = ["ChaosProxies", "chaos_proxies", "scripted_llm"]
 
+_PORTS = range(1, 2**16)
+
 
 @contextmanager
 def scripted_llm() -> Iterator[FakeLLM]:
@@ -44,10 +46,12 @@ class ChaosProxies:
         Args:
             server: host and port, or a port on this machine.
         """
+        __tracebackhide__ = True
+        address = ("127.0.0.1", server) if isinstance(server, int) else server
+        if not (isinstance(address, tuple) and len(address) == 2 and address[1] in _PORTS):
+            pytest.fail(f"chaos_proxy: expected a port or (host, port), got {server!r}", pytrace=False)
         # Each proxy draws for itself, and the second one draws the same whatever the first one was asked.
-        proxy = ChaosProxy(
-            ("127.0.0.1", server) if isinstance(server, int) else server, seed=self._seed + len(self._made)
-        )
+        proxy = ChaosProxy(address, seed=self._seed + len(self._made))
         self._made.append(proxy)
         return proxy
 

@@ -1,21 +1,20 @@
-"""What the fixtures of the harness share: one run folder a session, targets from a test's words, how a test fails.
+"""What the tests of one session share: one run folder, and how a test fails.
 
-It knows scenarios, their runner and their results, nothing of engines. Read `crash.py` and `race.py` for the fixtures.
+It knows scenarios, their runner and their results, nothing of engines. Read `door.py` for what becomes of a call.
 """
 
+import os
+import re
 import shlex
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn, final
 
 import pytest
 
-from chaos.child.target import CallableTarget, CommandTarget, PythonTarget, Target
-from chaos.errors import UsageError
 from chaos.observations import Finding
 from chaos.report import ScenarioResult, Status, status, why
 from chaos.report.text import counted, finding_lines, printable, tried, verdict_lines
@@ -27,21 +26,14 @@ from pytest_guardrails.plugin.settings import run_options
 
 __all__ = [
     "Session",
-    "TargetLike",
     "complaints",
     "fail",
-    "known_names",
-    "needed_target",
-    "parsed",
     "quiet_forks",
     "session_of",
-    "target_of",
 ]
 
-TargetLike = Callable[..., Any] | str | Sequence[Sequence[str]]
-"""A callable, "module:object", or a list of commands."""
-
 _SESSION = pytest.StashKey["Session"]()
+_CALL_NUMBER = re.compile(r"#[0-9]+$")  # of a test's second call and later ones, behind the test's own id
 _SHOWN = 3  # findings told in full; the others are in the report
 
 
@@ -65,9 +57,10 @@ class Session:
         return self._run.scenario(scenario, options=own)
 
     def replay_command(self, finding: Finding) -> str:
-        """The command line that checks a finding's crash state again."""
-        test = finding.scenario.partition("#")[0]
-        return f"pytest {shlex.quote(test)} --chaos-replay {finding.id}"
+        """The command line that checks a finding's crash state again, from where pytest was called."""
+        path, *names = _CALL_NUMBER.sub("", finding.scenario).split("::")
+        path = os.path.relpath(self._config.rootpath / path, self._config.invocation_params.dir)
+        return f"pytest {shlex.quote('::'.join([path, *names]))} --chaos-replay {finding.id}"
 
     @property
     def path(self) -> Path:
@@ -90,82 +83,6 @@ def session_of(config: pytest.Config) -> Session:
     if _SESSION not in config.stash:
         config.stash[_SESSION] = Session(config, run_options(config))
     return config.stash[_SESSION]
-
-
-def known_names(fixture: str, given: Mapping[str, Any], known: Sequence[str], needed: Sequence[str] = ()) -> None:
-    """Refuse arguments that a fixture does not have.
-
-    Raises:
-        UsageError: which one, and what was probably meant.
-    """
-    for name in given:
-        if name not in known:
-            close = get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known are: {', '.join((*needed, *known))}"
-            raise UsageError(f"{fixture} has no argument {name!r}", hint)
-
-
-def parsed(
-    fixture: str, given: Mapping[str, Any], parsers: Mapping[str, tuple[str, Callable[[Any], Any]]]
-) -> dict[str, Any]:
-    """Arguments as settings.
-
-    Args:
-        fixture: its name.
-        given: the arguments.
-        parsers: argument -> (setting, what makes it; its `ValueError` completes "expected ..."); no setting: only
-            looked at.
-
-    Raises:
-        UsageError: which one is wrong, and what was expected.
-    """
-    found = {}
-    for name, (field, parse) in parsers.items():
-        if name in given:
-            try:
-                found[field] = parse(given[name])
-            except ValueError as error:
-                raise UsageError(f"{fixture}({name}=...): expected {error}, got {given[name]!r}") from None
-    found.pop("", None)
-    return found
-
-
-def needed_target(fixture: str, value: object, role: str, here: str) -> Target:
-    """As `target_of`, but None is refused as well."""
-    target = target_of(fixture, value, role, here)
-    if target is None:
-        raise UsageError(f"{fixture}: {role} is None", "give a callable, 'module:object', or a list of commands")
-    return target
-
-
-def target_of(fixture: str, value: object, role: str, here: str) -> Target | None:
-    """A target as data.
-
-    Args:
-        fixture: its name, for errors.
-        value: what the test gave.
-        role: what it was given as.
-        here: the test's folder, where modules are looked for first.
-
-    Raises:
-        UsageError: it is none.
-    """
-    if value is None:
-        return None
-    if callable(value):
-        return CallableTarget(function=value)
-    if isinstance(value, str) and ":" in value:
-        return PythonTarget(ref=value, search=(here,))
-    if isinstance(value, (list, tuple)) and value and all(_is_command(command) for command in value):
-        return CommandTarget(commands=tuple(tuple(command) for command in value))
-    raise UsageError(
-        f"{fixture}({role}=...): expected a callable, 'module:object', or a list of commands, got {value!r}",
-        "a command is a list of arguments: [['git', 'fsck']]",
-    )
-
-
-def _is_command(command: object) -> bool:
-    return isinstance(command, (list, tuple)) and bool(command) and all(isinstance(word, str) for word in command)
 
 
 def complaints(fixture: str, result: ScenarioResult, session: Session) -> list[str]:
@@ -201,9 +118,10 @@ def _violation_lines(result: ScenarioResult, session: Session) -> Iterator[str]:
 
 
 def fail(lines: Sequence[str]) -> NoReturn:
-    """Fail the test, with these lines and nothing else."""
+    """Fail the test, with these lines and nothing else: no traceback, and no chain of exceptions."""
     __tracebackhide__ = True
-    pytest.fail("\n".join(printable(line) for line in "\n".join(lines).split("\n")), pytrace=False)
+    text = "\n".join(printable(line) for line in "\n".join(lines).split("\n"))
+    raise pytest.fail.Exception(text, pytrace=False) from None
 
 
 @contextmanager

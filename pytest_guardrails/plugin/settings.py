@@ -4,7 +4,9 @@ Read `crash.py` next.
 """
 
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -15,37 +17,53 @@ from chaos.scenario.quantities import budget
 
 __all__ = ["run_options"]
 
+_T = TypeVar("_T")
+
 
 def run_options(config: pytest.Config) -> RunOptions:
     """The options of this session.
 
     Raises:
-        UsageError: which setting is wrong, and what was expected.
+        UsageError: which setting is wrong, where it stands, and what was expected.
     """
-    names = ("seed", "budget", "profile", "engine", "report")
-    seed, limit, profile, engine, folder = (_setting(config, name) for name in names)
-    if not seed.removeprefix("-").isdigit() and seed:
-        raise UsageError(f'--chaos-seed: expected a whole number, got "{seed}"')
-    profiles = [one.value for one in Profile]
-    if profile and profile not in profiles:
-        raise UsageError(f'--chaos-profile: expected one of {", ".join(profiles)}, got "{profile}"')
-    if engine and engine not in ENGINES:
-        raise UsageError(f'--chaos-engine: expected one of {", ".join(ENGINES)}, got "{engine}"')
-    try:
-        parsed = budget(limit) if limit else None
-    except ValueError as error:
-        raise UsageError(f'--chaos-budget: expected {error}, got "{limit}"') from None
     return RunOptions(
-        seed=int(seed or 0),
-        budget=parsed,
-        profile=Profile(profile or "ci"),
-        engine=engine or None,
+        seed=_setting(config, "seed", _whole_number) or 0,
+        budget=_setting(config, "budget", budget),
+        profile=_setting(config, "profile", _one_of(Profile, lambda profile: profile.value)) or Profile.CI,
+        engine=_setting(config, "engine", _one_of(ENGINES, str)),
         # Under xdist the other processors are busy with other tests.
         jobs=1 if "PYTEST_XDIST_WORKER" in os.environ else 0,
-        report_dir=config.rootpath / (Path(folder) if folder else Path(".chaos")),
+        report_dir=config.rootpath / (_setting(config, "report", Path) or ".chaos"),
     )
 
 
-def _setting(config: pytest.Config, name: str) -> str:
-    given = config.getoption(f"--chaos-{name}")
-    return str(given or os.environ.get(f"CHAOS_{name.upper()}") or config.getini(f"chaos_{name}"))
+def _setting(config: pytest.Config, name: str, parse: Callable[[str], _T]) -> _T | None:
+    """What is given first; None when nothing is."""
+    for source, given in (
+        (f"--chaos-{name}", config.getoption(f"--chaos-{name}")),
+        (f"CHAOS_{name.upper()}", os.environ.get(f"CHAOS_{name.upper()}")),
+        (f"chaos_{name} in the ini file", config.getini(f"chaos_{name}")),
+    ):
+        if given:
+            try:
+                return parse(str(given))
+            except ValueError as error:
+                raise UsageError(f'{source}: expected {error}, got "{given}"') from None
+    return None
+
+
+def _whole_number(text: str) -> int:
+    if not text.removeprefix("-").isdecimal():
+        raise ValueError("a whole number")
+    return int(text)
+
+
+def _one_of(known: Iterable[_T], name_of: Callable[[_T], str]) -> Callable[[str], _T]:
+    named = {name_of(one): one for one in known}
+
+    def parse(text: str) -> _T:
+        if text not in named:
+            raise ValueError(f"one of {', '.join(named)}")
+        return named[text]
+
+    return parse

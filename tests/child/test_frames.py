@@ -13,8 +13,6 @@ from chaos.child import frames
 from chaos.trace.sources import INJECT_FOLDER, SourceLines
 from tests.trace.conversation import running, wait_until
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
-
 
 def run(code: str, *, env: dict[str, str] | None = None) -> str:
     done = subprocess.run(

@@ -7,53 +7,15 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = """\
-import json
+from tests.plugin.running import PLAIN_PROGRAM as PROGRAM
+from tests.plugin.running import refused, replay_id, run, told
 
-import pytest
-
-
-def overwrite(disk, ack):
-    for number in range(1, 3):
-        (disk / "state.json").write_text(json.dumps({"n": number}))
-        ack(number)
-
-
-def replace(disk, ack):
-    for number in range(1, 3):
-        (disk / "new").write_text(json.dumps({"n": number}))
-        (disk / "new").replace(disk / "state.json")
-        ack(number)
-
-
-def load(disk):
-    path = disk / "state.json"
-    return json.loads(path.read_text()) if path.exists() else {"n": 0}
-
-
-"""
 WEAK = PROGRAM + "def test_weak(crash):\n    crash(workload=overwrite, recover=load)\n"
 SOUND = PROGRAM + "def test_sound(crash):\n    assert crash(workload=replace, recover=load).statistics.states > 5\n"
 
 
-def run(pytester: pytest.Pytester, text: str, *options: str, failed: int = 0, passed: int = 0) -> str:
-    """What pytest prints for one test file, in a process of its own, without tracebacks of the harness."""
-    pytester.makepyfile(test_it=text)
-    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
-    done.assert_outcomes(failed=failed, passed=passed)
-    printed = done.stdout.str()
-    assert "crash.py:" not in printed, printed
-    return printed
-
-
 def failing(pytester: pytest.Pytester, body: str, *options: str) -> str:
     return run(pytester, PROGRAM + body, *options, failed=1)
-
-
-def replay_id(printed: str) -> str:
-    found = re.search(r"--chaos-replay (\w+)", printed)
-    assert found, printed
-    return found.group(1)
 
 
 def test_a_sound_program_passes_and_the_call_says_how_much_was_tried(pytester: pytest.Pytester) -> None:
@@ -62,11 +24,10 @@ def test_a_sound_program_passes_and_the_call_says_how_much_was_tried(pytester: p
 
 def test_a_weak_program_fails_explanation_first_and_replay_command_last(pytester: pytest.Pytester) -> None:
     printed = run(pytester, WEAK, failed=1)
-    _, _, told = printed.partition("test_weak ___")
-    lines = [line for line in told.partition("short test summary")[0].splitlines()[1:] if line.strip()][:-1]
-    assert lines[0].startswith("test_it.py:8 overwrite: recovery raises JSONDecodeError")
+    lines = told(printed, "test_weak")
+    assert lines[0].startswith("test_it.py:10 overwrite: recovery raises JSONDecodeError")
     assert lines[-1].startswith("replay: pytest test_it.py::test_weak --chaos-replay ")
-    assert "<- killed here" in told
+    assert "      <- killed here" in lines
     assert "Traceback" not in printed
 
 
@@ -103,6 +64,11 @@ WRONG = [
     ("crash(workload=replace, recover=load, oracles=['atomik'])", "atomik"),
     ("crash(workload=replace, recover=None)", "recover is None"),
     ("crash(workload=3, recover=load)", "expected a callable, 'module:object', or a list of commands, got 3"),
+    ("crash(workload=replace, recover=load, oracles=5)", r"crash\(oracles=...\): expected a name, or a list of names"),
+    ("crash(workload=replace, recover=load, model=[5])", r"crash\(model=...\): expected a name, or a list of names"),
+    ("crash(workload=replace, recover=load, jobs='two')", r"crash\(jobs=...\): expected a number of processes"),
+    ("crash(workload=replace, recover=load, bounds={'files': 1})", "a mapping with keys among memory, file"),
+    ("crash(workload=replace, recover=load, bounds={'rounds': 0})", r"bounds\(rounds=...\): expected a number from 1"),
     ("crash(workload='no.such:thing', recover=load)", "no.such:thing"),
     ("crash(workload=[['no-such-program-here']], recover=load)", "no-such-program-here"),
     ("crash(workload=lambda disk, ack: None, recover=load)", "wrote nothing in the watched folder"),
@@ -111,12 +77,7 @@ WRONG = [
 
 
 def test_a_call_that_makes_no_sense_fails_with_one_message(pytester: pytest.Pytester) -> None:
-    tests = (f"def test_{number}(crash):\n    {call}\n" for number, (call, _) in enumerate(WRONG))
-    printed = run(pytester, PROGRAM + "\n\n".join(tests), failed=len(WRONG))
-    told = re.split(r"_{3,} test_\d+ _{3,}", printed)[1:]
-    for (call, words), message in zip(WRONG, told, strict=True):
-        assert re.search(words, message, re.DOTALL), (call, message)
-        assert "During handling" not in message
+    refused(pytester, PROGRAM, "crash", WRONG)
 
 
 def test_the_marker_gives_arguments_and_the_call_overrules_them(pytester: pytest.Pytester) -> None:
@@ -137,6 +98,15 @@ def test_the_marker_gives_arguments_and_the_call_overrules_them(pytester: pytest
 )
 def test_a_wrong_setting_is_named(pytester: pytest.Pytester, option: str, words: str) -> None:
     assert words in run(pytester, WEAK, option, failed=1)
+
+
+def test_a_wrong_setting_is_named_by_where_it_stands(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makeini("[pytest]\nchaos_engine = steam\n")
+    assert "chaos_engine in the ini file: expected one of auto, syscalls, portable" in run(pytester, WEAK, failed=1)
+    monkeypatch.setenv("CHAOS_ENGINE", "water")
+    assert 'CHAOS_ENGINE: expected one of auto, syscalls, portable, got "water"' in run(pytester, WEAK, failed=1)
 
 
 def test_settings_come_from_the_ini_file_too(pytester: pytest.Pytester) -> None:

@@ -1,53 +1,19 @@
 """The fixture `faults`, as its user meets it: pytest run on small test files, and what is printed."""
 
-import re
-
 import pytest
 
-PROGRAM = """\
-import json
-import os
-import time
+from tests.plugin.running import PLAIN_PROGRAM, refused, replay_id, run, told
 
-import pytest
-
-
-def overwrite(disk, ack):
-    for number in range(1, 3):
-        (disk / "state.json").write_text(json.dumps({"n": number}))
-        ack(number)
-
-
-def replace(disk, ack):
-    for number in range(1, 3):
-        try:
-            (disk / "new").write_text(json.dumps({"n": number}))
-            (disk / "new").replace(disk / "state.json")
-        except OSError:
-            return
-        ack(number)
-
-
-def load(disk):
-    path = disk / "state.json"
-    return json.loads(path.read_text()) if path.exists() else {"n": 0}
-
-
+PROGRAM = (
+    PLAIN_PROGRAM
+    + """\
 FULL = {"call": "write", "errno": "ENOSPC", "onwards": True}
 
 
 """
+)
 WEAK = PROGRAM + "def test_weak(faults):\n    faults(workload=overwrite, recover=load, fault=FULL)\n"
 SOUND = PROGRAM + "def test_sound(faults):\n    result = faults(workload=replace, recover=load, fault=FULL)\n"
-
-
-def run(pytester: pytest.Pytester, text: str, *options: str, failed: int = 0, passed: int = 0) -> str:
-    pytester.makepyfile(test_it=text)
-    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
-    done.assert_outcomes(failed=failed, passed=passed)
-    printed = done.stdout.str()
-    assert "plugin/faults.py:" not in printed, printed
-    return printed
 
 
 def test_a_sound_program_passes_and_the_call_says_how_many_runs_were_struck(pytester: pytest.Pytester) -> None:
@@ -56,20 +22,19 @@ def test_a_sound_program_passes_and_the_call_says_how_many_runs_were_struck(pyte
 
 def test_a_weak_program_fails_explanation_first_and_replay_command_last(pytester: pytest.Pytester) -> None:
     printed = run(pytester, WEAK, failed=1)
-    _, _, told = printed.partition("test_weak ___")
-    lines = [line for line in told.partition("short test summary")[0].splitlines()[1:] if line.strip()][:-1]
+    lines = told(printed, "test_weak")
     assert lines[0].startswith("test_it.py:10 overwrite: write() of state.json failed with ENOSPC, and recovery raises")
     assert lines[-1].startswith("replay: pytest test_it.py::test_weak --chaos-replay ")
-    assert "2 runs" in told
+    assert "2 runs" in lines
 
 
 def test_the_replay_command_shows_the_finding_again_and_is_content_once_it_is_mended(pytester: pytest.Pytester) -> None:
-    found = re.search(r"--chaos-replay (\w+)", run(pytester, WEAK, failed=1))
-    assert found
-    printed = run(pytester, WEAK, "--chaos-replay", found[1], failed=1)
-    assert f"finding {found[1]} still shows" in printed
+    finding = replay_id(run(pytester, WEAK, failed=1))
+    printed = run(pytester, WEAK, "--chaos-replay", finding, failed=1)
+    assert f"faults: finding {finding} still shows" in printed
+    assert "  what was left: " in printed
     assert "write() of state.json failed with ENOSPC" in printed
-    run(pytester, WEAK.replace("workload=overwrite", "workload=replace"), "--chaos-replay", found[1], passed=1)
+    run(pytester, WEAK.replace("workload=overwrite", "workload=replace"), "--chaos-replay", finding, passed=1)
 
 
 def test_a_crash_after_a_fault_is_found_and_replayed(pytester: pytest.Pytester) -> None:
@@ -94,9 +59,9 @@ def test_truth(faults):
 """
     printed = run(pytester, PROGRAM + body, failed=1, passed=1)
     assert "returned 0 and synced nothing" in printed
-    found = re.search(r"--chaos-replay (\w+)", printed)
-    assert found
-    assert "still shows" in run(pytester, PROGRAM + body, "--chaos-replay", found[1], "-k", "lie", failed=1)
+    finding = replay_id(printed)
+    again = run(pytester, PROGRAM + body, "--chaos-replay", finding, "-k", "lie", failed=1, deselected=1)
+    assert "still shows" in again
 
 
 CHILD = """
@@ -151,6 +116,14 @@ WRONG = [
     ("faults(workload=replace, recover=load, fault={'delay': 'soon'})", "delay: expected a duration"),
     ("faults(workload=replace, recover=load, fault=[])", "no fault is given"),
     (
+        "faults(workload=replace, recover=load, fault='write')",
+        r"faults\(fault=...\): expected a list of tables such as",
+    ),
+    (
+        "with faults.child(tmp_path, 'EIO') as child: child(print)",
+        r"faults.child\(fault=...\): expected a list of tabl",
+    ),
+    (
         "faults(workload=replace, recover=load, fault={'call': 'mkdir', 'errno': 'EIO'})",
         "no call was struck: each mkdir",
     ),
@@ -167,11 +140,7 @@ WRONG = [
 
 
 def test_a_call_that_makes_no_sense_fails_with_one_message(pytester: pytest.Pytester) -> None:
-    tests = (f"def test_{number}(faults, tmp_path):\n    {call}\n" for number, (call, _) in enumerate(WRONG))
-    printed = run(pytester, PROGRAM + "\n\n".join(tests), failed=len(WRONG))
-    told = re.split(r"_{3,} test_\d+ _{3,}", printed)[1:]
-    for (call, words), message in zip(WRONG, told, strict=True):
-        assert re.search(words, message, re.DOTALL), (call, message)
+    refused(pytester, PROGRAM, "faults, tmp_path", WRONG)
 
 
 def test_nothing_is_imported_where_the_fixture_is_not_used(pytester: pytest.Pytester) -> None:

@@ -1,8 +1,8 @@
 """The fixture `fleet`, as its user meets it: pytest run on small test files, and what is printed."""
 
-import re
-
 import pytest
+
+from tests.plugin.running import refused, replay_id, run, told
 
 PROGRAM = """\
 import os
@@ -35,52 +35,37 @@ def forget(disk):
 """
 WEAK = PROGRAM + "def test_weak(fleet):\n    fleet(append, recover=forget, faults=FAULTS, budget=1)\n"
 SOUND = PROGRAM + "def test_sound(fleet):\n    fleet(append, recover=load, faults=FAULTS, budget=2)\n"
-
-
-def run(pytester: pytest.Pytester, text: str, *options: str, failed: int = 0, passed: int = 0) -> str:
-    pytester.makepyfile(test_it=text)
-    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--chaos-profile", "quick", *options)
-    done.assert_outcomes(failed=failed, passed=passed)
-    printed = done.stdout.str()
-    assert "fleet.py:" not in printed, printed
-    return printed
-
-
-def replay_id(printed: str) -> str:
-    found = re.search(r"--chaos-replay (\w+)", printed)
-    assert found, printed
-    return found.group(1)
+QUICK = ("--chaos-profile", "quick")
 
 
 @pytest.mark.slow
 def test_a_sound_program_passes_and_the_call_says_how_much_was_tried(pytester: pytest.Pytester) -> None:
     body = SOUND.replace("    fleet(", "    result = fleet(") + "    assert result.statistics.states == 2\n"
-    run(pytester, body + "    assert result.statistics.crash_points == 6\n", passed=1)
+    run(pytester, body + "    assert result.statistics.crash_points == 6\n", *QUICK, passed=1)
 
 
 @pytest.mark.slow
 def test_a_weak_program_fails_explanation_first_and_replay_command_last(pytester: pytest.Pytester) -> None:
-    printed = run(pytester, WEAK, failed=1)
-    _, _, told = printed.partition("test_weak ___")
-    lines = [line for line in told.partition("short test summary")[0].splitlines()[1:] if line.strip()][:-1]
+    printed = run(pytester, WEAK, *QUICK, failed=1)
+    lines = told(printed, "test_weak")
     assert "acknowledged values are gone" in lines[0]
     assert "lost acknowledgement, oracle durable, model fleet" in lines[1]
-    assert "   <- this one" in told
+    assert "   <- this one" in printed
     assert lines[-1].startswith("replay: pytest test_it.py::test_weak --chaos-replay ")
     assert "Traceback" not in printed
 
 
 @pytest.mark.slow
 def test_the_replay_command_shows_the_finding_again_and_is_content_once_it_is_mended(pytester: pytest.Pytester) -> None:
-    finding = replay_id(run(pytester, WEAK, failed=1))
-    assert f"finding {finding} still shows" in run(pytester, WEAK, "--chaos-replay", finding, failed=1)
-    run(pytester, WEAK.replace("[3:]", ""), "--chaos-replay", finding, passed=1)
+    finding = replay_id(run(pytester, WEAK, *QUICK, failed=1))
+    assert f"finding {finding} still shows" in run(pytester, WEAK, "--chaos-replay", finding, *QUICK, failed=1)
+    run(pytester, WEAK.replace("[3:]", ""), "--chaos-replay", finding, *QUICK, passed=1)
 
 
 @pytest.mark.slow
 def test_no_fault_means_nothing_was_measured(pytester: pytest.Pytester) -> None:
     body = PROGRAM + "def test_it(fleet):\n    fleet(append, recover=load, budget=1)\n"
-    assert "fleet: not measured: no fault struck" in run(pytester, body, failed=1)
+    assert "fleet: not measured: no fault struck" in run(pytester, body, *QUICK, failed=1)
 
 
 @pytest.mark.slow
@@ -90,7 +75,7 @@ def test_the_marker_gives_arguments_and_the_call_overrules_them(pytester: pytest
         "def test_{}(fleet):\n    fleet(append, recover=forget{})\n"
     )
     body = marked.format("marked", "") + "\n\n" + marked.format("overruled", ", oracles=['durable']")
-    assert "FAILED test_it.py::test_overruled" in run(pytester, PROGRAM + body, passed=1, failed=1)
+    assert "FAILED test_it.py::test_overruled" in run(pytester, PROGRAM + body, *QUICK, passed=1, failed=1)
 
 
 WRONG = [
@@ -99,7 +84,9 @@ WRONG = [
     ("fleet(append, duration='soon')", r"fleet\(duration=...\): expected a duration"),
     ("fleet(append, faults=[{'kind': 'kil', 'every': '1s'}])", "fault.kind: expected one of .*did you mean"),
     ("fleet(append, faults=[{'kind': 'kill'}])", "needs either `every` or `statements`"),
-    ("fleet(append, faults={'kind': 'kill'})", "expected a list of tables"),
+    ("fleet(append, faults={'kind': 'kill'})", r"fleet\(faults=...\): expected a list of tables"),
+    ("fleet(append, call_faults=[5])", r"fleet\(call_faults=...\): expected a list of tables"),
+    ("fleet(append, restart=5)", r"fleet\(restart=...\): expected a table such as"),
     ("fleet(append, faults=[{'kind': 'disk_full', 'every': '1s'}])", "a disk of its own"),
     ("fleet(append, restart={'policy': 'maybe'})", "restart.policy: expected one of"),
     ("fleet(append, oracles=['durabel'], faults=FAULTS)", "unknown oracle 'durabel'"),
@@ -110,9 +97,4 @@ WRONG = [
 
 
 def test_a_call_that_makes_no_sense_fails_with_one_message(pytester: pytest.Pytester) -> None:
-    tests = (f"def test_{number}(fleet):\n    {call}\n" for number, (call, _) in enumerate(WRONG))
-    printed = run(pytester, PROGRAM + "\n\n".join(tests), failed=len(WRONG))
-    told = re.split(r"_{3,} test_\d+ _{3,}", printed)[1:]
-    for (call, words), message in zip(WRONG, told, strict=True):
-        assert re.search(words, message, re.DOTALL), (call, message)
-        assert "During handling" not in message
+    refused(pytester, PROGRAM, "fleet", WRONG)

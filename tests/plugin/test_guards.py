@@ -4,13 +4,8 @@ import re
 
 import pytest
 
-
-def printed(pytester: pytest.Pytester, text: str, *options: str, **outcomes: int) -> str:
-    """What pytest prints for one test file, in a process of its own."""
-    pytester.makepyfile(test_it=text)
-    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
-    done.assert_outcomes(**outcomes)
-    return done.stdout.str()
+from tests.plugin.running import run as printed
+from tests.plugin.running import told
 
 
 def test_the_seed_is_what_was_asked_for_and_is_told_when_a_test_fails(pytester: pytest.Pytester) -> None:
@@ -22,8 +17,8 @@ def test_given(chaos_seed):
 def test_failing(chaos_seed):
     assert False
 """
-    told = printed(pytester, text, "--chaos-seed", "7", passed=1, failed=1)
-    assert "drawn with --chaos-seed 7" in told
+    said = printed(pytester, text, "--chaos-seed", "7", passed=1, failed=1)
+    assert "drawn with --chaos-seed 7" in said
 
 
 def test_the_seed_is_0_unless_given_and_a_wrong_one_is_refused(pytester: pytest.Pytester) -> None:
@@ -93,16 +88,15 @@ def test_wrong(loop_guard):
 
 
 def test_loops_that_get_nowhere_fail_and_honest_ones_pass(pytester: pytest.Pytester) -> None:
-    told = printed(pytester, LOOPS, failed=6, passed=2)
-    assert "loop_guard: rounds 1 to 4 brought the same 4 times; 3 are allowed" in told
-    assert "the last one brought 'no improvement'" in told
-    assert "loop_guard: rounds 1 to 8 brought the same, 2 in turn, 4 times; 3 are allowed" in told
-    assert "rounds 1 to 11 brought the same but for numbers, dates and ids 11 times; 10 are allowed" in told
-    assert "loop_guard.limits(alike=...)" in told
-    assert "this is round 21, and 20 are allowed" in told
-    assert "nan" in told
-    assert "loop_guard.limits(repeats=...): expected 1 or more, got 0" in told
-    assert "loops.py" not in told
+    said = printed(pytester, LOOPS, failed=6, passed=2)
+    assert "loop_guard: rounds 1 to 4 brought the same 4 times; 3 are allowed" in said
+    assert "the last one brought 'no improvement'" in said
+    assert "loop_guard: rounds 1 to 8 brought the same, 2 in turn, 4 times; 3 are allowed" in said
+    assert "rounds 1 to 11 brought the same but for numbers, dates and ids 11 times; 10 are allowed" in said
+    assert "loop_guard.limits(alike=...)" in said
+    assert "this is round 21, and 20 are allowed" in said
+    assert "nan" in said
+    assert "loop_guard.limits(repeats=...): expected 1 or more, got 0" in said
 
 
 FINITE = """
@@ -153,17 +147,21 @@ def test_sound(finite, tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_not_asked_for():
     assert math.isnan((numpy.array([0.0]) / numpy.array([0.0]))[0])
+
+
+def test_no_folder(finite, tmp_path):
+    finite.folder(tmp_path / "missing")
 """
 
 
 def test_numbers_that_are_not_finite_fail(pytester: pytest.Pytester) -> None:
-    told = printed(pytester, FINITE, failed=5, passed=2)
-    assert "finite: history holds a number that is not finite" in told
-    assert "history['epochs'][1]" in told
-    assert "metrics.json: " in told
-    assert "FloatingPointError: invalid value encountered in divide" in told
-    assert "FloatingPointError: invalid value encountered in log" in told
-    assert "finiteness.py" not in told
+    said = printed(pytester, FINITE, failed=6, passed=2)
+    assert "finite: history holds a number that is not finite" in said
+    assert "history['epochs'][1]" in said
+    assert "metrics.json: " in said
+    assert "FloatingPointError: invalid value encountered in divide" in said
+    assert "FloatingPointError: invalid value encountered in log" in said
+    assert "finite.folder: there is no folder " in said
 
 
 LEAKS = """
@@ -277,15 +275,15 @@ def test_temporary_files_are_where_they_were():
 def test_what_a_test_leaves_behind_fails_it(pytester: pytest.Pytester) -> None:
     # What is left is left for good here, so the time that it is given to go away is spent in vain.
     pytester.makeconftest("import pytest_guardrails.plugin.leaks as leaks\n\nleaks._GRACE_S = 0.05\n")
-    told = printed(pytester, LEAKS, passed=7, errors=7)
-    assert told.count("_ ERROR at teardown of ") == 7
-    assert "sys.stdin.read()" in told
-    assert "os.setsid()" in told
-    assert "open on" in told
-    assert "a.lock (FLOCK)" in told
-    assert "thread 'poller' (daemon)" in told
-    assert ".left" in told
-    assert ".marked" in told
+    said = printed(pytester, LEAKS, passed=7, errors=7)
+    assert said.count("_ ERROR at teardown of ") == 7
+    assert "sys.stdin.read()" in said
+    assert "os.setsid()" in said
+    assert "open on" in said
+    assert "a.lock (FLOCK)" in said
+    assert "thread 'poller' (daemon)" in said
+    assert ".left" in said
+    assert ".marked" in said
 
 
 def test_what_is_given_back_or_of_others_fails_nothing(pytester: pytest.Pytester) -> None:
@@ -355,11 +353,34 @@ class TestClass:
 
 
 def test_tests_beyond_their_limits_fail(pytester: pytest.Pytester) -> None:
-    told = printed(pytester, LIMITS, failed=4, passed=4)
-    assert "guardrails: still running after 0.05 s" in told
-    assert "thread 'Thread-1 (waiting)' is in" in told
-    assert re.search(r"guardrails: resident memory grew by [56]\d\.\d MB at its peak, and 20 MB are allowed", told)
-    assert "limits.py" not in told
+    said = printed(pytester, LIMITS, failed=4, passed=4)
+    assert "guardrails: still running after 0.05 s" in said
+    assert "thread 'Thread-1 (waiting)' is in" in said
+    assert re.search(r"guardrails: resident memory grew by [56]\d\.\d MB at its peak, and 20 MB are allowed", said)
+
+
+def test_a_coroutine_beyond_its_time_is_told_by_what_it_awaits(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    text = """
+import asyncio
+
+import pytest
+
+
+async def answer():
+    await asyncio.Event().wait()
+
+
+@pytest.mark.asyncio
+@pytest.mark.guardrails(timeout="50ms")
+async def test_waits():
+    await answer()
+"""
+    lines = told(printed(pytester, text, failed=1), "test_waits")
+    assert lines[0] == "guardrails: still running after 0.05 s"
+    assert any(line.endswith("in answer") for line in lines)
+    assert "    await asyncio.Event().wait()" in lines
+    assert "run_until_complete" not in "".join(lines)
 
 
 @pytest.mark.parametrize(
@@ -418,7 +439,7 @@ def test_lean():
 
 def test_the_plugin_tells_its_marker_and_its_fixtures(pytester: pytest.Pytester) -> None:
     assert "@pytest.mark.guardrails(timeout=, max_rss=" in pytester.runpytest_subprocess("--markers").stdout.str()
-    told = pytester.runpytest_subprocess("--fixtures").stdout.str()
+    said = pytester.runpytest_subprocess("--fixtures").stdout.str()
     for name in ("fake_llm", "chaos_proxy", "loop_guard", "finite", "no_leaks", "chaos_seed"):
-        assert f"\n{name} --" in told
-    assert "_guardrails" not in told.replace("pytest_guardrails", "")
+        assert f"\n{name} --" in said
+    assert "_guardrails" not in said.replace("pytest_guardrails", "")

@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from tests.plugin.running import refused, replay_id, run
+
 PROGRAM = """\
 import fcntl
 
@@ -38,15 +40,6 @@ SOUND = PROGRAM + (
 )
 
 
-def run(pytester: pytest.Pytester, text: str, *options: str, failed: int = 0, passed: int = 0) -> str:
-    pytester.makepyfile(test_it=text)
-    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
-    done.assert_outcomes(failed=failed, passed=passed)
-    printed = done.stdout.str()
-    assert "race.py:" not in printed, printed
-    return printed
-
-
 def test_a_sound_program_passes_and_the_call_says_how_much_was_tried(pytester: pytest.Pytester) -> None:
     run(pytester, SOUND, passed=1)
 
@@ -59,23 +52,17 @@ def test_a_race_fails_its_test_with_the_order_of_calls_and_their_lines(pytester:
 
 
 def test_a_finding_is_replayed_in_its_test_until_it_is_gone(pytester: pytest.Pytester) -> None:
-    printed = run(pytester, WEAK, failed=1)
-    found = re.search(r"--chaos-replay (\w+)", printed)
-    assert found
-    again = run(pytester, WEAK, "--chaos-replay", found[1], failed=1)
-    assert f"finding {found[1]} still shows" in again
+    finding = replay_id(run(pytester, WEAK, failed=1))
+    again = run(pytester, WEAK, "--chaos-replay", finding, failed=1)
+    assert f"race: finding {finding} still shows" in again
     mended = WEAK.replace("race(naive, naive", "race(locked, locked")
-    run(pytester, mended, "--chaos-replay", found[1], passed=1)
+    run(pytester, mended, "--chaos-replay", finding, passed=1)
 
 
 def test_a_finding_of_another_test_is_not_taken_for_replayed(pytester: pytest.Pytester) -> None:
-    found = re.search(r"--chaos-replay (\w+)", run(pytester, WEAK, failed=1))
-    assert found
+    finding = replay_id(run(pytester, WEAK, failed=1))
     other = WEAK.replace("test_weak", "test_other")
-    pytester.makepyfile(test_it=other)
-    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--chaos-replay", found[1])
-    done.assert_outcomes(passed=1, errors=1)
-    assert "is of another test" in done.stdout.str()
+    assert "is of another test" in run(pytester, other, "--chaos-replay", finding, passed=1, errors=1)
 
 
 def test_a_marker_gives_arguments_and_a_call_s_own_come_first(pytester: pytest.Pytester) -> None:
@@ -88,19 +75,18 @@ def test_a_marker_gives_arguments_and_a_call_s_own_come_first(pytester: pytest.P
     run(pytester, text, "--strict-markers", passed=1)
 
 
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        ("race(naive)", "two or more workers, got 1"),
-        ("race(naive, 5)", "race(worker=...): expected a callable"),
-        ("race(naive, naive, budgt=5)", "did you mean budget?"),
-        ("race(naive, naive, deadline='soon')", "race(deadline=...): expected"),
-        ("race(naive, naive, oracles=['durable'])", "unknown oracle 'durable'"),
-        ("race(naive, naive, history='stack')", "there is no model 'stack'"),
-    ],
-)
-def test_wrong_usage_is_named(pytester: pytest.Pytester, call: str, words: str) -> None:
-    assert words in run(pytester, PROGRAM + f"def test_wrong(race):\n    {call}\n", failed=1)
+WRONG = [
+    ("race(naive)", "two or more workers, got 1"),
+    ("race(naive, 5)", r"race\(worker=...\): expected a callable"),
+    ("race(naive, naive, budgt=5)", r"did you mean budget\?"),
+    ("race(naive, naive, deadline='soon')", r"race\(deadline=...\): expected"),
+    ("race(naive, naive, oracles=['durable'])", "unknown oracle 'durable'"),
+    ("race(naive, naive, history='stack')", "there is no model 'stack'"),
+]
+
+
+def test_a_call_that_makes_no_sense_fails_with_one_message(pytester: pytest.Pytester) -> None:
+    refused(pytester, PROGRAM, "race", WRONG)
 
 
 def test_a_worker_may_be_a_command_or_a_name(pytester: pytest.Pytester) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.plugin.test_guards import printed
+from tests.plugin.running import run as printed
 
 LLM = """
 import openai
@@ -108,6 +108,10 @@ def test_untouched(chaos_proxy, port):
     assert ask(chaos_proxy(port).address) == b"hello"
 
 
+def test_no_address(chaos_proxy):
+    chaos_proxy("localhost")
+
+
 def test_nothing_tested(chaos_proxy, port):
     proxy = chaos_proxy(port)
     proxy.inject(Delay(latency_s=1), connections=[2])
@@ -124,7 +128,8 @@ def test_an_agent_that_is_told_the_same_for_ever_fails_and_an_honest_one_passes(
 
 
 def test_a_client_that_can_not_bear_a_reset_fails_and_one_that_retries_passes(pytester: pytest.Pytester) -> None:
-    told = printed(pytester, PROXY, failed=1, passed=3, errors=1)
+    told = printed(pytester, PROXY, failed=2, passed=3, errors=1)
     assert "ConnectionResetError" in told
+    assert "chaos_proxy: expected a port or (host, port), got 'localhost'" in told
     assert "chaos_proxy: nothing was injected" in told
     assert "1 connections came, and no fault took effect on any: Rule(fault=Delay(latency_s=1" in told

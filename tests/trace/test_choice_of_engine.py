@@ -16,7 +16,7 @@ from chaos.trace.engines import ENGINES, Engine, engine_reports, record_by
 from chaos.trace.model import Trace
 from chaos.trace.options import RecordOptions
 
-supervised = pytest.mark.skipif(not probe().works, reason="the syscall engine does not work here")
+supervised = pytest.mark.skipif(not probe().works, reason=probe().why)
 TOUCH = [sys.executable, "-c", "open('f', 'w').close()"]
 BY_C = [sys.executable, "-c", "import sqlite3; sqlite3.connect('f').execute('create table t (a)').connection.commit()"]
 

@@ -393,12 +393,10 @@ def test_going_over_the_file_size_limit_raises_the_signal(tmp_path: Path) -> Non
 
 def test_a_full_disk_is_told_to_the_caller(tmp_path: Path) -> None:
     """/dev/full is outside; the errno of a partial write is the short count, then ENOSPC: tmpfs shows it where root."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
     folder = tmp_path / "small"
     folder.mkdir()
     if libc.mount(b"none", os.fsencode(folder), b"tmpfs", ctypes.c_ulong(0), b"size=64k") != 0:
-        pytest.skip("this sandbox mounts nothing")
+        pytest.skip(f"mounting is forbidden here: {os.strerror(ctypes.get_errno())}")
     try:
         results: list[int] = []
 

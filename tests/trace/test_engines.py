@@ -18,7 +18,7 @@ class TestPortable(Conformance):
         return trace
 
 
-@pytest.mark.skipif(not probe().works, reason="the syscall engine does not work here")
+@pytest.mark.skipif(not probe().works, reason=probe().why)
 class TestSyscalls(Conformance):
     def record(self, program: Program, folder: Path, options: RecordOptions) -> Trace:
         trace = recorder.record(program, folder, options=options)

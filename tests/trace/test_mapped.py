@@ -2,7 +2,7 @@ import mmap
 import os
 from pathlib import Path
 
-import pytest
+import numpy
 
 from chaos.child.ack import ack
 from chaos.trace.model import Kind
@@ -114,8 +114,6 @@ def test_a_mapped_file_that_grows_above_the_limit_is_not_measured(tmp_path: Path
 
 
 def test_numpy_memmap_is_seen(tmp_path: Path) -> None:
-    numpy = pytest.importorskip("numpy")
-
     def program() -> None:
         array = numpy.memmap(tmp_path / "a", dtype="float64", mode="w+", shape=(100,))
         array[:] = 1.5

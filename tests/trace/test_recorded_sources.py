@@ -12,7 +12,7 @@ from chaos.syscalls.probe import probe
 from chaos.trace.model import Op
 from chaos.trace.recorder import RecordOptions, record
 
-pytestmark = pytest.mark.skipif(not probe().works, reason="the syscall engine does not work here")
+pytestmark = pytest.mark.skipif(not probe().works, reason=probe().why)
 
 
 def innermost(op: Op) -> tuple[str, str]:

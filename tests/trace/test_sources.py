@@ -12,8 +12,6 @@ import pytest
 from chaos.trace.sources import SourceLines
 from tests.trace.conversation import functions, running, wait_until
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
-
 
 def test_a_blocked_main_thread_tells_its_frames_innermost_first() -> None:
     with running("""

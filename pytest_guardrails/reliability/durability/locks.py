@@ -15,7 +15,7 @@ Never lock the file that gets replaced: use `FileLock.beside`. Read `seats.py` f
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from types import TracebackType
 from typing import final
@@ -191,8 +191,10 @@ class FileLock:
             raise LockNotHeldError(f"{self.path} is not held exclusively by this thread of process {os.getpid()}")
         text = b'"%b"' % note.encode() if note.replace(" ", "").isalnum() and note.isascii() else _quoted(note)
         record = b'{%b,"since":%.6f,"note":%b}' % (_signature(os.getpid()), self._clock.wall(), text)
-        with suppress(OSError):  # a full disk keeps nobody from locking: the record is for people only
+        try:
             os.pwrite(holding.pair.lock, record.ljust(_RECORD_BYTES - 1) + b"\n", 0)
+        except OSError:  # a full disk keeps nobody from locking: the record is for people only
+            return
 
     def last_note(self) -> str:
         """The note of whoever signed last; this thread holds the lock. "" when it can't be read.

@@ -93,7 +93,7 @@ class Combiner:
         began = monotonic()
         try:
             while not request.over:
-                if not lead.acquire(timeout=max(0.0, self._deadline_s - (monotonic() - began))):
+                if not lead.acquire(False) and not lead.acquire(timeout=self._left_s(began)):
                     raise LockDeadlineError(self._backend.path, self._deadline_s, None)
                 try:
                     if not request.over:
@@ -104,6 +104,9 @@ class Combiner:
             if not request.over and request in queue:  # interrupted, or too late: nobody is to do it any more
                 queue.remove(request)
         return request
+
+    def _left_s(self, began: float) -> float:
+        return max(0.0, self._deadline_s - (monotonic() - began))
 
     def _renew(self) -> None:
         """Begin anew, also in a forked child, where the threads that were at it are gone."""

@@ -83,7 +83,7 @@ def _apply(connection: sqlite3.Connection, changes: list[_Change]) -> bool:
         connection.execute("BEGIN IMMEDIATE")
         for change in changes:
             cell = Cell(change.version, change.schema, change.text)
-            if rows.digest(change.key, cell) != change.digest:
+            if rows.digest(change.key, *cell) != change.digest:
                 raise ValueError(change.key)
             draft = Draft(change.key, change.schema, change.text)
             before = rows.last(connection)._replace(version=change.version - 1)

@@ -143,9 +143,12 @@ class SqliteBackend:
             try:
                 with self.guarded(connections) as connection:
                     connection.execute("BEGIN IMMEDIATE")
-                    session.last = self._take_over(connection, rows.last(connection))
-                self._lock.sign(note_for(transaction))
+                    session.last = self._take_over(connections)
+                connections.left = None
+                signed = note_for(transaction)
+                self._lock.sign(signed)
                 yield session
+                connections.left = (signed, session.last)
                 self._copy_when_due(connections, session.last.version)
             finally:
                 connections.busy = False
@@ -402,12 +405,16 @@ class SqliteBackend:
         self._connections = connections
         return version
 
-    def _take_over(self, connection: sqlite3.Connection, last: rows.Last) -> rows.Last:
+    def _take_over(self, connections: Connections) -> rows.Last:
         """See what the last writer left: a dead one's transaction is logged, a store behind its witness is damaged."""
-        found = self._witness.read()
+        signed = self._lock.last_note()
+        if connections.left is not None and signed == connections.left[0]:
+            return connections.left[1]  # it was this process, and it ended well
+        connection = connections.writer
+        last, found = rows.last(connection), self._witness.read()
         if found is not None and found.version > last.version:
             raise Damage("committed changes are missing at its end")
-        began = transaction_under_way(self._lock.last_note(), found)
+        began = transaction_under_way(signed, found)
         if began and began != last.transaction and not log.is_recent(connection, began, last.version - MOST_TOGETHER):
             wall = self._settings.clock.wall()
             status, reason = TransactionStatus.FAILED.value, "its process ended in the middle"

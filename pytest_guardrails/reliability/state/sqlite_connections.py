@@ -11,10 +11,13 @@ import os
 import sqlite3
 import threading
 from contextlib import suppress
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from pytest_guardrails.errors import GuardrailsError
 from pytest_guardrails.reliability.durability import FileLock
+
+if TYPE_CHECKING:
+    from pytest_guardrails.reliability.state.sqlite_rows import Last
 
 __all__ = ["Connections"]
 
@@ -43,12 +46,14 @@ class Connections:
         busy: a transaction is in progress.
         closed: opened no more.
         orphaned: came over a fork, and must not be touched.
+        left: how the last session through these signed the lock, and where the store was when it ended well.
     """
 
     def __init__(self, path: str, lock: FileLock, synchronous: str, busy_s: float) -> None:
         self.lock = lock
         self.mutex = threading.RLock()
         self.busy = self.closed = self.orphaned = False
+        self.left: tuple[str, Last] | None = None
         self._commits = 0
         self.writer = _connect(path, busy_s)
         self.reader = _connect(path, busy_s)

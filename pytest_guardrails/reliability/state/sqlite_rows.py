@@ -92,11 +92,11 @@ def check_format(connection: sqlite3.Connection) -> bool:
     return True
 
 
-def digest(key: str, cell: Cell) -> int:
+def digest(key: str, version: int, schema: int, text: str | None) -> int:
     """64 bits over everything that a current value is, as SQLite's signed integer; 0 for a deleted one."""
-    if cell.text is None:
+    if text is None:
         return 0
-    content = f"{cell.version}\0{cell.schema}\0{key}\0{cell.text}".encode("utf-8", "surrogatepass")
+    content = f"{version}\0{schema}\0{key}\0{text}".encode("utf-8", "surrogatepass")
     return int.from_bytes(digest_of(content, 8), "big", signed=True)
 
 
@@ -124,10 +124,9 @@ def _checked(key: str, row: Sequence[object]) -> Cell:
     version, schema, text, written, owner = row
     if type(version) is not int or type(schema) is not int or not (text is None or isinstance(text, str)):
         raise Damage(f"the row of {key!r} is missing or has wrong types")
-    cell = Cell(version, schema, text)
-    if owner != key or digest(key, cell) != written:
+    if owner != key or digest(key, version, schema, text) != written:
         raise Damage(f"the value of {key!r} does not fit its checksum")
-    return cell
+    return Cell(version, schema, text)
 
 
 def check_all(connection: sqlite3.Connection) -> int:
@@ -146,7 +145,7 @@ def check_all(connection: sqlite3.Connection) -> int:
     for key, *row in rows:
         if not isinstance(key, str):
             raise Damage("a key is no text")
-        total += digest(key, _checked(key, row))
+        total += digest(key, *_checked(key, row))
     found = last(connection)
     if _wrapped(total) != found.total:
         raise Damage("the values together do not fit their checksum")
@@ -168,7 +167,7 @@ def write(
             "SELECT e.recent, c.digest FROM entry e LEFT JOIN change c ON c.id = e.change WHERE e.key = ?", (draft.key,)
         ).fetchone()
         recent, old = row or ("", 0)
-        new = digest(draft.key, Cell(version, draft.schema, draft.text))
+        new = digest(draft.key, version, draft.schema, draft.text)
         total = _wrapped(total - (old or 0) + new)
         added = connection.execute(
             "INSERT INTO change (version, transaction_id, at, key, schema, text, digest, total)"

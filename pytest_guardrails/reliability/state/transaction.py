@@ -109,7 +109,7 @@ class Transaction:
                     raise VersionConflictError(key, expected_version, found)
                 if not isinstance(on_conflict, Conflict):
                     value = on_conflict(self.get(key), value)
-        self._drafts[key] = self._values.draft(key, value)._replace(keep=keep_versions)
+        self._drafts[key] = self._values.draft(key, value, keep_versions)
 
     def delete(self, key: str, *, expected_version: int | None = None, keep_versions: int | None = None) -> None:
         """Remove a key; nothing happens when it is not there. With `keep_versions` 1 its old values go at once.
@@ -143,7 +143,7 @@ class Transaction:
         """Keep what an import brought along that this version does not know."""
         self._check_open()
         if any(fields.values()) or self._session.get(UNKNOWN_FIELDS) is not None:
-            self._drafts[UNKNOWN_FIELDS] = self._values.draft(UNKNOWN_FIELDS, fields)._replace(keep=1)
+            self._drafts[UNKNOWN_FIELDS] = self._values.draft(UNKNOWN_FIELDS, fields, keep=1)
 
     def fence(self, name: str, token: int) -> None:
         """Let this transaction commit only if no larger token was seen under this name.

@@ -60,9 +60,9 @@ class Values:
         self._known: dict[str, tuple[int, Any]] = {}
         self._mutex = threading.Lock()
 
-    def draft(self, key: str, value: Any) -> Draft:
+    def draft(self, key: str, value: Any, keep: int | None = None) -> Draft:
         """A change that sets the key; raises `JsonRefusedError` with the path to what JSON has not."""
-        return Draft(key, self.schema, finite_json.dumps(value))
+        return Draft(key, self.schema, finite_json.dumps(value), keep)
 
     def decode(self, key: str, text: str) -> Any:
         """A value of the present schema, frozen."""

@@ -50,7 +50,6 @@ class Witness:
     def __init__(self, path: str) -> None:
         self.path = path
         self._descriptor = -1
-        self._known: tuple[bytes, Testimony] | None = None
 
     def read(self) -> Testimony | None:
         """What it remembers; None when it is missing or damaged."""
@@ -60,8 +59,6 @@ class Witness:
             return None
         except OSError as error:
             raise StorageError(f"{self.path} can't be read: {error}") from error
-        if self._known is not None and content == self._known[0]:
-            return self._known[1]
         if len(content) != _BYTES or not content.startswith(_HEAD) or _line(content[:74]) != content:
             return None
         return Testimony(int(content[21:41]), content[42:74].decode("ascii").strip())
@@ -70,9 +67,10 @@ class Witness:
         """Remember; quietly nothing on a full disk, since the old memory stays true."""
         head = b"%b%020d %-32b" % (_HEAD, version, transaction.encode("ascii")[:32])
         line = _line(head)
-        with suppress(OSError):
+        try:
             os.pwrite(self._open(os.O_RDWR | os.O_CREAT), line, 0)
-        self._known = (line, Testimony(version, transaction))
+        except OSError:
+            return
 
     def sync(self) -> None:
         """Bring what it remembers to the disk, where a store needs that to be so before its next step.

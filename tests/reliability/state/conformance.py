@@ -215,6 +215,18 @@ class Conformance:
             store.clear_cache()
             assert store.get("key") == 3
 
+    def test_two_writers_in_turns_build_on_each_other(self, open_store: Open) -> None:
+        with open_store() as one, open_store() as other:
+            made = [
+                writer.put(key, 1) for key, writer in zip("abcdef", [one, one, other, one, other, other], strict=True)
+            ]
+            with pytest.raises(RuntimeError), one.transaction() as transaction:
+                transaction.put("g", 1)
+                raise RuntimeError
+            made += [one.put("g", 1), other.put("h", 1)]
+            assert made == list(range(1, 9))
+            assert one.keys() == other.keys() == list("abcdefgh")
+
     def test_history_remembers_values_and_deletions(self, open_store: Open) -> None:
         with open_store(keep_versions=4) as store:
             for number in range(6):

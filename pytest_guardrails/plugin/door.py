@@ -1,0 +1,126 @@
+"""The one door from a test into the harness: a call's arguments become a scenario, its result a verdict on the test.
+
+The fixtures `crash`, `faults`, `race` and `fleet` of one test share one door. It knows scenarios, their runner and
+their results, nothing of engines. Read `crash.py` for a fixture, `session.py` for what all tests share.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, final
+
+import pytest
+
+from chaos.errors import ChaosError, UsageError
+from chaos.report import ScenarioResult
+from chaos.report.live_replay import LiveReplay
+from chaos.report.replay import Replay
+from chaos.scenario import Explore, Inject, Scenario
+from chaos.scenario.model import Drive
+from chaos.scenario.runner import find_finding, replay_live, replay_state
+from pytest_guardrails.plugin.arguments import Call, known_names
+from pytest_guardrails.plugin.session import complaints, fail, quiet_forks, session_of
+
+__all__ = ["Door"]
+
+# How the state is called that is kept with a finding, by the kind of its scenario; others keep none.
+_STATES = {Explore.kind: "the crash state", Inject.kind: "what was left"}
+
+
+@final
+class Door:
+    """What the calls of one test go through."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._request = request
+        self._calls: list[str] = []  # the fixtures that were called
+        self._told = False  # whether a call has said what became of the finding to be replayed
+
+    def go(
+        self,
+        fixture: str,
+        options: type,
+        given: Mapping[str, Any],
+        drive_of: Callable[[Call], Drive],
+        needed: Sequence[str] = (),
+    ) -> ScenarioResult:
+        """Run what a call asks for, or replay its finding, and fail the test when something is wrong.
+
+        Args:
+            fixture: its name, which is also that of its marker.
+            options: the `TypedDict` of what may be given, to the call and to the marker.
+            given: what is given to the call; it comes before the marker's.
+            drive_of: makes the drive from a call's arguments.
+            needed: the names of arguments that are not among the options.
+        """
+        __tracebackhide__ = True
+        self._calls.append(fixture)
+        try:
+            known = list(options.__annotations__)
+            known_names(fixture, given, known, needed)
+            merged = {**self._marked(fixture, known), **given}
+            call = Call(fixture=fixture, given=merged, here=str(self._request.path.parent))
+            lines, result = self._outcome(call, drive_of(call))
+        except ChaosError as error:
+            self._told = True
+            fail([f"{fixture}: {error}"])
+        if lines:
+            fail(lines)
+        return result
+
+    def check_replayed(self) -> None:
+        """Fail a test that was asked to replay a finding and did not."""
+        __tracebackhide__ = True
+        wanted = self._request.config.getoption("--chaos-replay")
+        if wanted and self._calls and not self._told:
+            called = ", ".join(dict.fromkeys(self._calls))
+            fail([f"{called}: finding {wanted} is of another test; nothing was replayed here"])
+
+    def seed(self) -> int:
+        """The session's."""
+        return session_of(self._request.config).options.seed
+
+    def _marked(self, fixture: str, known: Sequence[str]) -> dict[str, Any]:
+        """The markers' arguments; those nearest to the test come first."""
+        found: dict[str, Any] = {}
+        for marker in self._request.node.iter_markers(fixture):
+            name = f"@pytest.mark.{fixture}"
+            if marker.args:
+                raise UsageError(f"{name} takes arguments by name", f"known are: {', '.join(known)}")
+            known_names(name, marker.kwargs, known)
+            found = {**marker.kwargs, **found}
+        return found
+
+    def _outcome(self, call: Call, drive: Drive) -> tuple[list[str], ScenarioResult]:
+        nodeid, config = self._request.node.nodeid, self._request.config
+        name = nodeid if len(self._calls) == 1 else f"{nodeid}#{len(self._calls)}"
+        scenario = Scenario(name=name, origin=nodeid, drive=drive)
+        session = session_of(config)
+        with quiet_forks():
+            if wanted := config.getoption("--chaos-replay"):
+                models = drive.models if isinstance(drive, Explore) else ()
+                result = ScenarioResult(scenario=name, origin=nodeid, kind=drive.kind, models=models)
+                return self._replayed(call, scenario, *find_finding(wanted, session.options.report_dir)), result
+            result = session.explore(scenario, call.given)
+            return complaints(call.fixture, result, session), result
+
+    def _replayed(self, call: Call, scenario: Scenario, path: Path, replay: Replay | LiveReplay) -> list[str]:
+        """What is still wrong, line by line."""
+        if replay.scenario != scenario.name:
+            return []  # another call of this test may be the one
+        self._told = True
+        shows, lines = _shown(path, replay, scenario.drive)
+        if not shows:
+            return []
+        state = path.parent / "state"
+        if scenario.drive.kind in _STATES:
+            lines = (*lines, f"{_STATES[scenario.drive.kind]}: {state}")
+        return [f"{call.fixture}: finding {replay.finding} still shows", *(f"  {line}" for line in lines)]
+
+
+def _shown(path: Path, replay: Replay | LiveReplay, drive: Drive) -> tuple[bool, tuple[str, ...]]:
+    if isinstance(replay, LiveReplay):
+        return replay_live(replay, drive)
+    if not isinstance(drive, (Explore, Inject)):
+        raise UsageError(f"finding {replay.finding} is a crash state, and this is of kind {drive.kind}")
+    replayed = replay_state(path, replay, drive.roles)
+    return replayed.shows, tuple(f"{one.oracle}: {one.message} ({one.damage.value})" for one in replayed.violations)

@@ -1,0 +1,125 @@
+"""What the fixtures of the harness share: markers, several of them in one test, and replays."""
+
+import re
+import shlex
+
+import pytest
+
+from tests.plugin.running import PLAIN_PROGRAM, replay_id, run
+
+PROGRAM = (
+    PLAIN_PROGRAM
+    + """\
+def setup(disk):
+    (disk / "n").write_text("0")
+
+
+def naive(disk, witness):
+    (disk / "n").write_text(str(int((disk / "n").read_text() or 0) + 1))
+
+
+def check(disk, results):
+    assert int((disk / "n").read_text()) == len(results)
+
+
+"""
+)
+BOTH = (
+    PROGRAM
+    + """\
+def test_both(crash, race):
+    crash(workload=replace, recover=load)
+    race(naive, naive, setup=setup, check=check)
+"""
+)
+
+
+def test_a_finding_of_the_second_fixture_in_a_test_is_replayed_by_it_and_by_it_alone(pytester: pytest.Pytester) -> None:
+    finding = replay_id(run(pytester, BOTH, failed=1))
+    assert f"race: finding {finding} still shows" in run(pytester, BOTH, "--chaos-replay", finding, failed=1)
+    mended = BOTH.replace("check=check", "oracles=['returns']").replace("read_text() or 0", "read_text() or '0'")
+    run(pytester, mended, "--chaos-replay", finding, passed=1)
+
+
+def test_fixtures_that_replayed_nothing_are_named_once(pytester: pytest.Pytester) -> None:
+    finding = replay_id(run(pytester, BOTH, failed=1))
+    other = BOTH.replace("test_both", "test_other")
+    printed = run(pytester, other, "--chaos-replay", finding, passed=1, errors=1)
+    assert f"crash, race: finding {finding} is of another test; nothing was replayed here" in printed
+
+
+def test_a_finding_of_another_kind_is_refused_by_name(pytester: pytest.Pytester) -> None:
+    finding = replay_id(run(pytester, BOTH.replace("    crash(workload=replace, recover=load)\n", ""), failed=1))
+    other = BOTH.replace("    race(naive, naive, setup=setup, check=check)\n", "")
+    assert "is of kind race, and this is of kind explore" in run(pytester, other, "--chaos-replay", finding, failed=1)
+
+
+def test_the_replay_command_can_be_called_from_where_pytest_was(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makeini("[pytest]\n")
+    monkeypatch.chdir(pytester.mkdir("inner"))
+    text = """\
+@pytest.mark.parametrize("name", ["a#1"])
+def test_weak(crash, name):
+    crash(workload=replace, recover=load)
+    crash(workload=overwrite, recover=load)
+"""
+    (pytester.path / "inner" / "test_it.py").write_text(PLAIN_PROGRAM + text)
+    printed = pytester.runpytest_subprocess("-p", "no:cacheprovider").stdout.str()
+    (command,) = re.findall("^replay: pytest (.+)$", printed, re.MULTILINE)
+    again = pytester.runpytest_subprocess("-p", "no:cacheprovider", *shlex.split(command))
+    again.assert_outcomes(failed=1)
+    assert "still shows" in again.stdout.str()
+
+
+def test_markers_of_a_class_and_of_its_test_add_up_and_the_nearer_one_wins(pytester: pytest.Pytester) -> None:
+    text = """\
+@pytest.mark.crash(oracles=["recovers"], budget=1000)
+class TestGroup:
+    @pytest.mark.crash(budget=3)
+    def test_it(self, crash):
+        assert crash(workload=replace, recover=load).statistics.states == 3
+
+    @pytest.mark.crash(oracles=["clean"])
+    def test_clean(self, crash):
+        assert crash(workload=overwrite, recover=load).statistics.states > 3
+"""
+    run(pytester, PLAIN_PROGRAM + text, passed=2)
+
+
+def test_the_fixture_faults_has_its_marker_too(pytester: pytest.Pytester) -> None:
+    text = """\
+FULL = {"call": "write", "errno": "ENOSPC", "onwards": True}
+
+
+@pytest.mark.faults(oracles=["recovers"])
+def test_marked(faults):
+    faults(workload=overwrite, recover=load, fault=FULL)
+
+
+@pytest.mark.faults(oracles=["clean"])
+def test_clean(faults):
+    faults(workload=overwrite, recover=load, fault=FULL)
+"""
+    run(pytester, PLAIN_PROGRAM + text, "--strict-markers", failed=1, passed=1)
+
+
+@pytest.mark.parametrize(
+    ("marker", "words"),
+    [
+        ("crash('power')", "crash: @pytest.mark.crash takes arguments by name"),
+        ("crash(workload=replace)", "crash: @pytest.mark.crash has no argument 'workload'"),
+        ("crash(modl='kill')", "did you mean model?"),
+    ],
+)
+def test_a_marker_that_makes_no_sense_is_refused_by_its_name(
+    pytester: pytest.Pytester, marker: str, words: str
+) -> None:
+    text = f"@pytest.mark.{marker}\ndef test_it(crash):\n    crash(workload=replace, recover=load)\n"
+    assert words in run(pytester, PLAIN_PROGRAM + text, failed=1)
+
+
+def test_one_name_needs_no_list(pytester: pytest.Pytester) -> None:
+    text = "def test_it(crash):\n    crash(workload=overwrite, recover=load, oracles='clean', exclude='*.tmp')\n"
+    run(pytester, PLAIN_PROGRAM + text, passed=1)
