@@ -252,7 +252,7 @@ class LoopController:
             run=record.run,
             iteration=record.pending,
             attempt=record.attempt,
-            value=record.facts.value,
+            value=thaw(record.facts.value),
             advice_level=Level(record.stuck_level),
             advice=record.advice,
             deadline_s=deadline_s,

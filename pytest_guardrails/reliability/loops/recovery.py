@@ -41,6 +41,7 @@ from pytest_guardrails.reliability.loops.recovery_model import (
     RecoveryState,
     parse_recovery,
 )
+from pytest_guardrails.reliability.loops.stepping import told_of
 from pytest_guardrails.reliability.loops.strategies import RecoveryPolicy, Strategy, choose
 from pytest_guardrails.reliability.state import StateStore, Transaction
 from pytest_guardrails.reliability.telemetry import Draft, EventLog, Metrics, Severity, count, observe
@@ -366,8 +367,7 @@ def _check_free(known: Recovery, by: Any) -> None:
 
 
 def _words(error: BaseException) -> str:
-    said = str(error) if isinstance(error, _Remembered) else f"{type(error).__name__}: {error}"
-    return printable(said[:_WORDS])
+    return (printable(str(error)) if isinstance(error, _Remembered) else told_of(error))[:_WORDS]
 
 
 def _key(item: str) -> str:

@@ -132,6 +132,39 @@ def test_how_it_went_may_be_told_by_its_name_and_by_no_other() -> None:
         StepResult(kind="excellent")  # type: ignore[arg-type]
 
 
+def test_a_step_is_given_what_a_resumed_run_would_be_given_and_may_change_it(store: StateStore) -> None:
+    kept: dict[str, Any] = {"pages": (1, 2)}
+    seen: list[Any] = []
+
+    def step(context: StepContext) -> Any:
+        seen.append(context.value)
+        if context.iteration == 2:
+            context.value["pages"].append(3)
+            kept["pages"] = ()
+            raise ZeroDivisionError
+        return kept
+
+    loop = LoopController("l", store, stop_when=MaxIterations(3))
+    loop.run(step)
+    assert seen == [None, {"pages": [1, 2, 3]}, None]
+    assert next(loop.iterations()).value == {"pages": [1, 2]}
+    assert loop.recent()[0].value == {"pages": [1, 2]}
+
+
+def test_an_error_without_words_is_a_failure_like_any_other(store: StateStore) -> None:
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    def step(context: StepContext) -> None:
+        raise MuteError
+
+    loop = LoopController("l", store, stop_when=MaxIterations(9), settings=LoopSettings(failure_limit=2))
+    assert loop.run(step).state is LoopState.FAILED
+    assert next(loop.iterations()).error == "MuteError: its text can't be made: RuntimeError"
+    assert "can't be made" in RecoveryManager(store).recover("item", MuteError()).error
+
+
 def test_a_predicate_that_fails_ends_the_loop_failed_with_its_words(store: StateStore) -> None:
     loop = LoopController(
         "l", store, stop_when=MaxIterations(9) | Custom("odd"), predicates={"odd": lambda facts: 1 / 0 > 1}

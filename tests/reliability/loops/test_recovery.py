@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -397,6 +398,29 @@ def test_a_recovery_killed_in_the_middle_goes_on_with_one_set_of_events(tmp_path
     assert Child(recover).wait() != 0
     found = Child(recover).result()
     assert (found.state, found.incident, found.value) == (RecoveryState.RECOVERED, 1, "item/1/alternate/2")
+    with open_store(tmp_path / "state") as store:
+        assert told(store) == ONCE
+
+
+@pytest.mark.slow
+def test_of_three_processes_that_meet_one_failure_one_recovers_and_tells(tmp_path: Path) -> None:
+    with open_store(tmp_path / "state") as store:
+        store.put("begun", True)
+
+    def recover(say: Callable[[str], None]) -> str:
+        def handler(attempt: Attempt) -> None:
+            with open(tmp_path / "handled", "a") as file:
+                file.write("x")
+
+        with open_store(tmp_path / "state") as store:
+            manager = RecoveryManager(store, handlers={Strategy.ALTERNATE: handler})
+            while True:
+                with suppress(RecoveryBusyError):
+                    return manager.recover("item", DependencyError("x"), failure="run 7").state.value
+
+    children = [Child(recover) for _ in range(3)]
+    assert [child.result() for child in children] == ["recovered"] * 3
+    assert (tmp_path / "handled").read_text() == "x"
     with open_store(tmp_path / "state") as store:
         assert told(store) == ONCE
 
