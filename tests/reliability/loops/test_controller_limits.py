@@ -15,6 +15,7 @@ from pytest_guardrails.reliability.loops import (
     ConsecutiveFailures,
     Custom,
     LoopController,
+    LoopReport,
     LoopSettings,
     LoopState,
     MaxIterations,
@@ -173,6 +174,23 @@ def test_a_predicate_that_fails_ends_the_loop_failed_with_its_words(store: State
     assert (report.state, report.reason) == (LoopState.FAILED, Reason.ERROR)
     assert "'odd' can't be judged: ZeroDivisionError" in report.detail
     assert [found.value for found in loop.iterations()] == ["kept"]
+
+
+def test_the_time_that_earlier_owners_used_counts_whatever_their_clock_said(store: StateStore) -> None:
+    settings = LoopSettings(interruptible=False)
+
+    def own(clock: MovedClock, step_s: float, leave_at: int) -> LoopReport:
+        def step(context: StepContext) -> None:
+            if context.iteration == leave_at:
+                raise KeyboardInterrupt
+            clock.monotonic_s += step_s
+
+        return LoopController("l", store, stop_when=Timeout(60.0), settings=settings, clock=clock).run(step)
+
+    with pytest.raises(KeyboardInterrupt):
+        own(MovedClock(monotonic_s=1e6), 20.0, leave_at=3)
+    report = own(MovedClock(monotonic_s=5.0), 15.0, leave_at=0)  # after a restart of the machine
+    assert (report.reason, report.facts.iterations, report.facts.elapsed_s) == (Reason.TIMEOUT, 4, 70.0)
 
 
 def test_conditions_joined_and_kept_are_those_that_a_resumed_run_ends_by(tmp_path: Path) -> None:
