@@ -34,7 +34,7 @@ from pytest_guardrails.reliability.loops import (
 from pytest_guardrails.reliability.loops.course import source_of
 from pytest_guardrails.reliability.loops.ledger import record_key
 from pytest_guardrails.reliability.state import StateStore, Transaction, open_store, thaw
-from pytest_guardrails.reliability.telemetry import Draft, Event, EventLog, Metrics
+from pytest_guardrails.reliability.telemetry import Draft, Event, EventLog, Metrics, Sample
 from tests.reliability.clocks import MovedClock
 
 
@@ -319,6 +319,23 @@ def test_a_commit_that_is_refused_for_a_moment_does_not_repeat_the_step(
     report = loop.run(lambda step: executed.append(step.iteration))
     assert (report.state, executed) == (LoopState.COMPLETED, [1, 2])
     assert events(store) == ["loop.running", "loop.completed"]
+
+
+def test_a_commit_that_is_refused_late_tells_nothing_of_what_it_did_not_write(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, record = [3], Metrics.record
+
+    def refuse(self: Metrics, transaction: Transaction, source: str, *samples: Sample) -> None:
+        if left[0] and any(sample.name == "loop_iterations_total" for sample in samples):
+            left[0] -= 1
+            raise StorageError("no room")
+        record(self, transaction, source, *samples)
+
+    monkeypatch.setattr(Metrics, "record", refuse)
+    settings = LoopSettings(failure_limit=1)
+    LoopController("l", store, stop_when=MaxIterations(2), settings=settings, clock=MovedClock()).run(fail)
+    assert events(store) == ["loop.running", "loop.iteration_failed", "loop.failed"]
 
 
 def test_a_disk_that_stays_full_is_told_and_the_next_owner_goes_on(
