@@ -68,7 +68,7 @@ def linearizable(history: Iterable[Operation], model: Model, *, initial: Any = N
             return Judgement(verdict=Verdict.VIOLATED, key=name, refutation=sign.answers, others=others, why=sign.why)
         found = order_of(operations, model, start, limit=limit)
         if isinstance(found, NoOrder):
-            fewest, others = _shrunk(_until(operations, found.until), model, start)
+            fewest, others = _shrunk(_earliest(operations, found.until, model, start), model, start)
             return Judgement(verdict=Verdict.VIOLATED, key=operations[0].key, refutation=fewest, others=others)
         if isinstance(found, GivenUp):
             undecided.append(key)
@@ -96,6 +96,19 @@ def _shrunk(operations: list[Operation], model: Model, start: Hashable) -> tuple
     kept = _forgotten(operations, model, start)
     known = tuple(sorted((op for op in kept if op.answer is Answer.OK), key=lambda op: op.called))
     return known, len(kept) - len(known)
+
+
+def _earliest(operations: Sequence[Operation], least: float, model: Model, start: Hashable) -> list[Operation]:
+    """The shortest part that is refuted: it ends at `least` or, mostly soon, after it."""
+    ends = sorted(op.returned for op in operations if op.returned is not None and op.returned >= least)
+    low, high, stride = 0, len(ends) - 1, 1
+    while low < high:
+        middle = min(low + stride - 1, (low + high) // 2)
+        if isinstance(order_of(_until(operations, ends[middle]), model, start, limit=LIMIT), NoOrder):
+            high, stride = middle, len(ends)
+        else:
+            low, stride = middle + 1, 2 * stride
+    return _until(operations, ends[low])
 
 
 def _forgotten(kept: list[Operation], model: Model, start: Hashable) -> list[Operation]:

@@ -19,7 +19,7 @@ __all__ = ["GivenUp", "NoOrder", "order_of"]
 
 @final
 class NoOrder(NamedTuple):
-    """There is none; and already none for what was known at a position, while before it there was one."""
+    """There is none; for what was known before a position there is one."""
 
     until: float
 
