@@ -39,6 +39,7 @@
     initial = 0
     deadline = "5s"                         how long a worker may compute between two calls
     steps = 2000                            how many calls an episode may take
+    exclude = ["*-shm"]                     files that may be changed through shared memory
 
     [target]
     setup, workers* (a list), check

@@ -47,6 +47,7 @@ class RaceOptions(TypedDict, total=False):
         budget: 500 episodes, or "10s".
         deadline: how long a worker may compute between two calls, in seconds or as "5s".
         steps: how many calls an episode may take.
+        exclude: globs of files that may be changed through shared memory; `*-shm` unless given.
     """
 
     setup: TargetLike | None
@@ -57,6 +58,7 @@ class RaceOptions(TypedDict, total=False):
     budget: int | str
     deadline: float | str
     steps: int
+    exclude: Sequence[str]
 
 
 @final
@@ -144,6 +146,7 @@ def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
             "initial": ("initial", lambda initial: initial),
             "deadline": ("deadline_s", duration_s),
             "steps": ("steps", count_from_1),
+            "exclude": ("exclude", tuple),
             "budget": ("", budget),
         },
     )
