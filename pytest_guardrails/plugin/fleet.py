@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Fleet", "FleetOptions"]
 
+_ROLES = ("recover", "setup", "check", "service")
+
 
 class FleetOptions(TypedDict, total=False):
     """What may be given to `fleet` besides the worker; also the marker's arguments.
@@ -43,6 +45,8 @@ class FleetOptions(TypedDict, total=False):
         recover: `recover(disk)`: what is there in the end, as a plain value.
         setup: `setup(disk)`, once before.
         check: `check(value, acked)`, raises when it objects.
+        service: `service(disk, listening)`: what the workers talk to, at the address in CHAOS_SERVICE; the fault
+            `network` needs it.
         workers: how many processes; 3 unless given.
         faults: tables with the keys of [[fault]] in a scenario file: `{"kind": "kill", "every": "20ms"}`.
         call_faults: tables with the keys of [[fault]] of the kind inject, each with nth, every or probability.
@@ -61,6 +65,7 @@ class FleetOptions(TypedDict, total=False):
     recover: TargetLike | None
     setup: TargetLike | None
     check: TargetLike | None
+    service: TargetLike | None
     workers: int
     faults: Sequence[Mapping[str, Any]]
     call_faults: Sequence[Mapping[str, Any]]
@@ -131,7 +136,7 @@ class Fleet:
 
     def _scenario(self, worker: TargetLike, given: FleetOptions) -> Scenario:
         here = str(self._request.path.parent)
-        roles = {name: target_of("fleet", given.get(name), name, here) for name in ("recover", "setup", "check")}
+        roles = {name: target_of("fleet", given.get(name), name, here) for name in _ROLES}
         nodeid = self._request.node.nodeid
         settings: dict[str, Any] = {"search": (here,), **roles, **_settings(given)}
         return Scenario(
