@@ -27,6 +27,8 @@ class FleetOptions(TypedDict, total=False):
         recover: `recover(disk)`: what is there in the end, as a plain value.
         setup: `setup(disk)`, once before.
         check: `check(value, acked)`, raises when it objects.
+        service: `service(disk, listening)`: what the workers talk to, at the address in CHAOS_SERVICE; the fault
+            `network` needs it.
         workers: how many processes; 3 unless given.
         faults: tables with the keys of [[fault]] in a scenario file: `{"kind": "kill", "every": "20ms"}`.
         call_faults: tables with the keys of [[fault]] of the kind inject, each with nth, every or probability.
@@ -45,6 +47,7 @@ class FleetOptions(TypedDict, total=False):
     recover: TargetLike | None
     setup: TargetLike | None
     check: TargetLike | None
+    service: TargetLike | None
     workers: int
     faults: Sequence[Mapping[str, Any]]
     call_faults: Sequence[Mapping[str, Any]]
@@ -86,7 +89,7 @@ class Fleet:
             lambda call: FleetDrive(
                 worker=call.needed(worker, "worker"),
                 search=(call.here,),
-                **call.targets("recover", "setup", "check"),
+                **call.targets("recover", "setup", "check", "service"),
                 **call.settings(COMMON_SETTINGS, HISTORY_SETTINGS, _SETTINGS),
             ),
             needed=("worker",),

@@ -24,12 +24,14 @@ WEAK = (
     "fleet_counter/in_place",
     "fleet_lease/by_hand",
     "fleet_lease/clock",
+    "fleet_network/trusting",
 )
 SOUND = (
     "fleet_appender/cut_write_framed",
     "fleet_appender/sound",
     "fleet_counter/store",
     "fleet_lease/fenced",
+    "fleet_network/careful",
     "fleet_sqlite/sqlite",
 )
 

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from chaos.child.target import CommandTarget
 from chaos.errors import UsageError
 from chaos.fleet.faults import Fault, FaultKind, Restart, RestartPolicy
 from chaos.scenario.fields.faults import FAULT
 from chaos.scenario.fields.faults import faults_from as call_faults_from
+from chaos.scenario.fields.network import CONNECTION_FIELDS, rules_of
 from chaos.scenario.fields.pieces import COUNT, DURATION, ENV, SIZE, TARGET, Kind, check_env, expect, made, oracles
 from chaos.scenario.kinds.fleet import FLEET_MODEL, FLEET_ORACLES, FLEET_ROLES, Fleet
 from chaos.scenario.kinds.race import HISTORIES
@@ -57,6 +59,11 @@ _TARGET_FIELDS = (
     Field(key="recover", shape=TARGET, about="what is there in the end: recover(disk) -> value"),
     Field(key="setup", shape=TARGET, about="makes the files before the run: setup(disk)"),
     Field(key="check", shape=TARGET, about="the user's own predicate: check(value, acked) raises"),
+    Field(
+        key="service",
+        shape=TARGET,
+        about="what the workers talk to, at the address in CHAOS_SERVICE: service(disk, listening_socket)",
+    ),
     ENV,
 )
 _FAULT_FIELDS = (
@@ -94,6 +101,7 @@ _FAULT_FIELDS = (
         shape=measured({"anyOf": [{"enum": ["frozen"]}, {"type": "string", "pattern": _SHIFT_PATTERN}]}, _shift),
         about='by how much it jumps, such as "-1h"; or "frozen"',
     ),
+    *CONNECTION_FIELDS,
 )
 _RESTART_FIELDS = (
     Field(
@@ -153,6 +161,7 @@ _FIELDS = (
     Field(key="bounds", shape=Table(fields=_BOUND_FIELDS), about="what may not be exceeded"),
     expect(FLEET_ORACLES, [FLEET_MODEL]),
 )
+_NETWORK = {field.key for field in CONNECTION_FIELDS}
 _FAULT_SETTINGS = {"every": "every_s", "first": "first_s", "lasts": "lasts_s", "shift": "shift_s"}
 
 
@@ -173,6 +182,10 @@ def _build(reader: Reader, values: Mapping[str, Any], folder: Path) -> Fleet | N
     bounds = values.get("bounds", {})
     if any(fault is not None and fault.kind is FaultKind.DISK_FULL for fault in faults) and "disk" not in values:
         reader.report(("fault",), "a full disk must be one of its own", 'say how large it is: disk = "16MB"')
+    if any(fault is not None and fault.kind is FaultKind.NETWORK for fault in faults) and "service" not in targets:
+        reader.report(("fault",), "a fault of the network needs something to talk to", "name it: service in [target]")
+    if isinstance(targets.get("service"), CommandTarget):
+        reader.report(("target", "service"), "a service gets a socket, which a command can't", "name a function")
     if "worker" not in targets or None in faults:
         return None
     return Fleet(
@@ -199,8 +212,10 @@ def _fault(reader: Reader, entry: Mapping[str, Any], number: int) -> Fault | Non
 
 
 def _made_fault(entry: Mapping[str, Any]) -> Fault:
-    settings = {_FAULT_SETTINGS.get(key, key): value for key, value in entry.items() if key != "kind"}
-    return Fault(kind=FaultKind(entry["kind"]), **settings)
+    network = {key: value for key, value in entry.items() if key in _NETWORK}
+    own = {key: value for key, value in entry.items() if key != "kind" and key not in network}
+    settings = {_FAULT_SETTINGS.get(key, key): value for key, value in own.items()}
+    return Fault(kind=FaultKind(entry["kind"]), rules=rules_of(network) if network else (), **settings)
 
 
 def _made_restart(entry: Mapping[str, Any]) -> Restart:

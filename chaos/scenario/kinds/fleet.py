@@ -25,7 +25,7 @@ FLEET_ORACLES = (
     "clean",
     "bounded",
 )
-FLEET_ROLES = ("worker", "recover", "setup", "check")
+FLEET_ROLES = ("worker", "recover", "setup", "check", "service")
 FLEET_MODEL = "fleet"  # what stands for the persistence model in a fleet's findings
 
 
@@ -39,6 +39,7 @@ class Fleet:
         recover: `recover(disk)`: what is there in the end.
         setup: `setup(disk)`, once before.
         check: `check(value, acked)` raises when it objects.
+        service: `service(disk, listening)`, which the workers find at the address in CHAOS_SERVICE.
         workers: how many.
         faults: what they suffer.
         call_faults: what their system calls on the shared folder suffer.
@@ -63,6 +64,7 @@ class Fleet:
     recover: Target | None = None
     setup: Target | None = None
     check: Target | None = None
+    service: Target | None = None
     workers: int = 3
     faults: tuple[Fault, ...] = ()
     call_faults: tuple[CallFault, ...] = ()
