@@ -15,7 +15,7 @@ from chaos.report.live_replay import LiveReplay
 from chaos.scenario import Fleet as FleetDrive
 from chaos.scenario import Scenario
 from chaos.scenario.fields.faults import fault_from as call_fault_from
-from chaos.scenario.fields.fleet import fault_from, restart_from
+from chaos.scenario.fields.fleet import fault_from, fleet_bounds_from, restart_from
 from chaos.scenario.quantities import budget, count_from_1, duration_s, size_bytes
 from chaos.scenario.runner import find_finding, replay_live
 from pytest_guardrails.plugin.session import (
@@ -56,6 +56,7 @@ class FleetOptions(TypedDict, total=False):
         finish: how long is waited for workers to return; without it they are killed in the end.
         deadline: for set-up and recovery.
         disk: give them a disk of this size, as "16MB".
+        bounds: a table with the keys of [bounds]: what workers, files and recovery may take.
         oracles: what must hold, by name; None = all that can be judged by what was given.
         history: what the calls told by `witness.call` are held against: "register", "counter", ..., or a model.
         initial: the history's first value.
@@ -75,6 +76,7 @@ class FleetOptions(TypedDict, total=False):
     finish: float | str
     deadline: float | str
     disk: str
+    bounds: Mapping[str, Any]
     oracles: Sequence[str] | None
     history: Any
     initial: Any
@@ -167,6 +169,7 @@ def _settings(given: FleetOptions) -> dict[str, Any]:
         "faults": ("faults", lambda tables: _each(tables, fault_from)),
         "call_faults": ("call_faults", lambda tables: _each(tables, call_fault_from)),
         "restart": ("restart", restart_from),
+        "bounds": ("bounds", fleet_bounds_from),
         "history": ("history", lambda model: model),
         "initial": ("initial", lambda value: value),
         "budget": ("", budget),
