@@ -104,14 +104,16 @@ class Bounds:
     """What a run may take; None sets no bound.
 
     Attributes:
-        memory_bytes: resident memory of one recovery, beyond what it began with.
-        file_bytes: the longest file that the workload or recovery leaves.
+        memory_bytes: resident memory of one recovery, beyond what it began with; of a fleet, of each worker in all.
+        file_bytes: the longest file that the workload, a fleet or recovery leaves.
+        disk_bytes: all files together that a fleet leaves.
         recovery_s: wall time of one recovery.
         rounds: acknowledgements that one run of the workload makes.
     """
 
     memory_bytes: int | None = None
     file_bytes: int | None = None
+    disk_bytes: int | None = None
     recovery_s: float | None = None
     rounds: int | None = None
 

@@ -66,6 +66,7 @@ ALLOWED: dict[str, set[str]] = {
         "chaos.syscalls",
         "chaos.faults",
         "chaos.faults.fault",
+        "chaos.faults.network_rules",
         "chaos.fleet.faults",
         "chaos.trace",
         "chaos.explore",

@@ -66,7 +66,7 @@
     policy*, most, backoff
 
     [bounds]                                for the oracle `bounded`
-    memory, disk, recovery
+    memory, file, disk, recovery
 
     kind = "agent"                          a program that asks an LLM, under a fake one; with it:
     oracles = ["terminates"]                what must hold

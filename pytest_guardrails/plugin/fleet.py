@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypedDict, final
 from chaos.report import ScenarioResult
 from chaos.scenario import Fleet as FleetDrive
 from chaos.scenario.fields.faults import fault_from as call_fault_from
-from chaos.scenario.fields.fleet import fault_from, restart_from
+from chaos.scenario.fields.fleet import fault_from, fleet_bounds_from, restart_from
 from chaos.scenario.quantities import count_from_1, duration_s, size_bytes
-from pytest_guardrails.plugin.arguments import COMMON_SETTINGS, HISTORY_SETTINGS, Settings, TargetLike, tables
+from pytest_guardrails.plugin.arguments import COMMON_SETTINGS, HISTORY_SETTINGS, Settings, TargetLike, table, tables
 from pytest_guardrails.plugin.door import Door
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class FleetOptions(TypedDict, total=False):
         finish: how long is waited for workers to return; without it they are killed in the end.
         deadline: for set-up and recovery.
         disk: give them a disk of this size, as "16MB".
+        bounds: a table with the keys of [bounds]: what workers, files and recovery may take.
         oracles: what must hold, by name; None = all that can be judged by what was given.
         history: what the calls told by `witness.call` are held against: "register", "counter", ..., or a model.
         initial: the history's first value.
@@ -57,6 +58,7 @@ class FleetOptions(TypedDict, total=False):
     finish: float | str
     deadline: float | str
     disk: str
+    bounds: Mapping[str, Any]
     oracles: Sequence[str] | None
     history: Any
     initial: Any
@@ -96,12 +98,6 @@ class Fleet:
         )
 
 
-def _restart(given: object) -> object:
-    if not isinstance(given, Mapping):
-        raise ValueError('a table such as {"policy": "at_most", "most": 3}')
-    return restart_from(given)
-
-
 _SETTINGS: Settings = {
     "workers": ("workers", count_from_1),
     "duration": ("duration_s", duration_s),
@@ -110,5 +106,6 @@ _SETTINGS: Settings = {
     "disk": ("disk_bytes", size_bytes),
     "faults": ("faults", tables(fault_from, '[{"kind": "kill", "every": "20ms"}]')),
     "call_faults": ("call_faults", tables(call_fault_from, '[{"call": "write", "nth": 3, "errno": "ENOSPC"}]')),
-    "restart": ("restart", _restart),
+    "restart": ("restart", table(restart_from, '{"policy": "at_most", "most": 3}')),
+    "bounds": ("bounds", table(fleet_bounds_from, '{"memory": "64MB"}')),
 }

@@ -8,17 +8,30 @@ from typing import Any
 from chaos.child.target import CommandTarget
 from chaos.errors import UsageError
 from chaos.fleet.faults import Fault, FaultKind, Restart, RestartPolicy
+from chaos.observations import Bounds
 from chaos.scenario.fields.faults import FAULT
 from chaos.scenario.fields.faults import faults_from as call_faults_from
 from chaos.scenario.fields.network import CONNECTION_FIELDS, rules_of
-from chaos.scenario.fields.pieces import COUNT, DURATION, ENV, SIZE, TARGET, Kind, check_env, expect, made, oracles
+from chaos.scenario.fields.pieces import (
+    COUNT,
+    DURATION,
+    ENV,
+    SIZE,
+    TARGET,
+    Kind,
+    bounds_from,
+    check_env,
+    expect,
+    made,
+    oracles,
+)
 from chaos.scenario.kinds.fleet import FLEET_MODEL, FLEET_ORACLES, FLEET_ROLES, Fleet
 from chaos.scenario.kinds.race import HISTORIES
 from chaos.scenario.quantities import DURATION_PATTERN, SIZE_PATTERN, duration_s, size_bytes
 from chaos.scenario.reading import Reader
 from chaos.scenario.shapes import Field, Table, Tables, anything, choice, measured
 
-__all__ = ["FLEET", "fault_from", "restart_from"]
+__all__ = ["FLEET", "fault_from", "fleet_bounds_from", "restart_from"]
 
 _REF = r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$"
 _SHIFT_PATTERN = rf"^-?{DURATION_PATTERN[1:]}"
@@ -116,6 +129,7 @@ _RESTART_FIELDS = (
 )
 _BOUND_FIELDS = (
     Field(key="memory", shape=SIZE, about="of any worker"),
+    Field(key="file", shape=SIZE, about="of any file in the end"),
     Field(key="disk", shape=SIZE, about="of all files in the end"),
     Field(key="recovery", shape=DURATION, about="of recovery"),
 )
@@ -179,7 +193,6 @@ def _build(reader: Reader, values: Mapping[str, Any], folder: Path) -> Fleet | N
             reader.report(("call_fault", number), "each call in turn takes many runs, and a fleet is one", hint)
     if calls and "disk" in values:
         reader.report(("disk",), "the supervisor can't see into a disk of the fleet's own", "leave one of the two out")
-    bounds = values.get("bounds", {})
     if any(fault is not None and fault.kind is FaultKind.DISK_FULL for fault in faults) and "disk" not in values:
         reader.report(("fault",), "a full disk must be one of its own", 'say how large it is: disk = "16MB"')
     if any(fault is not None and fault.kind is FaultKind.NETWORK for fault in faults) and "service" not in targets:
@@ -193,9 +206,7 @@ def _build(reader: Reader, values: Mapping[str, Any], folder: Path) -> Fleet | N
         faults=tuple(fault for fault in faults if fault is not None),
         call_faults=calls,
         restart=_made_restart(values.get("restart", {})),
-        most_memory_bytes=bounds.get("memory"),
-        most_disk_bytes=bounds.get("disk"),
-        most_recovery_s=bounds.get("recovery"),
+        bounds=bounds_from(values),
         search=(str(folder),),
         **settings,
     )
@@ -240,6 +251,15 @@ def restart_from(table: Mapping[str, Any]) -> Restart:
         UsageError: what is wrong with it.
     """
     return _made_restart(_typed(table, _RESTART_FIELDS, "restart"))
+
+
+def fleet_bounds_from(table: Mapping[str, Any]) -> Bounds:
+    """The bounds from a table as it stands below [bounds] in a file.
+
+    Raises:
+        UsageError: what is wrong with it.
+    """
+    return bounds_from({"bounds": _typed(table, _BOUND_FIELDS, "bounds")})
 
 
 def _typed(table: Mapping[str, Any], fields: tuple[Field, ...], name: str) -> dict[str, Any]:

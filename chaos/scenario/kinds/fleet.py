@@ -9,6 +9,7 @@ from typing import Any, ClassVar, final
 from chaos.child.target import Target
 from chaos.faults.fault import Fault as CallFault
 from chaos.fleet.faults import Fault, Restart
+from chaos.observations import Bounds
 
 __all__ = ["FLEET_MODEL", "FLEET_ORACLES", "FLEET_ROLES", "Fleet"]
 
@@ -52,9 +53,7 @@ class Fleet:
         oracles: what must hold, by name; None = all that can be judged by what was given.
         history: what the calls told by `witness.call` are held against: a model's name, "module:object", or a model.
         initial: the history's first value.
-        most_memory_bytes: for `bounded`: of any worker.
-        most_disk_bytes: for `bounded`: of all files in the end.
-        most_recovery_s: for `bounded`.
+        bounds: for `bounded`.
         search: folders in which the module of `history` is looked for first.
     """
 
@@ -77,7 +76,5 @@ class Fleet:
     oracles: tuple[str, ...] | None = None
     history: Any = None
     initial: Any = None
-    most_memory_bytes: int | None = None
-    most_disk_bytes: int | None = None
-    most_recovery_s: float | None = None
+    bounds: Bounds = field(default_factory=Bounds)
     search: tuple[str, ...] = ()
