@@ -56,7 +56,7 @@ ALLOWED: dict[str, set[str]] = {
         "chaos.disk",
         "chaos.explore",
     },
-    "chaos.fleet.faults": {"chaos.errors"},
+    "chaos.fleet.faults": {"chaos.errors", "chaos.faults.network_rules"},
     "chaos.fleet": {
         "chaos.errors",
         "chaos.observations",
@@ -66,6 +66,7 @@ ALLOWED: dict[str, set[str]] = {
         "chaos.syscalls",
         "chaos.faults",
         "chaos.faults.fault",
+        "chaos.faults.network_rules",
         "chaos.fleet.faults",
         "chaos.trace",
         "chaos.explore",

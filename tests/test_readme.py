@@ -77,11 +77,12 @@ def test_the_example_of_the_stack_runs_as_it_stands(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_example_of_loops_prints_what_is_shown(tmp_path: Path) -> None:
-    (tmp_path / "looping.py").write_text(block("example: looping.py"))
-    done = subprocess.run([sys.executable, "looping.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("name", ["looping.py", "watching.py"])
+def test_the_examples_of_loops_print_what_is_shown(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(block(f"example: {name}"))
+    done = subprocess.run([sys.executable, name], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == block("output: looping.py").splitlines()
+    assert done.stdout.splitlines() == block(f"output: {name}").splitlines()
 
 
 def test_the_example_of_breakers_processes_and_health_runs_as_it_stands(tmp_path: Path) -> None:

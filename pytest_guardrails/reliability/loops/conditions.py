@@ -3,9 +3,10 @@
     stop_when = MaxIterations(20) | Timeout(600.0) | ResourceLimit(cost_nano_usd=5_000_000_000)
 
 A condition is a function of `Facts` and nothing else, so a run that is resumed elsewhere ends where it would have.
-`a | b` ends when either does, by the reason of the first that holds; `a & b` when both do, by the gravest of their
-endings. `decide` adds the one rule above all: a run whose last step failed never ends *completed*, nor does one that is
-out of iterations while its last step is to be done again.
+`a | b` ends when either does, `a & b` when both do; where several hold, the gravest ending is told, so that a run that
+is out of time and out of iterations at once ends by the time. `decide` adds the rules above all: a run whose last step
+failed never ends *completed*, nor does one that is out of iterations while its last step is to be done again, and one
+whose last step was cut off at its deadline ends by a time-out.
 Read `facts.py` for what is known, `controller.py` for who asks.
 """
 
@@ -87,13 +88,14 @@ class _Joined(Condition):
 @final
 @dataclass(frozen=True, slots=True)
 class AnyOf(_Joined):
-    """Ends when any part does, by the first."""
+    """Ends when any part does, by the gravest of those that do; of equals by the first."""
 
     kind: ClassVar[str] = "any"
 
     def check(self, facts: Facts, predicates: Predicates) -> Ending | None:
         """See `Condition.check`."""
-        return next((ending for part in self.parts if (ending := part.check(facts, predicates))), None)
+        endings = (part.check(facts, predicates) for part in self.parts)
+        return max((ending for ending in endings if ending), key=_gravity, default=None)
 
     def time_left_s(self, facts: Facts) -> float | None:
         """See `Condition.time_left_s`."""
@@ -113,8 +115,7 @@ class AllOf(_Joined):
         found = [ending for ending in endings if ending is not None]
         if len(found) < len(endings):
             return None
-        gravest = max(found, key=lambda ending: _GRAVITY[ending.state])
-        return replace(gravest, detail=" and ".join(ending.detail for ending in found))
+        return replace(max(found, key=_gravity), detail=" and ".join(ending.detail for ending in found))
 
     def time_left_s(self, facts: Facts) -> float | None:
         """See `Condition.time_left_s`; only if every other part holds already."""
@@ -289,8 +290,12 @@ class Custom(Condition):
 
     def check(self, facts: Facts, predicates: Predicates) -> Ending | None:
         """See `Condition.check`."""
-        if not predicates[self.name](facts):
-            return None
+        try:
+            if not predicates[self.name](facts):
+                return None
+        except Exception as error:  # noqa: BLE001 - the edge to code of others: what can't be judged does not go on
+            said = f"the condition {self.name!r} can't be judged: {type(error).__name__}: {error}"
+            return _ending(LoopState.FAILED, Reason.ERROR, said)
         return _ending(LoopState.COMPLETED, Reason.CONDITION_MET, f"the condition {self.name!r} holds")
 
     def names(self) -> Iterator[str]:
@@ -323,20 +328,24 @@ def parse_condition(plain: Mapping[str, Any]) -> Condition:
 
 
 def decide(condition: Condition, facts: Facts, predicates: Predicates) -> Ending | None:
-    """How the loop ends by these facts; None when it goes on. What ends with a failure never ends completed.
-
-    Failures that were time-outs end the loop as a time-out does.
-    """
+    """How the loop ends by these facts; None when it goes on. See the module."""
     ending = condition.check(facts, predicates)
-    if ending is not None and ending.reason is Reason.ERROR and facts.last is Outcome.TIMEOUT:
-        return replace(ending, state=LoopState.ABORTED, reason=Reason.TIMEOUT)
-    if ending is None or ending.state is not LoopState.COMPLETED:
+    if ending is None or ending.state is LoopState.ABORTED:
+        return ending
+    if facts.last is Outcome.TIMEOUT:
+        said = f"{ending.detail}, and the last one was cut off at its deadline"
+        return replace(ending, state=LoopState.ABORTED, reason=Reason.TIMEOUT, detail=said)
+    if ending.state is LoopState.FAILED:
         return ending
     if facts.consecutive_failures:
         return replace(ending, state=LoopState.FAILED, detail=f"{ending.detail}, and the last one failed")
     if facts.unfinished and ending.reason is Reason.MAX_ITERATIONS:
         return replace(ending, state=LoopState.FAILED, detail=f"{ending.detail}, and the last one is to be done again")
     return ending
+
+
+def _gravity(ending: Ending) -> int:
+    return _GRAVITY[ending.state]
 
 
 def _ending(state: LoopState, reason: Reason, detail: str) -> Ending:

@@ -25,6 +25,7 @@ from typing import Any, final
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError, CorruptionError, DeadlineError, StorageError
 from pytest_guardrails.reliability.durability import Lease, LeaseLostError, safe_name
+from pytest_guardrails.reliability.durability.finite_json import printable
 from pytest_guardrails.reliability.loops.background import Background
 from pytest_guardrails.reliability.loops.conditions import AnyOf, Condition, ConsecutiveFailures, Predicates
 from pytest_guardrails.reliability.loops.course import (
@@ -72,6 +73,11 @@ class LoopController:
         predicates: for the `Custom` conditions in `stop_when`.
         stuck: how patient the stuck detector is; None for no detector.
         clock: for durations and records.
+
+    Attributes:
+        on_iteration: called with each iteration of this owner, after it was written.
+        on_state: called with the report when this owner takes the loop over, pauses, goes on, and ends. What a
+            listener raises is told as an event, and harms nobody.
     """
 
     def __init__(
@@ -85,6 +91,8 @@ class LoopController:
         stuck: StuckSettings | None = StuckSettings(),  # noqa: B008 - frozen
         clock: Clock | None = None,
     ) -> None:
+        if not loop_id:
+            raise ConfigurationError("a loop is named by a text of at least one character")
         self.loop_id = loop_id
         self.settings = settings or LoopSettings()
         self.on_iteration: list[Callable[[Iteration], None]] = []
@@ -134,15 +142,18 @@ class LoopController:
             record, rules = self._claim(restart=restart, amend=amend)
             while not (record := self._obey(record)).state.final:
                 record = self._iterate(step, record, rules)
+            if later := self._later:
+                self._later = []
+                _was_written(lambda: self._events.emit(*later))
             return report_of(record)
         finally:
             ownership.release()
 
-    def start(self, step: StepFunction, *, wait_s: float = 0.0, restart: bool = False) -> None:
+    def start(self, step: StepFunction, *, wait_s: float = 0.0, restart: bool = False, amend: bool = False) -> None:
         """As `run`, in the background; `wait` tells the end."""
         if self._background is not None and self._background.is_alive():
             raise ConfigurationError(f"loop {self.loop_id!r} runs in the background already")
-        self._background = Background(lambda: self.run(step, wait_s=wait_s, restart=restart))
+        self._background = Background(lambda: self.run(step, wait_s=wait_s, restart=restart, amend=amend))
         self._background.start()
 
     def wait(self, deadline_s: float | None = None) -> LoopReport:
@@ -165,7 +176,7 @@ class LoopController:
 
     def stop(self, reason: str = "it was told to stop") -> None:
         """Have it end aborted, by its owner or by the next one; the step under way is interrupted."""
-        self._request(lambda found: replace(found, stop=reason))
+        self._request(lambda found: replace(found, stop=printable(reason)))
 
     def signal(self, name: str) -> None:
         """Raise a signal, for `External` conditions."""
@@ -210,6 +221,7 @@ class LoopController:
             return self._commit(done), rules
         record, draft = settle_claim(record, requests.pause)
         self._write(record, draft, requests=requests)
+        self._tell(self.on_state, report_of(record))
         return record, rules
 
     def _same_conditions(self, record: LoopRecord, amend: bool) -> LoopRecord:
@@ -240,7 +252,7 @@ class LoopController:
             run=record.run,
             iteration=record.pending,
             attempt=record.attempt,
-            value=record.facts.value,
+            value=thaw(record.facts.value),
             advice_level=Level(record.stuck_level),
             advice=record.advice,
             deadline_s=deadline_s,
@@ -361,7 +373,7 @@ def _patiently(write: Callable[[], None], clock: Clock) -> None:
     write()
 
 
-def _was_written(write: Callable[[], None]) -> bool:
+def _was_written(write: Callable[[], object]) -> bool:
     try:
         write()
     except CorruptionError:

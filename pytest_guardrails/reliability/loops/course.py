@@ -161,12 +161,13 @@ def _judge(detector: StuckDetector | None, done: Executed) -> Verdict:
 
 
 def _ending(done: Executed, verdict: Verdict, facts: Facts, rules: Rules, requests: Requests) -> Ending | None:
-    if done.hung:
-        return Ending(state=LoopState.ABORTED, reason=Reason.TIMEOUT, detail=done.error)
     if done.result.done and done.outcome.good:
         return Ending(state=LoopState.COMPLETED, reason=Reason.COMPLETED, detail="the step says that the work is done")
     if requests.stop is not None:
-        return Ending(state=LoopState.ABORTED, reason=Reason.MANUAL, detail=requests.stop)
+        detail = f"{requests.stop}; {done.error}" if done.hung else requests.stop
+        return Ending(state=LoopState.ABORTED, reason=Reason.MANUAL, detail=detail)
+    if done.hung:
+        return Ending(state=LoopState.ABORTED, reason=Reason.TIMEOUT, detail=done.error)
     if done.dependency:
         return Ending(state=LoopState.FAILED, reason=Reason.DEPENDENCY_FAILURE, detail=done.error)
     ending = decide(rules.condition, facts, rules.predicates)

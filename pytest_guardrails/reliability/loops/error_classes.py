@@ -20,7 +20,7 @@ from pytest_guardrails.errors import (
     StorageError,
 )
 from pytest_guardrails.reliability.durability.finite_json import JsonRefusedError
-from pytest_guardrails.reliability.loops.stepping import DependencyError
+from pytest_guardrails.reliability.loops.stepping import DependencyError, text_of
 
 __all__ = ["DEFAULT_RULES", "ErrorClass", "ErrorRule", "classify", "retry_after_s"]
 
@@ -76,7 +76,7 @@ class ErrorRule:
         return (
             (not self.types or isinstance(error, self.types))
             and (not self.type_pattern or any(re.search(self.type_pattern, k.__name__) for k in type(error).__mro__))
-            and (not self.pattern or re.search(self.pattern, str(error), re.IGNORECASE) is not None)
+            and (not self.pattern or re.search(self.pattern, text_of(error), re.IGNORECASE) is not None)
             and (not self.errnos or getattr(error, "errno", None) in self.errnos)
             and (not self.statuses or _status(error) in self.statuses)
         )

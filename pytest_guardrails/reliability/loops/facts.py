@@ -120,6 +120,7 @@ class Facts:
         unfinished: the last step said that it is to be done again.
         signals: names that were raised from outside.
         value: what the last step returned.
+        unknown: fields that a newer program wrote.
     """
 
     iterations: int = 0
@@ -138,6 +139,7 @@ class Facts:
     unfinished: bool = False
     signals: frozenset[str] = field(default_factory=frozenset)
     value: Any = None
+    unknown: Mapping[str, Any] = field(default_factory=dict)
 
     def after(self, outcome: Outcome, duration_s: float, usage: Usage, value: Any) -> "Facts":
         """The facts after one more iteration."""
@@ -160,14 +162,15 @@ class Facts:
 
     def plain(self) -> dict[str, Any]:
         """As JSON knows it."""
-        found = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        found = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "unknown"}
         last = self.last.value if self.last else None
-        return {**found, "recent": list(self.recent), "last": last, "signals": sorted(self.signals)}
+        return {**self.unknown, **found, "recent": list(self.recent), "last": last, "signals": sorted(self.signals)}
 
     @classmethod
     def parse(cls, plain: Mapping[str, Any]) -> "Facts":
-        """The inverse of `plain`; fields that a newer program added are left out."""
+        """The inverse of `plain`."""
         known = {entry.name: plain[entry.name] for entry in fields(cls) if entry.name in plain}
+        known["unknown"] = {name: value for name, value in plain.items() if name not in known}
         known["recent"] = tuple(plain.get("recent", ()))
         known["last"] = Outcome(plain["last"]) if plain.get("last") else None
         known["signals"] = frozenset(plain.get("signals", ()))

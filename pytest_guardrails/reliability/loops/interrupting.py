@@ -9,6 +9,7 @@ must end for sure belongs into a child process: see `child_step.py`.
 import ctypes
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, final
 
 from pytest_guardrails.clock import Clock
@@ -72,9 +73,16 @@ class Interruptible:
         found: list[tuple[bool, Any]] = []
         thread = threading.Thread(target=self._execute, args=(function, found), daemon=True)
         self._thread = thread
-        thread.start()
         end_s = None if deadline_s is None else self._clock.monotonic() + deadline_s
-        interrupted = not self._wait(thread, end_s)
+        try:
+            thread.start()
+            interrupted = not self._wait(thread, end_s)
+        except BaseException:  # such as Ctrl-C: the function must not go on behind the back of whoever ends here
+            found.append((False, None))  # a thread that has not begun won't
+            self._raise_inside(thread)
+            with suppress(RuntimeError):  # it was not started
+                thread.join(self._grace_s)
+            raise
         if interrupted:
             self._raise_inside(thread)
             thread.join(self._grace_s)
@@ -94,7 +102,8 @@ class Interruptible:
     def _execute(self, function: Callable[[], Any], found: list[tuple[bool, Any]]) -> None:
         try:
             try:
-                found.append((True, function()))
+                if not found:
+                    found.append((True, function()))
             except BaseException as error:  # noqa: BLE001 - the edge of a thread: `run` raises it again
                 found.append((False, error))
             with self._mutex:

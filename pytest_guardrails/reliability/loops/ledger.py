@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, final
 
-from pytest_guardrails.errors import NewerFormatError
 from pytest_guardrails.reliability.durability import safe_name
 from pytest_guardrails.reliability.loops.facts import Ending, Facts, LoopState, Outcome, Reason, Usage
 from pytest_guardrails.reliability.state import thaw
+from pytest_guardrails.reliability.telemetry.formats import known_format
 
 __all__ = ["Iteration", "LoopRecord", "Requests", "iteration_key", "record_key", "request_key"]
 
@@ -54,11 +54,16 @@ class Iteration:
         """As JSON knows it."""
         found = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         usage = {entry.name: getattr(self.usage, entry.name) for entry in fields(self.usage)}
-        return {**found, "outcome": self.outcome.value, "usage": usage}
+        return {**found, "format": _FORMAT, "outcome": self.outcome.value, "usage": usage}
 
     @classmethod
     def parse(cls, plain: Mapping[str, Any]) -> "Iteration":
-        """The inverse of `plain`; fields that a newer program added are left out."""
+        """The inverse of `plain`; fields that a newer program added are left out: an iteration is written once.
+
+        Raises:
+            NewerFormatError: as `LoopRecord.parse`.
+        """
+        known_format(plain, _FORMAT, f"iteration {plain.get('number')}")
         known = {entry.name: thaw(plain[entry.name]) for entry in fields(cls) if entry.name in plain}
         usage = {entry.name: known["usage"][entry.name] for entry in fields(Usage) if entry.name in known["usage"]}
         return cls(**{**known, "outcome": Outcome(known["outcome"]), "usage": Usage(**usage)})
@@ -130,8 +135,7 @@ class LoopRecord:
         Raises:
             NewerFormatError: a later version wrote it in a form that this one does not know.
         """
-        if plain["format"] > _FORMAT:
-            raise NewerFormatError(f"loop {plain['loop_id']!r} has format {plain['format']}: update the program")
+        known_format(plain, _FORMAT, f"loop {plain['loop_id']!r}")
         known = {entry.name: plain[entry.name] for entry in fields(cls) if entry.name in plain}
         known.update(
             state=LoopState(plain["state"]),
@@ -152,22 +156,31 @@ class Requests:
         pause: it is to wait.
         stop: why it is to end; None when it is not.
         signals: names that conditions look at.
+        unknown: fields that a newer program wrote.
     """
 
     pause: bool = False
     stop: str | None = None
     signals: frozenset[str] = frozenset()
+    unknown: Mapping[str, Any] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """As JSON knows it."""
-        return {"pause": self.pause, "stop": self.stop, "signals": sorted(self.signals)}
+        known = {"format": _FORMAT, "pause": self.pause, "stop": self.stop, "signals": sorted(self.signals)}
+        return {**self.unknown, **known}
 
     @classmethod
     def parse(cls, plain: Mapping[str, Any] | None) -> "Requests":
-        """The inverse of `plain`; None is no request."""
+        """The inverse of `plain`; None is no request.
+
+        Raises:
+            NewerFormatError: as `LoopRecord.parse`.
+        """
         if plain is None:
             return cls()
-        return cls(pause=plain["pause"], stop=plain["stop"], signals=frozenset(plain["signals"]))
+        known_format(plain, _FORMAT, "what was asked of a loop")
+        unknown = {name: value for name, value in plain.items() if name not in ("format", "pause", "stop", "signals")}
+        return cls(pause=plain["pause"], stop=plain["stop"], signals=frozenset(plain["signals"]), unknown=unknown)
 
 
 def record_key(loop_id: str) -> str:

@@ -1,8 +1,10 @@
 """All loops of a store at a glance: rows for the live page, and what looks wrong with them. Reads only."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from statistics import median
 from typing import Any
 
+from pytest_guardrails.errors import ConfigurationError, NewerFormatError
 from pytest_guardrails.reliability.loops.conditions import (
     AllOf,
     AnyOf,
@@ -13,30 +15,20 @@ from pytest_guardrails.reliability.loops.conditions import (
     parse_condition,
 )
 from pytest_guardrails.reliability.loops.facts import Facts
-from pytest_guardrails.reliability.loops.ledger import LoopRecord
+from pytest_guardrails.reliability.loops.ledger import LoopRecord, iteration_key, record_key
+from pytest_guardrails.reliability.loops.stuck_model import Level
 from pytest_guardrails.reliability.state import StateStore
 from pytest_guardrails.reliability.telemetry.anomalies import Anomaly, LoopSigns, loop_signs
 
-__all__ = ["anomalies", "overview", "used_shares"]
+__all__ = ["anomalies", "overview", "used_shares", "usual_iterations"]
+
+_RUNS = 7  # that are looked back on
+_LEAST_RUNS = 3  # fewer are no custom
 
 
 def overview(store: StateStore) -> list[dict[str, Any]]:
     """A row for each loop, such as the live page shows."""
-    return [
-        {
-            "loop": record.loop_id,
-            "run": record.run,
-            "state": record.state.value,
-            "reason": record.reason.value if record.reason else "",
-            "iterations": record.facts.iterations,
-            "failures": record.facts.failures,
-            "seconds": round(record.facts.elapsed_s, 1),
-            "tokens": record.facts.tokens,
-            "USD": record.facts.cost_nano_usd / 1e9,
-            "said": record.detail or record.advice,
-        }
-        for record in _records(store)
-    ]
+    return [_row(found) for found in _records(store)]
 
 
 def anomalies(store: StateStore, expected: Mapping[str, int] | None = None) -> list[Anomaly]:
@@ -44,31 +36,26 @@ def anomalies(store: StateStore, expected: Mapping[str, int] | None = None) -> l
 
     Args:
         store: where they are.
-        expected: by loop, how many iterations are usual.
+        expected: by loop, how many iterations are usual; what its earlier runs took, if it is not said.
     """
-    usual = expected or {}
     found: list[Anomaly] = []
     for record in _records(store):
-        facts = record.facts
-        shares = used_shares(parse_condition(record.condition), facts) if not record.state.final else {}
-        signs = LoopSigns(
-            name=record.loop_id,
-            state=record.state.value,
-            iterations=facts.iterations,
-            failures=facts.failures,
-            consecutive_failures=facts.consecutive_failures,
-            since_progress=facts.since_progress,
-            expected=usual.get(record.loop_id),
-            shares=shares,
-        )
-        found += loop_signs(signs)
+        if isinstance(record, LoopRecord):
+            found += loop_signs(_signs(store, record, expected or {}))
     return found
+
+
+def usual_iterations(store: StateStore, loop_id: str, run: int) -> int | None:
+    """How many iterations the runs before this one took, in the middle; None when there were fewer than three."""
+    counts = [_length(store, loop_id, earlier) for earlier in range(max(1, run - _RUNS), run)]
+    return round(median(counts)) if len(counts) >= _LEAST_RUNS else None
 
 
 def used_shares(condition: Condition, facts: Facts) -> dict[str, float]:
     """Of each budget in a condition, how much is used; 1 is all."""
     if isinstance(condition, (AnyOf, AllOf)):
-        return {name: share for part in condition.parts for name, share in used_shares(part, facts).items()}
+        every = [pair for part in condition.parts for pair in used_shares(part, facts).items()]
+        return dict(sorted(every, key=lambda pair: pair[1]))  # of one name the largest
     if isinstance(condition, MaxIterations):
         return {"iterations": facts.iterations / condition.limit}
     if isinstance(condition, Timeout):
@@ -79,6 +66,78 @@ def used_shares(condition: Condition, facts: Facts) -> dict[str, float]:
     return {}
 
 
-def _records(store: StateStore) -> list[LoopRecord]:
-    found = (store.get(key) for key in store.keys("loop/"))
-    return [LoopRecord.parse(plain) for plain in found if plain is not None]
+def _records(store: StateStore) -> Iterator[LoopRecord | str]:
+    """Each loop's record, or why this program can't read it."""
+    for key in store.keys("loop/"):
+        plain = store.get(key)
+        try:
+            if plain is not None:
+                yield LoopRecord.parse(plain)
+        except NewerFormatError as error:
+            yield str(error)
+
+
+def _row(found: LoopRecord | str) -> dict[str, Any]:
+    record = found if isinstance(found, LoopRecord) else LoopRecord(loop_id="", run=0)
+    facts = record.facts
+    return {
+        "loop": record.loop_id,
+        "run": record.run,
+        "state": record.state.value,
+        "reason": record.reason.value if record.reason else "",
+        "iterations": facts.iterations,
+        "failures": facts.failures,
+        "seconds": round(facts.elapsed_s, 1),
+        "tokens": facts.tokens,
+        "USD": facts.cost_nano_usd / 1e9,
+        "said": found if isinstance(found, str) else record.detail or record.advice,
+    }
+
+
+def _signs(store: StateStore, record: LoopRecord, expected: Mapping[str, int]) -> LoopSigns:
+    facts = record.facts
+    usual = expected.get(record.loop_id) or usual_iterations(store, record.loop_id, record.run)
+    return LoopSigns(
+        name=record.loop_id,
+        state=record.state.value,
+        iterations=facts.iterations,
+        failures=facts.failures,
+        consecutive_failures=facts.consecutive_failures,
+        since_progress=facts.since_progress,
+        expected=usual,
+        shares=_shares(record),
+        recorded=_recorded(store, record),
+        stuck=record.advice if record.stuck_level >= Level.WARN else "",
+    )
+
+
+def _shares(record: LoopRecord) -> Mapping[str, float]:
+    if record.state.final:
+        return {}
+    try:
+        return used_shares(parse_condition(record.condition), record.facts)
+    except ConfigurationError:  # a newer program's condition
+        return {"the limits, which a newer program set": float("nan")}
+
+
+def _recorded(store: StateStore, record: LoopRecord) -> int | None:
+    """How many iterations the history holds; None when an owner has just gone on."""
+    found = _length(store, record.loop_id, record.run)
+    now = LoopRecord.parse(store.get(record_key(record.loop_id)) or record.plain())
+    return found if (now.run, now.facts.iterations) == (record.run, record.facts.iterations) else None
+
+
+def _length(store: StateStore, loop_id: str, run: int) -> int:
+    """How many iterations a run's history holds, by some twenty looks whatever their number."""
+
+    def is_there(number: int) -> bool:
+        return store.get(iteration_key(loop_id, run, number)) is not None
+
+    above = 1
+    while is_there(above):
+        above *= 2
+    known = above // 2
+    while above - known > 1:
+        middle = (known + above) // 2
+        known, above = (middle, above) if is_there(middle) else (known, middle)
+    return known

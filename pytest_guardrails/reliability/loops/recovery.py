@@ -16,19 +16,22 @@ so that a handler which kills its process is not tried forever. No lock is held 
 Read `error_classes.py` for how errors are told apart, `strategies.py` for the plans.
 """
 
+import os
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, final
 
 from pytest_guardrails.clock import Clock, SystemClock
-from pytest_guardrails.errors import ConflictError
+from pytest_guardrails.errors import ConfigurationError, ConflictError
 from pytest_guardrails.reliability.durability import ProcessIdentity, is_alive, own_identity, safe_name
 from pytest_guardrails.reliability.durability.finite_json import printable
 from pytest_guardrails.reliability.loops.error_classes import ErrorClass, ErrorRule, classify, retry_after_s
 from pytest_guardrails.reliability.loops.interrupting import Interruptible, StepHungError
 from pytest_guardrails.reliability.loops.recovery_model import (
+    FORMAT,
     Attempt,
     AuditEntry,
     Handler,
@@ -38,13 +41,13 @@ from pytest_guardrails.reliability.loops.recovery_model import (
     RecoveryState,
     parse_recovery,
 )
+from pytest_guardrails.reliability.loops.stepping import told_of
 from pytest_guardrails.reliability.loops.strategies import RecoveryPolicy, Strategy, choose
 from pytest_guardrails.reliability.state import StateStore, Transaction
 from pytest_guardrails.reliability.telemetry import Draft, EventLog, Metrics, Severity, count, observe
 
 __all__ = ["RecoveryManager"]
 
-_FORMAT = 1
 _WORDS = 500
 _GRACE_S = 5.0
 
@@ -54,6 +57,7 @@ _ENDS = {
     Strategy.ESCALATE: RecoveryState.ESCALATED,
     Strategy.TERMINATE: RecoveryState.TERMINATED,
 }
+_MEND = frozenset({Strategy.RESTORE, Strategy.RESTART})  # what they find may be unsound: that is what they are for
 _SEVERITY = {RecoveryState.ESCALATED: Severity.ERROR, RecoveryState.TERMINATED: Severity.CRITICAL}
 
 
@@ -67,7 +71,8 @@ class RecoveryManager:
         handlers: by strategy, who carries it out. RETRY needs none where `act` is given, SKIP, ESCALATE and TERMINATE
             need none at all.
         rules: of the program's own, to tell errors apart.
-        validate: raises when the state is not sound; asked before and after each attempt.
+        validate: raises when the state is not sound; asked before each attempt, but for one that replaces the state
+            (RESTORE, RESTART), and after each. The store's cache is cleared before it is asked.
         automatic: whether `recover` acts at once; otherwise it only notes the item, for `recover_open`.
         clock: for pauses and records. The random number generator of the jitter is seeded by the system.
     """
@@ -93,8 +98,6 @@ class RecoveryManager:
         self._chance = random.Random()  # noqa: S311 - jitter
         self._events = EventLog(store, clock=self._clock)
         self._metrics = Metrics(store)
-        self._mutex = threading.Lock()
-        self._active: set[str] = set()  # items that a thread of this process is at
 
     def run(self, item: str, act: Callable[[], Any]) -> Any:
         """Do something, recover when it fails, and give back what came of it in the end.
@@ -151,22 +154,17 @@ class RecoveryManager:
         """What was done about an item, ever, oldest first."""
         number = 1
         while (plain := self._store.get(_audit_key(item, number))) is not None:
-            yield AuditEntry(**{name: plain[name] for name in AuditEntry.__slots__})
+            yield AuditEntry.parse(plain)
             number += 1
 
     def _recover(
         self, item: str, error: BaseException, failure: str, act: Callable[[], Any] | None, *, acts: bool
     ) -> Recovery:
-        with self._mutex:
-            if item in self._active:
-                raise RecoveryBusyError(f"another thread of this process is recovering {item!r}")
-            self._active.add(item)
-        try:
+        if not item:
+            raise ConfigurationError("an item is named by a text of at least one character")
+        with _alone_at(getattr(self._store.backend, "path", id(self._store)), item):
             found = self._begin(item, error, failure, acts=acts)
             return self._climb(found, error, act) if acts and not found.state.final else found
-        finally:
-            with self._mutex:
-                self._active.discard(item)
 
     def _begin(self, item: str, error: BaseException, failure: str, *, acts: bool) -> Recovery:
         """The item's recovery under way, or a new one, or the end of the one from this failure."""
@@ -243,7 +241,7 @@ class RecoveryManager:
         runner = Interruptible(self._clock, _GRACE_S)
         changes = strategy not in _ENDS  # what ends a recovery needs no sound state
         try:
-            self._sound(changes)
+            self._sound(changes and strategy not in _MEND)
             value = runner.run(lambda: handler(attempt) if handler else None, self._policy.handler_deadline_s)
             self._sound(changes)
         except Exception as problem:  # noqa: BLE001 - the edge to code of others: it is noted, and decides what is next
@@ -299,7 +297,7 @@ class RecoveryManager:
             totals[found.error_class.value] = totals.get(found.error_class.value, 0) + 1
         plain = {
             **old,
-            "format": _FORMAT,
+            "format": FORMAT,
             "item": found.item,
             "incident": found.incident,
             "state": found.state.value,
@@ -317,7 +315,13 @@ class RecoveryManager:
         plain = transaction.get(_key(found.item))
         number = plain["audit"] + 1
         strategy = found.strategy.value if found.strategy else ""
-        entry = {"at": self._clock.wall(), "incident": found.incident, "what": what, "strategy": strategy}
+        entry = {
+            "format": FORMAT,
+            "at": self._clock.wall(),
+            "incident": found.incident,
+            "what": what,
+            "strategy": strategy,
+        }
         transaction.put(_audit_key(found.item, number), {**entry, "message": message}, keep_versions=1)
         transaction.put(_key(found.item), {**plain, "audit": number}, keep_versions=1)
 
@@ -329,6 +333,24 @@ class RecoveryManager:
 
     def _class_of(self, error: BaseException) -> ErrorClass:
         return error.error_class if isinstance(error, _Remembered) else classify(error, self._rules)
+
+
+_mutex = threading.Lock()
+_active: set[tuple[object, ...]] = set()  # what threads of this process are at, whichever manager they use
+
+
+@contextmanager
+def _alone_at(store: object, item: str) -> Iterator[None]:
+    mine = (os.getpid(), store, item)
+    with _mutex:
+        if mine in _active:
+            raise RecoveryBusyError(f"another thread of this process is recovering {item!r}")
+        _active.add(mine)
+    try:
+        yield
+    finally:
+        with _mutex:
+            _active.discard(mine)
 
 
 @final
@@ -345,8 +367,7 @@ def _check_free(known: Recovery, by: Any) -> None:
 
 
 def _words(error: BaseException) -> str:
-    said = str(error) if isinstance(error, _Remembered) else f"{type(error).__name__}: {error}"
-    return printable(said[:_WORDS])
+    return (printable(str(error)) if isinstance(error, _Remembered) else told_of(error))[:_WORDS]
 
 
 def _key(item: str) -> str:

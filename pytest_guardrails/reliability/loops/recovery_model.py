@@ -8,8 +8,10 @@ from typing import Any, final
 from pytest_guardrails.errors import ConflictError, GuardrailsError
 from pytest_guardrails.reliability.loops.error_classes import ErrorClass
 from pytest_guardrails.reliability.loops.strategies import Strategy
+from pytest_guardrails.reliability.telemetry.formats import known_format
 
 __all__ = [
+    "FORMAT",
     "Attempt",
     "AuditEntry",
     "Handler",
@@ -19,6 +21,8 @@ __all__ = [
     "RecoveryState",
     "parse_recovery",
 ]
+
+FORMAT = 1
 
 
 @final
@@ -118,9 +122,24 @@ class AuditEntry:
     strategy: str
     message: str
 
+    @classmethod
+    def parse(cls, plain: Mapping[str, Any]) -> "AuditEntry":
+        """The entry that a stored record tells of.
+
+        Raises:
+            NewerFormatError: as `parse_recovery`.
+        """
+        known_format(plain, FORMAT, "an audit entry")
+        return cls(**{name: plain[name] for name in cls.__slots__})
+
 
 def parse_recovery(plain: Mapping[str, Any]) -> Recovery:
-    """The recovery that a stored record tells of."""
+    """The recovery that a stored record tells of.
+
+    Raises:
+        NewerFormatError: a later version wrote it in a form that this one does not know.
+    """
+    known_format(plain, FORMAT, f"the recovery of {plain.get('item')!r}")
     return Recovery(
         item=plain["item"],
         incident=plain["incident"],

@@ -6,19 +6,20 @@ pointless. Read `course.py` for what becomes of it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 from pytest_guardrails.clock import Clock
-from pytest_guardrails.errors import GuardrailsError
-from pytest_guardrails.reliability.durability.finite_json import JsonRefusedError, check, printable
+from pytest_guardrails.errors import ConfigurationError, GuardrailsError
+from pytest_guardrails.reliability.durability.finite_json import JsonRefusedError, dumps, loads, printable
 from pytest_guardrails.reliability.loops.facts import Outcome, Usage
 from pytest_guardrails.reliability.loops.interrupting import StepHungError, StepTimeoutError
 from pytest_guardrails.reliability.loops.stuck_model import Level, StepKind
 from pytest_guardrails.reliability.loops.usage import cpu_s, open_files, rss_bytes
+from pytest_guardrails.reliability.loops.wording import plain_text
 from pytest_guardrails.reliability.state import Effects
 
-__all__ = ["DependencyError", "Executed", "StepContext", "StepFunction", "StepResult", "execute"]
+__all__ = ["DependencyError", "Executed", "StepContext", "StepFunction", "StepResult", "execute", "text_of", "told_of"]
 
 _ERROR_CHARACTERS = 2000  # of a failure are kept
 
@@ -86,6 +87,17 @@ class StepResult:
     tokens: int = 0
     usage: Usage = field(default_factory=Usage)
 
+    def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "kind", StepKind(self.kind))
+        except ValueError as error:
+            known = ", ".join(kind.value for kind in StepKind)
+            raise ConfigurationError(f"kind is one of {known}, not {self.kind!r}") from error
+        for name in ("cost_nano_usd", "tokens"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 0:
+                raise ConfigurationError(f"{name} is a whole number from 0, not {value!r}")
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,9 +138,10 @@ def execute(act: Callable[[], Any], clock: Clock) -> Executed:
     try:
         said = act()
         result = said if isinstance(said, StepResult) else StepResult(value=said)
-        check(result.value)
+        if result.value is not None:  # as the next owner would find it, and no longer the step's to change
+            result = replace(result, value=loads(dumps(result.value)))
         if result.kind is StepKind.ERROR:
-            outcome, error = Outcome.FAILED, _told(f"{result.feedback}")
+            outcome, error = Outcome.FAILED, _told(plain_text(result.feedback))
     except JsonRefusedError as refused:
         outcome, error = Outcome.FAILED, f"what the step returned can't be kept: {refused}"
         result = StepResult(cost_nano_usd=result.cost_nano_usd, tokens=result.tokens)
@@ -136,7 +149,7 @@ def execute(act: Callable[[], Any], clock: Clock) -> Executed:
         outcome, error, hung = Outcome.TIMEOUT, _told(str(late)), isinstance(late, StepHungError)
     except Exception as problem:  # noqa: BLE001 - the edge between the loop and its step: it is recorded
         outcome = Outcome.FAILED
-        error, dependency = _told(f"{type(problem).__name__}: {problem}"), isinstance(problem, DependencyError)
+        error, dependency = told_of(problem), isinstance(problem, DependencyError)
     usage = Usage(
         cpu_s=cpu_s() - used_s + result.usage.cpu_s,
         rss_bytes=max(rss_bytes(), result.usage.rss_bytes),
@@ -154,6 +167,19 @@ def execute(act: Callable[[], Any], clock: Clock) -> Executed:
         duration_s=max(0.0, clock.monotonic() - began_s),
         usage=usage,
     )
+
+
+def told_of(problem: BaseException) -> str:
+    """An exception's type and words, kept short."""
+    return _told(f"{type(problem).__name__}: {text_of(problem)}")
+
+
+def text_of(problem: BaseException) -> str:
+    """The words of an exception; also of one that has none."""
+    try:
+        return str(problem)
+    except Exception as error:  # noqa: BLE001 - the edge to code of others
+        return f"its text can't be made: {type(error).__name__}"
 
 
 def _told(text: str) -> str:

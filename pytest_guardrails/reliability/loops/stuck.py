@@ -21,12 +21,13 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping
 from typing import Any, final
 
-from pytest_guardrails.errors import ConfigurationError, NewerFormatError
+from pytest_guardrails.errors import ConfigurationError
 from pytest_guardrails.reliability.loops.likeness import Likeness, Match
 from pytest_guardrails.reliability.loops.repetition import Repetition
 from pytest_guardrails.reliability.loops.stuck_model import Level, Step, StepKind, StuckSettings, Verdict
 from pytest_guardrails.reliability.loops.stuck_rules import Facts, Tally, count, judge
 from pytest_guardrails.reliability.loops.wording import digest, distinct, plain_text, read_value
+from pytest_guardrails.reliability.telemetry.formats import known_format
 
 __all__ = ["StuckDetector"]
 
@@ -63,6 +64,7 @@ class StuckDetector:
             raise ConfigurationError(f"max_consecutive_retries is at least 1, not {max_consecutive_retries}")
         self.max_consecutive_retries = max_consecutive_retries
         self.settings = settings or StuckSettings()
+        self._unknown: Mapping[str, Any] = {}  # that a newer program wrote
         self.reset()
 
     def reset(self) -> None:
@@ -132,6 +134,7 @@ class StuckDetector:
     def get_state(self) -> dict[str, Any]:
         """Everything that later verdicts depend on, as JSON knows it; for `restore_state`."""
         return {
+            **self._unknown,
             "format": _FORMAT,
             "consecutive_retry_count": self._retries,
             "last_retry_feedback_hash": self._retry_hash,
@@ -150,9 +153,10 @@ class StuckDetector:
         Raises:
             NewerFormatError: a later version of this program wrote it.
         """
-        if state.get("format", _FORMAT) > _FORMAT:
-            raise NewerFormatError(f"the detector's state has format {state['format']}; this program knows {_FORMAT}")
+        known_format(state, _FORMAT, "the detector's state")
         self.reset()
+        self._unknown = {}
+        self._unknown = {name: value for name, value in state.items() if name not in self.get_state()}
         self._retries = state.get("consecutive_retry_count", 0)
         self._retry_hash = state.get("last_retry_feedback_hash")
         if "likeness" not in state:

@@ -7,15 +7,16 @@ one, `store.py` for the user of both.
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from time import monotonic
 
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError
 from pytest_guardrails.hints import NoReturn, Protocol, final
 from pytest_guardrails.records import Record
-from pytest_guardrails.reliability.durability import Durability
+from pytest_guardrails.reliability.durability import Durability, FileLock, LockDeadlineError
 from pytest_guardrails.reliability.state.model import Cell, Draft, Incident, TransactionRecord, TransactionStatus
 
-__all__ = ["MOST_TOGETHER", "Backend", "BackendSettings", "PastCell", "Reader", "Session"]
+__all__ = ["MOST_TOGETHER", "Backend", "BackendSettings", "PastCell", "Reader", "Session", "wait_for"]
 
 
 @final
@@ -74,6 +75,24 @@ class BackendSettings:
         raise AttributeError(f"{name} is fixed: make other BackendSettings")
 
 
+def wait_for(lock: FileLock) -> float:
+    """Take a writer's lock.
+
+    Returns:
+        How long that took, in seconds; 0.0 when it was free.
+
+    Raises:
+        LockDeadlineError: it was not free until its own deadline.
+    """
+    try:
+        lock.acquire(deadline_s=0.0, note=None)
+        return 0.0
+    except LockDeadlineError:
+        began_s = monotonic()
+    lock.acquire(note=None)
+    return monotonic() - began_s
+
+
 class Reader(Protocol):
     """Reads one consistent state."""
 
@@ -87,7 +106,13 @@ class Reader(Protocol):
 
 
 class Session(Reader, Protocol):
-    """The one writer of the store at this moment; it reads what it staged."""
+    """The one writer of the store at this moment; it reads what it staged.
+
+    Attributes:
+        waited_s: how long it had to wait for other writers, in seconds; 0.0 when it had not.
+    """
+
+    waited_s: float
 
     def stage(self, drafts: Sequence[Draft], transaction: str) -> int:
         """Take in the changes of a transaction, after those staged before.

@@ -19,6 +19,7 @@ from time import monotonic
 from pytest_guardrails.hints import final
 from pytest_guardrails.reliability.durability import DurabilityUnknownError, LockDeadlineError
 from pytest_guardrails.reliability.state.backend import MOST_TOGETHER, Backend, Session
+from pytest_guardrails.reliability.state.pressure import PressureGauge
 from pytest_guardrails.reliability.state.transaction import Transaction
 from pytest_guardrails.reliability.state.values import Values
 
@@ -45,7 +46,7 @@ class Request:
         self.error: BaseException | None = None
         self.over = self.rolled_back = False
 
-    def perform(self, session: Session, values: Values) -> None:
+    def perform(self, session: Session, values: Values, gauge: PressureGauge) -> None:
         """Do the work, and stage what it wrote. The work's own error stays with it; one of the session's is raised.
 
         A KeyboardInterrupt in the main thread is a signal to that thread, whosever work it is doing.
@@ -59,7 +60,7 @@ class Request:
                 raise
             self.error, self.rolled_back = error, True
         else:
-            self.transaction.stage()
+            self.transaction.stage(gauge)
 
 
 @final
@@ -69,11 +70,12 @@ class Combiner:
     Args:
         backend: where sessions come from.
         values: what transactions are made with.
+        gauge: counts who had to wait.
         deadline_s: how long a thread waits for other threads, in seconds.
     """
 
-    def __init__(self, backend: Backend, values: Values, deadline_s: float) -> None:
-        self._backend, self._values, self._deadline_s = backend, values, deadline_s
+    def __init__(self, backend: Backend, values: Values, gauge: PressureGauge, deadline_s: float) -> None:
+        self._backend, self._values, self._gauge, self._deadline_s = backend, values, gauge, deadline_s
         self._process = 0
         self._renew()
 
@@ -117,9 +119,13 @@ class Combiner:
         committing = False
         try:
             with self._backend.session(own.id) as session:
+                if session.waited_s:
+                    self._gauge.waited(session.waited_s)
                 while self._queue and len(group) < MOST_TOGETHER:
                     group.append(self._queue.popleft())
-                    group[-1].perform(session, self._values)
+                    group[-1].perform(session, self._values, self._gauge)
+                if len(group) > 1:
+                    self._gauge.queued(len(group) + len(self._queue))
                 committing = True
                 session.flush()
         except Exception as error:  # noqa: BLE001 - told to each whose work it was

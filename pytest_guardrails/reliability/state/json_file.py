@@ -22,7 +22,7 @@ from pytest_guardrails.hints import final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability import DurabilityUnknownError, FileLock, sync_directory, write_atomic
 from pytest_guardrails.reliability.state import json_document as documents
-from pytest_guardrails.reliability.state.backend import MOST_TOGETHER, BackendSettings, PastCell, Session
+from pytest_guardrails.reliability.state.backend import MOST_TOGETHER, BackendSettings, PastCell, Session, wait_for
 from pytest_guardrails.reliability.state.json_document import Document
 from pytest_guardrails.reliability.state.model import (
     Cell,
@@ -57,8 +57,9 @@ class _Loaded(Record):
 class _JsonSession:
     """See `Session`; lives inside the lock."""
 
-    def __init__(self, backend: "JsonBackend", document: Document) -> None:
+    def __init__(self, backend: "JsonBackend", document: Document, waited_s: float) -> None:
         self._backend = backend
+        self.waited_s = waited_s
         self.document = document  # as it is on the disk
         self._staged = document
 
@@ -108,13 +109,17 @@ class JsonBackend:
     @contextmanager
     def session(self, transaction: str) -> Iterator[Session]:
         """See `Backend.session`."""
-        with self._lock.exclusive(note=None):
-            session = _JsonSession(self, self._take_over())
+        waited_s = wait_for(self._lock)
+        try:
+            session = _JsonSession(self, self._take_over(), waited_s)
             self._lock.sign(note_for(transaction))
             try:
                 yield session
             finally:
                 self._witness.write(session.document["version"], transaction)
+        finally:
+            if self._lock.held:  # a child forked inside the block holds nothing
+                self._lock.release()
 
     def changed(self, document: Document, drafts: Sequence[Draft], transaction: str) -> Document:
         """For a session; see `Session.stage`."""

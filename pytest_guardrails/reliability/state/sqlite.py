@@ -28,7 +28,7 @@ from pytest_guardrails.hints import TypeVar, final
 from pytest_guardrails.reliability.durability import DurabilityUnknownError, FileLock, sync_directory, write_atomic
 from pytest_guardrails.reliability.state import sqlite_log as log
 from pytest_guardrails.reliability.state import sqlite_rows as rows
-from pytest_guardrails.reliability.state.backend import MOST_TOGETHER, BackendSettings, PastCell, Session
+from pytest_guardrails.reliability.state.backend import MOST_TOGETHER, BackendSettings, PastCell, Session, wait_for
 from pytest_guardrails.reliability.state.model import (
     Cell,
     Damage,
@@ -56,9 +56,10 @@ _CLOSE_COMMITS = 64  # a store that is opened for one commit only should not be 
 class _SqliteSession:
     """See `Session`; lives inside the lock. What the caller's own block raises is none of its business."""
 
-    def __init__(self, backend: "SqliteBackend", connections: Connections) -> None:
+    def __init__(self, backend: "SqliteBackend", connections: Connections, waited_s: float) -> None:
         self._backend = backend
         self._connections = connections
+        self.waited_s = waited_s
         self.last = rows.Last(0, 0, "")  # committed
         self._staged: rows.Last | None = None
 
@@ -134,10 +135,10 @@ class SqliteBackend:
     @contextmanager
     def session(self, transaction: str) -> Iterator[Session]:
         """See `Backend.session`."""
-        self._lock.acquire(note=None)
+        waited_s = wait_for(self._lock)
         try:
             connections = self._ready()
-            session = _SqliteSession(self, connections)
+            session = _SqliteSession(self, connections, waited_s)
             connections.busy = True
             try:
                 with self.guarded(connections) as connection:

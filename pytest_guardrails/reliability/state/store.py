@@ -37,6 +37,7 @@ from pytest_guardrails.reliability.state.model import (
     TransactionStatus,
     VersionConflictError,
 )
+from pytest_guardrails.reliability.state.pressure import PRESSURE, Pressure, PressureGauge, parse_pressure
 from pytest_guardrails.reliability.state.transaction import Conflict, Merge, Transaction
 from pytest_guardrails.reliability.state.values import RESERVED, UNKNOWN_FIELDS, Migration, Values, check_key
 
@@ -73,7 +74,8 @@ class StateStore:
         self._stamp: object = None
         self._mutex = threading.Lock()
         self._inside = threading.local()
-        self._combiner = Combiner(backend, self._values, deadline_s)
+        self._gauge = PressureGauge()
+        self._combiner = Combiner(backend, self._values, self._gauge, deadline_s)
         self.after_commit: list[Callable[[StateStore], None]] = []
 
     @contextmanager
@@ -90,12 +92,14 @@ class StateStore:
         self._check_outside()
         number = os.urandom(12).hex()
         with self.backend.session(number) as session:
+            if session.waited_s:
+                self._gauge.waited(session.waited_s)
             transaction = Transaction(session, self._values, number)
             self._inside.depth = 1
             try:
                 yield transaction
                 self._inside.depth = 0
-                committed = transaction.stage()
+                committed = transaction.stage(self._gauge)
                 session.flush()
             except BaseException as error:
                 self._inside.depth = 0
@@ -251,6 +255,13 @@ class StateStore:
         cell = self.backend.get(UNKNOWN_FIELDS)
         found: Mapping[str, Any] = {} if cell is None or cell.text is None else json.loads(cell.text)
         return found
+
+    def pressure(self) -> Pressure:
+        """How long writers of all processes waited for each other, ever, and how many at a time.
+
+        Of other processes the last few waits may be missing.
+        """
+        return parse_pressure(self.backend.get(PRESSURE)) + self._gauge.pending
 
     def incidents(self) -> list[Incident]:
         """What was ever found damaged here, and what was restored; oldest first."""

@@ -12,6 +12,7 @@ from pytest_guardrails.reliability.durability import FencedError
 from pytest_guardrails.reliability.durability.finite_json import check
 from pytest_guardrails.reliability.state.backend import Session
 from pytest_guardrails.reliability.state.model import Draft, TransactionError, VersionConflictError
+from pytest_guardrails.reliability.state.pressure import PressureGauge
 from pytest_guardrails.reliability.state.values import RESERVED, UNKNOWN_FIELDS, Values, check_key
 
 __all__ = ["Conflict", "Merge", "Transaction"]
@@ -162,8 +163,11 @@ class Transaction:
         if token > seen:
             self._drafts[key] = Draft(key, 1, str(token))
 
-    def stage(self) -> int | None:
+    def stage(self, gauge: PressureGauge) -> int | None:
         """Hand in what was written, to be committed by the session; for the store only.
+
+        Args:
+            gauge: counts that are to be written along with it, if any.
 
         Returns:
             The store's version with it; None when nothing was written.
@@ -172,6 +176,8 @@ class Transaction:
         self.over = True
         if not self._drafts:
             return None
+        if gauge.due and (counts := gauge.draft(self._session)) is not None:
+            self._drafts[counts.key] = counts
         self.committed = self._session.stage(list(self._drafts.values()), self.id)
         return self.committed
 

@@ -23,6 +23,7 @@ __all__ = ["Anomaly", "AnomalyKind", "Ewma", "LoopSigns", "MetricWatch", "loop_s
 _LEAST = 8  # fewer values tell nothing
 _MAD_TO_SIGMA = 0.6745
 _MEAN_TO_SIGMA = 0.7979
+_ROUNDING = 1e-9  # of a value: smaller differences come of summing floats
 _CHANCE_Z = 2.576  # one in a hundred, both ways
 _OVERUSE = 0.8
 _STILL = 20
@@ -76,9 +77,9 @@ def outlier(name: str, history: Sequence[float], value: float, *, threshold: flo
     if len(history) < _LEAST:
         return None
     middle = median(history)
-    distances = [abs(other - middle) for other in history]
+    distances = [_apart(other, middle) for other in history]
     scale = median(distances) / _MAD_TO_SIGMA or (sum(distances) / len(distances)) / _MEAN_TO_SIGMA
-    away = abs(value - middle)
+    away = _apart(value, middle)
     score = away / scale if scale else (math.inf if away else 0.0)  # no scale: it was always the same
     if not score >= threshold:  # also where distances are beyond floats
         return None
@@ -116,7 +117,7 @@ class Ewma:
         if not math.isfinite(spread) or not math.isfinite(moved):
             moved, spread = value, self.variance  # beyond floats: begin at the new value
         following = Ewma(weight=self.weight, mean=moved, variance=spread, seen=self.seen + 1)
-        if self.seen < _LEAST or not away or abs(away) < threshold * sigma:
+        if self.seen < _LEAST or not _apart(value, self.mean) or abs(away) < threshold * sigma:
             return following, None
         score = min(abs(away) / sigma, 1e9) if sigma else 1e9
         said = f"{name} is {value:g}, where about {self.mean:.4g} was expected"
@@ -187,6 +188,8 @@ class LoopSigns:
         since_progress: iterations since the work advanced.
         expected: iterations that it usually takes; None when that is not known.
         shares: of each budget, how much is used, 1 is all.
+        recorded: iterations that its history holds; None when that was not looked at.
+        stuck: what the stuck detector warns of; "" when it does not.
     """
 
     name: str
@@ -197,14 +200,18 @@ class LoopSigns:
     since_progress: int = 0
     expected: int | None = None
     shares: Mapping[str, float] = field(default_factory=dict)
+    recorded: int | None = None
+    stuck: str = ""
 
 
 def loop_signs(signs: LoopSigns) -> tuple[Anomaly, ...]:
     """What looks wrong with a loop."""
     found = []
     late = signs.expected is not None and signs.iterations > _LATE * signs.expected
-    if signs.state in ("running", "recovered") and (late or signs.since_progress >= _STILL):
-        said = f"{signs.iterations} iterations, the last {signs.since_progress} without progress"
+    if signs.state in ("running", "recovered") and (late or signs.since_progress >= _STILL or signs.stuck):
+        usual = f" where {signs.expected} are usual" if late else ""
+        still = f", the last {signs.since_progress} without progress" if signs.since_progress else ""
+        said = f"{signs.iterations} iterations{usual}{still}" + (f"; {signs.stuck}" if signs.stuck else "")
         found.append((AnomalyKind.INFINITE_LOOP, float(signs.iterations), said))
     if signs.state == "completed" and signs.expected and signs.iterations < _EARLY * signs.expected:
         said = f"completed after {signs.iterations} iterations, where {signs.expected} are usual"
@@ -217,9 +224,18 @@ def loop_signs(signs: LoopSigns) -> tuple[Anomaly, ...]:
     if signs.failures > signs.iterations or signs.consecutive_failures > signs.failures:
         said = f"{signs.iterations} iterations, {signs.failures} failures, {signs.consecutive_failures} in a row"
         found.append((AnomalyKind.INCONSISTENT, 0.0, said))
+    if signs.recorded not in (None, signs.iterations):
+        said = f"{signs.iterations} iterations were counted, and the history holds {signs.recorded}"
+        found.append((AnomalyKind.INCONSISTENT, 0.0, said))
     if signs.state == "completed" and signs.consecutive_failures:
         found.append((AnomalyKind.INCONSISTENT, 0.0, "completed, although its last iteration failed"))
     return tuple(Anomaly(kind=kind, name=signs.name, score=score, message=said) for kind, score, said in found)
+
+
+def _apart(one: float, other: float) -> float:
+    """How far; 0 for what differs by the rounding of floats alone."""
+    away = abs(one - other)
+    return away if away > _ROUNDING * max(abs(one), abs(other)) else 0.0
 
 
 def _unknown(name: str, value: float) -> Anomaly:

@@ -3,10 +3,11 @@
 **Guarantees.** `offer` takes microseconds and never raises, whatever the sink does. What the bounded queue can't take,
 and what the sink refused for good, is counted. An event whose id was seen lately goes to the sink once.
 **Does not** survive the process: events that must arrive are written to the store, and sent by `relay.py`.
-**Threads and processes.** Any thread may offer; a forked child makes its own channel.
+**Threads and processes.** Any thread may offer. A forked child may, too: its channel begins empty, to the same sink.
 """
 
 import atexit
+import os
 import threading
 from collections import OrderedDict, deque
 from dataclasses import dataclass
@@ -66,21 +67,28 @@ class Channel:
         self._capacity = capacity
         self._attempts = attempts
         self._remembered = remembered
+        self._closed = threading.Event()
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._begin()
+        atexit.register(self.close, _EXIT_S)
+
+    def _begin(self) -> None:
+        """Also in a forked child, where the thread is gone, and the lock may be held by nobody who lives."""
+        self._process = os.getpid()
         self._queue: deque[Event] = deque()
         self._mutex = threading.Lock()
         self._wake = threading.Event()
         self._idle = threading.Event()
         self._idle.set()
-        self._closed = threading.Event()
-        self._seen: OrderedDict[str, None] = OrderedDict()
         self._offered = self._delivered = self._duplicates = self._dropped = self._failed = 0
         self._last_error = ""
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
-        atexit.register(self.close, _EXIT_S)
 
     def offer(self, event: Event) -> bool:
         """Hand over an event; False when it was dropped."""
+        if self._process != os.getpid():
+            self._begin()
         with self._mutex:
             self._offered += 1
             if len(self._queue) >= self._capacity or self._closed.is_set():
@@ -98,6 +106,8 @@ class Channel:
 
     def close(self, deadline_s: float = _EXIT_S) -> bool:
         """Take no more, and wait until the sink got everything; what it has not in time is counted as dropped."""
+        if self._process != os.getpid():
+            return True  # its parent's; what waited there is sent there
         with self._mutex:
             first = not self._closed.is_set()
             self._closed.set()
@@ -175,6 +185,6 @@ class Channel:
 def _try(sink: Sink, batch: list[Event]) -> str:
     try:
         sink.write(batch)
-    except Exception as error:  # noqa: BLE001 - the edge to code of others: it is counted, and tried again
+    except BaseException as error:  # noqa: BLE001 - the edge to code of others, even to its sys.exit: it is counted
         return f"{type(error).__name__}: {error}"[:500]
     return ""

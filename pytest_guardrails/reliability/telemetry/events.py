@@ -9,8 +9,11 @@ from enum import IntEnum
 from typing import Any, final
 
 from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.reliability.telemetry.formats import known_format
 
 __all__ = ["Draft", "Event", "Severity"]
+
+_FORMAT = 1
 
 
 @final
@@ -103,6 +106,7 @@ class Event:
     def plain(self) -> dict[str, Any]:
         """As JSON knows it."""
         return {
+            "format": _FORMAT,
             "id": self.id,
             "sequence": self.sequence,
             "at": self.at,
@@ -116,6 +120,11 @@ class Event:
 
     @classmethod
     def parse(cls, plain: Mapping[str, Any]) -> "Event":
-        """The inverse of `plain`; fields that a newer program added are left out."""
+        """The inverse of `plain`; fields that a newer program added are left out.
+
+        Raises:
+            NewerFormatError: it wrote them in a form that this one does not know.
+        """
+        known_format(plain, _FORMAT, f"event {plain.get('id')!r}")
         known = {name: plain[name] for name in cls.__slots__}
         return cls(**{**known, "severity": Severity[plain["severity"].upper()]})

@@ -16,9 +16,11 @@ from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError
 from pytest_guardrails.reliability.state import Incident, StateStore, Transaction
 from pytest_guardrails.reliability.telemetry.events import Draft, Event, Severity
+from pytest_guardrails.reliability.telemetry.formats import known_format
 
 __all__ = ["Batch", "EventLog"]
 
+_FORMAT = 1
 _HEAD = "event-head"
 _INCIDENTS = "event-incidents"  # how many of the store's were told
 _CAPACITY = 2000  # a day of a busy loop, and small enough for the json backend
@@ -65,7 +67,8 @@ class EventLog:
         """
         if not drafts:
             return ()
-        head = transaction.get(_HEAD) or {"next": 1, "capacity": self._capacity}
+        head = transaction.get(_HEAD) or {"format": _FORMAT, "next": 1, "capacity": self._capacity}
+        known_format(head, _FORMAT, "the event log")
         at, first = self._clock.wall(), int(head["next"])
         events = tuple(
             Event.of(draft, sequence=number, at=at, writer=transaction.id) for number, draft in enumerate(drafts, first)
@@ -104,6 +107,7 @@ class EventLog:
         head = self.store.get(_HEAD)
         if head is None:
             return Batch((), after, 0)
+        known_format(head, _FORMAT, "the event log")
         end, capacity = head["next"], head["capacity"]
         begin = max(after + 1, end - capacity)
         events = []

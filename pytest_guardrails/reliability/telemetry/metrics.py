@@ -4,6 +4,8 @@ A *sample* says what happened; `fold` adds samples to a record, purely. A record
 key, so processes never share a file by process number, and what was counted survives them all. The number of label sets
 of a metric is bounded: what comes beyond is counted together under the label `overflow`.
 
+The store counts by itself how long its writers wait for each other: that comes along with the other series.
+
 **Guarantees.** As the transaction's: a rolled back change was never counted, a committed one was, once.
 Read `prometheus.py` for how they are told.
 """
@@ -17,18 +19,21 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple, final
 
-from pytest_guardrails.errors import ConfigurationError, NewerFormatError
+from pytest_guardrails.errors import ConfigurationError
 from pytest_guardrails.reliability.durability import safe_name
 from pytest_guardrails.reliability.state import StateStore, Transaction, thaw
+from pytest_guardrails.reliability.state.pressure import BUCKETS, Distribution, Pressure
+from pytest_guardrails.reliability.telemetry.formats import known_format
 
 __all__ = ["BUCKETS_S", "MetricKind", "Metrics", "Sample", "Series", "count", "fold", "gauge", "observe"]
 
-BUCKETS_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 3600.0)
+BUCKETS_S = BUCKETS
 _FORMAT = 1
 _PREFIX = "metric/"
 _SERIES = 200  # of one metric of one source
 _OVERFLOW = '{"overflow":"true"}'
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_TAKEN = frozenset({"source", "le", "overflow"})  # labels that the export sets
 
 
 @final
@@ -61,6 +66,8 @@ class Sample:
         for name in (self.name, *self.labels):
             if not _NAME.fullmatch(name):
                 raise ConfigurationError(f"{name!r} is no name for a metric or a label: letters, digits, underscores")
+        if taken := sorted(_TAKEN & set(self.labels)):
+            raise ConfigurationError(f"{self.name}: the label {taken[0]!r} is set by the export: choose another name")
         if (self.kind is MetricKind.COUNTER) != self.name.endswith("_total"):
             raise ConfigurationError(f"{self.name}: counters, and nothing else, have names that end with _total")
         if not math.isfinite(self.value) or (self.kind is MetricKind.COUNTER and self.value < 0):
@@ -113,9 +120,11 @@ def fold(record: Mapping[str, Any] | None, samples: Iterable[Sample]) -> dict[st
     Raises:
         NewerFormatError: a later version wrote the record.
     """
-    found: dict[str, Any] = {"format": _FORMAT, "metrics": {}} if record is None else thaw(record)
-    if found["format"] > _FORMAT:
-        raise NewerFormatError(f"metrics have format {found['format']}; this program knows {_FORMAT}: update it")
+    found: dict[str, Any] = (
+        {"format": _FORMAT, "metrics": {}}
+        if record is None
+        else thaw(known_format(record, _FORMAT, "a record of metrics"))
+    )
     for sample in samples:
         metric = found["metrics"].setdefault(sample.name, {"kind": sample.kind.value, "series": {}})
         if metric["kind"] != sample.kind.value:
@@ -152,12 +161,16 @@ class Metrics:
             self.record(transaction, source, *samples)
 
     def series(self) -> Iterator[Series]:
-        """Everything that was measured, sorted by metric, source and labels."""
-        found = []
+        """Everything that was measured, the store's own waits included, sorted by metric, source and labels.
+
+        Raises:
+            NewerFormatError: a later version wrote some of it; half of the truth is not told.
+        """
+        found = _of_the_store(self.store.pressure())
         for key in self.store.keys(_PREFIX):
             record = self.store.get(key)
-            if record is not None and record["format"] <= _FORMAT:
-                found += list(_series_of(record))
+            if record is not None:
+                found += _series_of(known_format(record, _FORMAT, key))
         return iter(sorted(found, key=lambda series: (series.name, series.source, sorted(series.labels.items()))))
 
 
@@ -166,15 +179,21 @@ def _added(sample: Sample, old: Any) -> Any:
         return sample.value
     if sample.kind is MetricKind.COUNTER:
         return _bounded((old or 0) + sample.value)
-    sum_, buckets = old or (0.0, [0] * (len(BUCKETS_S) + 1))
-    counts = [*buckets[:-1], buckets[-1] + 1]
-    for index, bound in enumerate(BUCKETS_S):
-        counts[index] += sample.value <= bound
-    return [_bounded(sum_ + sample.value), counts]
+    total, counts = Distribution(*(old or ())).with_value(sample.value)
+    return [_bounded(total), list(counts)]
 
 
 def _bounded(value: float) -> float:
     return max(-sys.float_info.max, min(value, sys.float_info.max)) if isinstance(value, float) else value
+
+
+def _of_the_store(pressure: Pressure) -> list[Series]:
+    waits, depths = pressure.lock_waits, pressure.depths
+    return [
+        Series("store", "store_lock_wait_seconds", MetricKind.HISTOGRAM, {}, waits.total, waits.counts),
+        Series("store", "store_queue_depth", MetricKind.HISTOGRAM, {}, depths.total, depths.counts),
+        Series("store", "store_queue_depth_max", MetricKind.GAUGE, {}, pressure.deepest),
+    ]
 
 
 def _series_of(record: Mapping[str, Any]) -> Iterator[Series]:

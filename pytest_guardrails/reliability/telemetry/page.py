@@ -16,7 +16,7 @@ header { display: flex; gap: 1rem; align-items: baseline; border-bottom: 1px sol
 #link { color: var(--dim); } #link.on { color: var(--good); } #link.off { color: var(--bad); }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: .2rem .6rem .2rem 0; border-bottom: 1px solid var(--line); vertical-align: top;
-  overflow-wrap: anywhere; }
+  overflow-wrap: break-word; }
 th { color: var(--dim); font-weight: 600; white-space: nowrap; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .warning { color: var(--warn); } .error, .critical { color: var(--bad); font-weight: 600; }
@@ -71,6 +71,6 @@ const stream = new EventSource("events");
 stream.onopen = () => { byId("link").textContent = "live"; byId("link").className = "on"; soon(); };
 stream.onerror = () => { byId("link").textContent = "connection lost"; byId("link").className = "off"; };
 stream.onmessage = message => { show(JSON.parse(message.data)); soon(); };
-refresh();
+refresh(); setInterval(soon, 2000);
 </script></body></html>
 """

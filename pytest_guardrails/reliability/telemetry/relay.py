@@ -9,19 +9,23 @@ some events twice and lose none.
 The cursor lies under the key `event-cursor/NAME`. Read `sinks.py` for what can be fed.
 """
 
+import atexit
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import final
+from typing import Any, final
 
 from pytest_guardrails.errors import ConfigurationError
 from pytest_guardrails.reliability.durability import safe_name
 from pytest_guardrails.reliability.state import StateStore
+from pytest_guardrails.reliability.telemetry.formats import known_format
 from pytest_guardrails.reliability.telemetry.log import Batch, EventLog
 from pytest_guardrails.reliability.telemetry.sinks import Sink
 
 __all__ = ["Relay", "RelayStatistics"]
 
+_FORMAT = 1
 _LONGEST_PAUSE_S = 30.0
 
 
@@ -78,9 +82,14 @@ class Relay:
         self._log.store.after_commit.append(self._committed)
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
+        atexit.register(self.close)
 
     def close(self, deadline_s: float = 2.0) -> bool:
-        """Send what is there and end; False when the sink did not take everything in time. It will, next time."""
+        """Send what is there and end; False when the sink did not take everything in time. It will, next time.
+
+        The end of the program does the same for a relay that was started and not closed.
+        """
+        atexit.unregister(self.close)
         self._end.set()
         self._wake.set()
         if self._thread is not None:
@@ -112,7 +121,8 @@ class Relay:
     def statistics(self) -> RelayStatistics:
         """How far it came."""
         cursor = self._cursor()
-        return RelayStatistics(failures=self._failures, last_error=self._last_error, **cursor)
+        known = {name: cursor[name] for name in ("position", "delivered", "missed")}
+        return RelayStatistics(failures=self._failures, last_error=self._last_error, **known)
 
     def __enter__(self) -> "Relay":
         self.start()
@@ -123,17 +133,17 @@ class Relay:
     ) -> None:
         self.close()
 
-    def _cursor(self) -> dict[str, int]:
-        found = self._log.store.get(self._key)
-        return dict(found) if found is not None else {"position": 0, "delivered": 0, "missed": 0}
+    def _cursor(self, found: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        plain = found or self._log.store.get(self._key) or {}
+        return {"position": 0, "delivered": 0, "missed": 0, **known_format(plain, _FORMAT, self._key)}
 
     def _remember(self, batch: Batch) -> None:
         with self._log.store.transaction() as transaction:
-            old = transaction.get(self._key) or {"position": 0, "delivered": 0, "missed": 0}
+            old = self._cursor(transaction.get(self._key))
             if batch.position > old["position"]:  # else a second relay of this name was faster
                 delivered, missed = old["delivered"] + len(batch.events), old["missed"] + batch.missed
-                new = {"position": batch.position, "delivered": delivered, "missed": missed}
-                transaction.put(self._key, new, keep_versions=1)
+                new = {"format": _FORMAT, "position": batch.position, "delivered": delivered, "missed": missed}
+                transaction.put(self._key, {**old, **new}, keep_versions=1)
 
     def _work(self) -> None:
         pause_s = self._poll_s
@@ -157,7 +167,7 @@ class Relay:
     def _try(self) -> str:
         try:
             self.pump()
-        except Exception as error:  # noqa: BLE001 - the edge to code of others: it is told, and tried again
+        except BaseException as error:  # noqa: BLE001 - the edge to code of others, even to its sys.exit: tried again
             return f"{type(error).__name__}: {error}"[:500]
         return ""
 

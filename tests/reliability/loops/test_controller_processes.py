@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_guardrails.reliability.durability import LeaseLostError, identity_of, is_alive
+from pytest_guardrails.reliability.durability import LeaseHeldError, LeaseLostError, identity_of, is_alive
 from pytest_guardrails.reliability.loops import (
     ChildStep,
     LoopController,
@@ -128,6 +128,27 @@ def test_a_step_that_kills_its_process_every_time_is_given_up(tmp_path: Path) ->
     assert [iteration.outcome for iteration in found] == [Outcome.CRASHED, Outcome.CRASHED]
 
 
+def test_a_loop_is_stopped_from_another_process_in_the_middle_of_a_step(tmp_path: Path) -> None:
+    def own(say: Callable[[str], None]) -> LoopReport:
+        def step(context: StepContext) -> None:
+            say("inside")
+            while True:
+                pass
+
+        with open_store(tmp_path / "state") as store:
+            return LoopController("l", store, stop_when=MaxIterations(4)).run(step)
+
+    child = Child(own)
+    assert child.line() == "inside"
+    with open_store(tmp_path / "state") as store:
+        loop = LoopController("l", store, stop_when=MaxIterations(4))
+        with pytest.raises(LeaseHeldError):
+            loop.run(lambda step: None)
+        loop.stop("enough")
+    report = child.result()
+    assert (report.state, report.reason, report.detail) == (LoopState.ABORTED, Reason.MANUAL, "enough")
+
+
 def test_a_paused_loop_whose_owner_died_stays_paused_until_it_is_resumed(tmp_path: Path) -> None:
     def own(say: Callable[[str], None]) -> None:
         with open_store(tmp_path / "state") as store:
@@ -136,7 +157,7 @@ def test_a_paused_loop_whose_owner_died_stays_paused_until_it_is_resumed(tmp_pat
             loop.run(lambda step: loop.pause() if step.iteration == 2 else None)
 
     child = Child(own)
-    assert child.line() == "paused"
+    assert [child.line(), child.line()] == ["running", "paused"]
     child.kill()
     with open_store(tmp_path / "state") as store:
         loop = LoopController("l", store, stop_when=MaxIterations(4))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_guardrails.errors import ConfigurationError, ConflictError, CorruptionError, DeadlineError
+from pytest_guardrails.errors import (
+    ConfigurationError,
+    ConflictError,
+    CorruptionError,
+    DeadlineError,
+    NewerFormatError,
+)
 from pytest_guardrails.reliability.loops import DependencyError
 from pytest_guardrails.reliability.loops.error_classes import ErrorClass, ErrorRule, classify, retry_after_s
 from pytest_guardrails.reliability.loops.recovery import RecoveryManager
@@ -279,22 +286,46 @@ def test_state_that_is_not_sound_afterwards_is_no_recovery(store: StateStore) ->
     def mend(attempt: Attempt) -> None:
         store.put("sound", True)
 
-    policy = RecoveryPolicy(
-        plans={ErrorClass.UNKNOWN: Plan(rungs=(Rung(strategy=Strategy.RESUME), Rung(strategy=Strategy.RESTORE)))}
-    )
-    manager = RecoveryManager(
-        store, policy=policy, handlers={Strategy.RESUME: spoil, Strategy.RESTORE: mend}, validate=validate
-    )
-    assert manager.recover("item", ZeroDivisionError()).state is RecoveryState.ESCALATED
-    assert [entry.what for entry in manager.audit("item")] == [
-        "begun",
-        "tried",
-        "failed",
-        "tried",
-        "failed",
-        "tried",
-        "ended",
+    built_on: list[str] = []
+    handlers = {
+        Strategy.RESUME: spoil,
+        Strategy.ALTERNATE: lambda attempt: built_on.append(attempt.key),
+        Strategy.RESTORE: mend,
+    }
+    rungs = tuple(Rung(strategy=strategy) for strategy in handlers)
+    policy = RecoveryPolicy(plans={ErrorClass.UNKNOWN: Plan(rungs=rungs)})
+    manager = RecoveryManager(store, policy=policy, handlers=handlers, validate=validate)
+    found = manager.recover("item", ZeroDivisionError())
+    assert (found.state, found.strategy) == (RecoveryState.RECOVERED, Strategy.RESTORE)
+    assert built_on == []  # nothing builds on what is not sound, and what mends it is let
+    told = [(entry.what, entry.strategy) for entry in manager.audit("item")]
+    assert told[1:] == [
+        ("tried", "resume"),
+        ("failed", "resume"),
+        ("tried", "alternate"),
+        ("failed", "alternate"),
+        ("tried", "restore"),
+        ("ended", "restore"),
     ]
+
+
+def test_the_cache_is_cleared_before_the_state_is_judged(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    clear = StateStore.clear_cache
+
+    def cleared(self: StateStore) -> None:
+        done.append("cleared")
+        clear(self)
+
+    monkeypatch.setattr(StateStore, "clear_cache", cleared)
+    handlers = {Strategy.ALTERNATE: lambda attempt: done.append("handled")}
+
+    def judge(found: StateStore) -> None:
+        done.append("judged")
+
+    manager = RecoveryManager(store, handlers=handlers, validate=judge)
+    manager.recover("item", DependencyError("x"))
+    assert done == ["cleared", "judged", "handled", "cleared", "judged"]
 
 
 @pytest.mark.slow
@@ -342,8 +373,9 @@ def test_one_thread_at_a_time_works_at_an_item(store: StateStore) -> None:
     thread = threading.Thread(target=manager.recover, args=("item", DependencyError("x")))
     thread.start()
     assert inside.wait(20)
-    with pytest.raises(RecoveryBusyError):
-        manager.recover("item", DependencyError("x"))
+    for other in (manager, RecoveryManager(store, handlers={Strategy.ALTERNATE: lambda attempt: None})):
+        with pytest.raises(RecoveryBusyError):
+            other.recover("item", DependencyError("x"))
     leave.set()
     thread.join()
     assert told(store) == ONCE
@@ -366,6 +398,29 @@ def test_a_recovery_killed_in_the_middle_goes_on_with_one_set_of_events(tmp_path
     assert Child(recover).wait() != 0
     found = Child(recover).result()
     assert (found.state, found.incident, found.value) == (RecoveryState.RECOVERED, 1, "item/1/alternate/2")
+    with open_store(tmp_path / "state") as store:
+        assert told(store) == ONCE
+
+
+@pytest.mark.slow
+def test_of_three_processes_that_meet_one_failure_one_recovers_and_tells(tmp_path: Path) -> None:
+    with open_store(tmp_path / "state") as store:
+        store.put("begun", True)
+
+    def recover(say: Callable[[str], None]) -> str:
+        def handler(attempt: Attempt) -> None:
+            with open(tmp_path / "handled", "a") as file:
+                file.write("x")
+
+        with open_store(tmp_path / "state") as store:
+            manager = RecoveryManager(store, handlers={Strategy.ALTERNATE: handler})
+            while True:
+                with suppress(RecoveryBusyError):
+                    return manager.recover("item", DependencyError("x"), failure="run 7").state.value
+
+    children = [Child(recover) for _ in range(3)]
+    assert [child.result() for child in children] == ["recovered"] * 3
+    assert (tmp_path / "handled").read_text() == "x"
     with open_store(tmp_path / "state") as store:
         assert told(store) == ONCE
 
@@ -403,6 +458,8 @@ def test_recoveries_are_measured_and_audited(store: StateStore) -> None:
     manager = RecoveryManager(store, clock=MovedClock())
     manager.run("item", failing(2))
     found = {(series.name, series.labels.get("outcome")): series.value for series in Metrics(store).series()}
+    took = next(series for series in Metrics(store).series() if series.name == "recovery_seconds")
+    assert (took.buckets[-1], took.value > 0) == (1, True)
     assert found["recovery_attempts_total", "failed"] == 1
     assert found["recovery_attempts_total", "recovered"] == 1
     assert [(entry.what, entry.strategy) for entry in manager.audit("item")] == [
@@ -412,6 +469,34 @@ def test_recoveries_are_measured_and_audited(store: StateStore) -> None:
         ("tried", "retry"),
         ("ended", "retry"),
     ]
+
+
+def test_what_a_newer_program_wrote_is_kept_and_a_newer_format_refused(store: StateStore) -> None:
+    manager = RecoveryManager(store, automatic=False, clock=MovedClock())
+    manager.recover("item", ConnectionResetError("x"))
+    (key,) = store.keys("recovery/")
+    store.update(key, lambda found: {**found, "mood": "sunny"})
+    manager.recover_open("item", act=lambda: 5)
+    assert store.get(key)["mood"] == "sunny"
+    for changed in (key, store.keys("recovery-audit/")[0]):
+        store.update(changed, lambda found: {**found, "format": 99})
+    with pytest.raises(NewerFormatError, match="99"):
+        manager.look("item")
+    with pytest.raises(NewerFormatError, match="99"):
+        list(manager.audit("item"))
+
+
+def test_a_step_of_the_wall_clock_shortens_no_pause_and_ends_no_recovery(store: StateStore) -> None:
+    clock = MovedClock()
+
+    def act() -> str:
+        clock.wall_s += 3600.0 * (-1) ** int(clock.monotonic_s)
+        return failing_once()
+
+    failing_once = failing(1, HttpError(429, {"Retry-After": "20"}))
+    policy = RecoveryPolicy(deadline_s=100.0)
+    assert RecoveryManager(store, policy=policy, clock=clock).run("item", act) == "done"
+    assert clock.monotonic_s >= 1020.0
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pytest_guardrails.errors import ConfigurationError, NewerFormatError
 from pytest_guardrails.reliability.state import StateStore, open_store
+from pytest_guardrails.reliability.state.pressure import Distribution, Pressure
 from pytest_guardrails.reliability.telemetry import (
     Draft,
     Event,
@@ -141,7 +142,10 @@ def test_metrics_are_counted_with_their_transaction_or_not_at_all(store: StateSt
         metrics.record(transaction, "s", count("runs_total"))
         raise ZeroDivisionError
     metrics.add("s", count("runs_total", 2), gauge("depth", 1.5))
-    assert {series.name: series.value for series in metrics.series()} == {"runs_total": 3, "depth": 1.5}
+    assert {series.name: series.value for series in metrics.series() if series.source == "s"} == {
+        "runs_total": 3,
+        "depth": 1.5,
+    }
 
 
 def test_label_sets_are_bounded_and_nothing_is_lost_beyond() -> None:
@@ -171,6 +175,8 @@ def test_a_histogram_counts_each_value_and_stays_finite(values: list[float]) -> 
         lambda: gauge("x_total", 1),
         lambda: gauge("no-dash", 1),
         lambda: gauge("x", 1, **{"a b": "c"}),
+        lambda: gauge("x", 1, source="mine"),
+        lambda: observe("x", 1, le="9"),
         lambda: fold(None, [observe("x", 1), gauge("x", 1)]),
     ],
 )
@@ -179,9 +185,32 @@ def test_samples_that_make_no_sense_are_refused(make: object) -> None:
         make()  # type: ignore[operator]
 
 
-def test_a_newer_record_is_refused() -> None:
+def test_a_newer_record_is_refused(store: StateStore) -> None:
     with pytest.raises(NewerFormatError):
         fold({"format": 99, "metrics": {}}, [])
+    store.put("metric/s", {"format": 99, "metrics": {}, "source": "s"})
+    with pytest.raises(NewerFormatError, match="99"):
+        Metrics(store).series()
+
+
+def test_what_a_newer_program_added_to_a_record_is_kept() -> None:
+    record = {**fold(None, [count("runs_total")]), "mood": "sunny"}
+    record["metrics"]["runs_total"]["unit"] = "runs"
+    found = fold(record, [count("runs_total")])
+    assert (found["mood"], found["metrics"]["runs_total"]["unit"]) == ("sunny", "runs")
+
+
+def test_waits_for_the_lock_and_the_depth_of_the_queue_are_told_of_every_store(store: StateStore) -> None:
+    store._gauge.waited(0.3)  # as `tests/reliability/state/test_pressure.py` shows that it does by itself
+    store._gauge.queued(7)
+    store.put("a", 1)
+    store.put("b", 1)
+    series = {one.name: one for one in Metrics(store).series()}
+    assert series["store_lock_wait_seconds"].value == 0.3
+    assert series["store_lock_wait_seconds"].buckets[-1] == 1
+    assert series["store_queue_depth"].value == 7
+    assert series["store_queue_depth_max"].value == 7
+    assert "store_lock_wait_seconds_count" in render(Metrics(store).series())
 
 
 NAMES = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,8}", fullmatch=True).filter(lambda name: not name.startswith("__"))
@@ -214,14 +243,18 @@ def test_prometheus_reads_the_text_as_it_was_meant(samples: list[Sample], source
         def get(self, key: str) -> object:
             return {**fold(None, samples), "source": source}
 
+        def pressure(self) -> Pressure:
+            return Pressure(Distribution().with_value(0.25), Distribution().with_value(3), 3)
+
     series = list(Metrics(Fake()).series())  # type: ignore[arg-type]
+    assert {"store_lock_wait_seconds", "store_queue_depth"} <= {one.name for one in series}
     found = {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(render(series))
         for sample in family.samples
     }
     for expected in series:
-        labels = tuple(sorted({**expected.labels, "source": source}.items()))
+        labels = tuple(sorted({**expected.labels, "source": expected.source}.items()))
         if expected.kind is MetricKind.HISTOGRAM:
             assert found[f"{expected.name}_sum", labels] == expected.value
             assert found[f"{expected.name}_count", labels] == expected.buckets[-1]
@@ -234,5 +267,5 @@ def test_the_text_file_is_whole(store: StateStore, tmp_path: Path) -> None:
     metrics.add('a "quoted"\n\\source', count("runs_total", 3, mode="x"), observe("took_seconds", 0.2))
     write_textfile(metrics, tmp_path / "metrics.prom")
     families = list(text_string_to_metric_families((tmp_path / "metrics.prom").read_text()))
-    assert sorted(family.name for family in families) == ["runs", "took_seconds"]
+    assert [family.name for family in families if not family.name.startswith("store_")] == ["runs", "took_seconds"]
     assert families[0].samples[0].labels["source"] == 'a "quoted"\n\\source'

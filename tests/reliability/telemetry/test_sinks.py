@@ -7,6 +7,8 @@ import logging
 import os
 import resource
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from pytest_guardrails.errors import ConfigurationError, StorageError
+from pytest_guardrails.errors import ConfigurationError, NewerFormatError, StorageError
 from pytest_guardrails.reliability.state import StateStore, open_store
 from pytest_guardrails.reliability.telemetry import Draft, Event, EventLog, Severity
 from pytest_guardrails.reliability.telemetry.channel import Channel
@@ -120,11 +122,60 @@ def test_closing_with_a_deadline_counts_what_the_sink_did_not_take() -> None:
     sink.gate.set()
 
 
+@pytest.mark.parametrize("ending", [SystemExit, KeyboardInterrupt])
+def test_a_sink_that_wants_to_end_the_program_ends_nothing(ending: type[BaseException]) -> None:
+    class Leaves:
+        def write(self, events: Sequence[Event]) -> None:
+            raise ending("away")
+
+    with Channel(Leaves(), attempts=1) as channel:
+        for number in (1, 2):
+            channel.offer(event(number))
+            assert channel.flush(20.0)
+        found = channel.statistics()
+    assert (found.failed, "away" in found.last_error) == (2, True)
+
+
+@pytest.mark.slow
+def test_a_forked_child_offers_to_an_empty_channel_whatever_its_parent_was_doing(tmp_path: Path) -> None:
+    program = (
+        "import os, sys\n"
+        "from pytest_guardrails.reliability.telemetry.channel import Channel\n"
+        "from pytest_guardrails.reliability.telemetry.sinks import JsonLinesSink\n"
+        "from pytest_guardrails.reliability.telemetry import Draft, Event\n"
+        "def event(n): return Event.of(Draft(source='t', kind='k'), sequence=n, at=0.0, writer='w')\n"
+        "channel = Channel(JsonLinesSink(sys.argv[1]))\n"
+        "channel.offer(event(1))\n"
+        "with channel._mutex:\n"  # as if another thread were inside at that moment
+        "    pid = os.fork()\n"
+        "if not pid:\n"
+        "    channel.offer(event(2))\n"
+        "    os._exit(not channel.flush(20.0) or channel.statistics().offered != 1)\n"
+        "sys.exit(os.waitpid(pid, 0)[1] != 0)\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program, str(tmp_path / "log")], check=True, timeout=60)
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert sorted(line["sequence"] for line in lines) == [1, 2]
+
+
+@pytest.mark.slow
+def test_a_relay_that_nobody_closed_sends_the_rest_at_exit(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from pytest_guardrails.reliability.state import open_store\n"
+        "from pytest_guardrails.reliability.telemetry import Draft, EventLog\n"
+        "from pytest_guardrails.reliability.telemetry.relay import Relay\n"
+        "from pytest_guardrails.reliability.telemetry.sinks import JsonLinesSink\n"
+        "log = EventLog(open_store(sys.argv[1] + '/state'))\n"
+        "Relay(log, JsonLinesSink(sys.argv[1] + '/log'), name='out', batch=7).start()\n"
+        "log.emit(*(Draft(source='t', kind='k') for _ in range(300)))\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)
+    assert len((tmp_path / "log").read_text().splitlines()) == 300
+
+
 @pytest.mark.slow
 def test_what_was_offered_is_flushed_at_exit(tmp_path: Path) -> None:
-    import subprocess  # noqa: PLC0415
-    import sys  # noqa: PLC0415
-
     program = (
         "import sys\n"
         "from pytest_guardrails.reliability.telemetry.channel import Channel\n"
@@ -341,6 +392,29 @@ def test_a_crash_between_sink_and_cursor_sends_again_with_the_same_ids(store: St
     assert sink.events[0].id == sink.events[1].id
 
 
+def test_what_a_newer_program_wrote_is_kept_and_a_newer_format_refused_and_nothing_is_lost(store: StateStore) -> None:
+    log, sink = EventLog(store), Kept()
+    log.emit(Draft(source="t", kind="k"))
+    relay = Relay(log, sink, name="../out")
+    relay.pump()
+    for key in (*store.keys("event-cursor/"), "event-head"):
+        store.update(key, lambda found: {**found, "mood": "sunny"})
+    log.emit(Draft(source="t", kind="k"))
+    relay.pump()
+    (cursor,) = store.keys("event-cursor/")
+    assert (store.get(cursor)["mood"], store.get("event-head")["mood"]) == ("sunny", "sunny")
+    assert relay.statistics().delivered == 2
+    for key in (cursor, "event-head", "event/000003"):
+        log.emit(Draft(source="t", kind="k"))
+        known = store.get(key)
+        store.put(key, {**known, "format": 99})
+        with pytest.raises(NewerFormatError, match="99"):
+            relay.pump()
+        store.put(key, {**known, "format": 1})
+    relay.pump()
+    assert [seen.sequence for seen in sink.events] == [1, 2, 3, 4, 5]
+
+
 def test_settings_of_feeders_that_make_no_sense_are_refused(store: StateStore, tmp_path: Path) -> None:
     for make in (
         lambda: Channel(Kept(), capacity=0),
@@ -350,28 +424,3 @@ def test_settings_of_feeders_that_make_no_sense_are_refused(store: StateStore, t
     ):
         with pytest.raises(ConfigurationError):
             make()
-
-
-def test_events_become_spans() -> None:
-    trace = pytest.importorskip("opentelemetry.sdk.trace", reason="opentelemetry-sdk is not installed")
-    memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
-    export = pytest.importorskip("opentelemetry.sdk.trace.export")
-    from pytest_guardrails.reliability.telemetry.otel import OpenTelemetrySink  # noqa: PLC0415 - an extra
-
-    provider, spans = trace.TracerProvider(), memory.InMemorySpanExporter()
-    provider.add_span_processor(export.SimpleSpanProcessor(spans))
-    draft = Draft(source="s", kind="loop.failed", severity=Severity.ERROR, message="m", detail={"n": 1})
-    OpenTelemetrySink(provider.get_tracer("t")).write([Event.of(draft, sequence=4, at=12.5, writer="w")])
-    (span,) = spans.get_finished_spans()
-    assert (span.name, span.start_time, span.attributes["event.sequence"]) == ("loop.failed", 12_500_000_000, 4)
-    assert not span.status.is_ok
-
-
-def test_without_the_extra_the_sink_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys  # noqa: PLC0415
-
-    from pytest_guardrails.reliability.telemetry.otel import OpenTelemetrySink  # noqa: PLC0415
-
-    monkeypatch.setitem(sys.modules, "opentelemetry", None)
-    with pytest.raises(ConfigurationError, match=r"pytest-guardrails\[opentelemetry\]"):
-        OpenTelemetrySink()
