@@ -8,9 +8,9 @@ change that is committed anyway, never for its own sake: a writer that had not t
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, final
 
 from pytest_guardrails.errors import NewerFormatError
+from pytest_guardrails.hints import Any, final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.state.backend import Reader
 from pytest_guardrails.reliability.state.model import Cell, Draft
