@@ -140,6 +140,9 @@ def hold_hook(
 
 def export_document(config_file: str | None, path: str) -> int:
     """Write the document of all hooks."""
+    config = load_config(config_file)
+    if config.state_backend == "json" and os.path.realpath(path) == os.path.realpath(config.state_file):
+        raise ConfigurationError(f"{path} is the store itself, and always says how the hooks are: name another file")
 
     def work(state: HookState) -> int:
         say(f"{export_hooks(state, path)} hooks written to {path}")

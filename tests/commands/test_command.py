@@ -121,6 +121,16 @@ def test_export_and_import_through_the_command(shell: Shell) -> None:
     assert shell.run("hooks", "import", str(shell.folder / "none")).returncode == 1
 
 
+def test_no_export_goes_over_the_store_itself(shell: Shell) -> None:
+    shell.environment["GUARDRAILS_STATE_BACKEND"] = "json"
+    shell.fail(1)
+    store = shell.folder / ".claude/hook_state.json"
+    done = shell.run("hooks", "export", str(store))
+    assert (done.returncode, "is the store itself" in done.stderr) == (2, True)
+    assert shell.run("hooks", "export", str(shell.folder / "copy.json")).returncode == 0
+    assert (shell.folder / "copy.json").read_bytes() == store.read_bytes()
+
+
 def test_install_and_uninstall_through_the_command(shell: Shell) -> None:
     file = shell.folder / "settings.json"
     file.write_text('{"hooks": {"Stop": [{"hooks": [{"type": "command", "command": "true"}]}]}}')
