@@ -104,14 +104,16 @@ class Bounds:
     """What a run may take; None sets no bound.
 
     Attributes:
-        memory_bytes: resident memory of one recovery, beyond what it began with.
-        file_bytes: the longest file that the workload or recovery leaves.
+        memory_bytes: resident memory of one recovery, beyond what it began with; of a fleet, of each worker in all.
+        file_bytes: the longest file that the workload, a fleet or recovery leaves.
+        disk_bytes: all files together that a fleet leaves.
         recovery_s: wall time of one recovery.
         rounds: acknowledgements that one run of the workload makes.
     """
 
     memory_bytes: int | None = None
     file_bytes: int | None = None
+    disk_bytes: int | None = None
     recovery_s: float | None = None
     rounds: int | None = None
 
@@ -155,7 +157,7 @@ class Reference:
             unless the user gives a check.
         names: every path that an undamaged tree holds after recovery.
         checked: the user gave a check of their own, which then decides what is legal between the steps.
-        unstable: two recoveries of one undamaged tree returned different values, so values can't be compared.
+        vague: why recovered values can't be compared: they differ from run to run, or show nothing of their state.
         before: of a run that follows a crash: how many of the acknowledgements were made before it.
         first: of such a run: the reference of the run without any crash, which shows how values hold acknowledgements.
         diverged: the run acknowledged something else than `first`, because faults struck it: its steps are unknown.
@@ -167,7 +169,7 @@ class Reference:
     writers: int
     names: frozenset[str] = frozenset()
     checked: bool = False
-    unstable: bool = False
+    vague: str = ""
     before: int = 0
     first: "Reference | None" = field(default=None, compare=False)
     diverged: bool = False

@@ -5,7 +5,8 @@ time by handing over another `Clock`. Read `errors.py` beside it.
 """
 
 import time as _time
-from typing import Protocol, final
+
+from pytest_guardrails.hints import Protocol, final
 
 __all__ = ["Clock", "SystemClock"]
 

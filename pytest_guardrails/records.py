@@ -8,7 +8,8 @@ pickling.
 
 from collections.abc import Mapping
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+
+from pytest_guardrails.hints import TYPE_CHECKING, Any
 
 __all__ = ["Record"]
 

@@ -1,10 +1,11 @@
 """Clocks that somebody else sets: time as a worker sees it, with jumps and freezes told through shared memory.
 
-`interpose` replaces the functions of `time` that read a clock, and what `datetime` tells of the present, before the
-target is imported, so that `from time import monotonic` gets the replaced one as well. What is not reached: C code
-that asks the kernel itself (SQLite, other programs: `namespaces.py` shifts their steady clocks), modules that had
-taken a function from `time` before (those of the harness do so on purpose; those of a test that gives a closure may),
-and how long `sleep` and time-outs really take.
+`interpose` replaces the functions of `time` that read a clock, in that module and in all that have taken one from it
+(but for the harness's own), and what `datetime` tells of the present, before the target is imported. What is not
+reached: C code that asks the kernel itself, as it does without a system call (SQLite, NumPy, other programs:
+`namespaces.py` shifts their steady clocks; nothing shifts their wall clock), a function that somebody keeps in an
+object or as a default argument, `from datetime import datetime` of modules imported before, and how long `sleep` and
+time-outs really take.
 
 Shared memory, for each worker 4 signed numbers of 8 bytes, little endian, nanoseconds: shift and standstill of the
 wall clock, shift and standstill of the steady clocks. A standstill other than 0 is what the clock shows. Standard
@@ -14,8 +15,10 @@ library only; it runs inside targets.
 import datetime
 import mmap
 import struct
+import sys
 import time
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, final
 
 __all__ = ["SLOT_BYTES", "Clock", "Clocks", "interpose"]
@@ -82,9 +85,19 @@ def interpose(clocks: Clocks) -> None:
     replaced.update({"perf_counter_ns": perf_ns, "perf_counter": _seconds(perf_ns)})
     replaced.update(_with_default(wall_ns))
     replaced.update(_by_number(clocks))
-    for name, function in replaced.items():
-        setattr(time, name, function)
+    _replace({id(getattr(time, name)): function for name, function in replaced.items()})
     _interpose_datetime(_seconds(wall_ns))
+
+
+def _replace(functions: dict[int, Callable[..., Any]]) -> None:
+    """Put functions in place of others, of those numbers, in every module that has them by now, `time` among them."""
+    own = __name__.partition(".")[0] + "."
+    for name, module in list(sys.modules.items()):
+        if name.startswith(own) or not isinstance(module, ModuleType):
+            continue
+        for attribute, value in list(vars(module).items()):
+            if id(value) in functions:
+                setattr(module, attribute, functions[id(value)])
 
 
 def _seconds(clock_ns: Callable[[], int]) -> Callable[[], float]:

@@ -3,7 +3,8 @@
 It runs under the race's filter itself, and so do its children; what they ask for is answered over one listener.
 Standard library only. Messages over the control socket, one packet of JSON each:
 
-- first, to here: the job (`workers`, `setup`, `check`: specs as in `actors.py`; `disk`); back `{"ready": pid}`, or
+- first, to here: the job (`workers`, `setup`, `check`: specs as in `actors.py`; `disk`; `clock`: path of the shared
+  memory of the steady clock that racers see); back `{"ready": pid}`, or
   `wrong`;
 - `{"race": true, "frames": address, "environment": {...}}`: fork one child for each worker; back `{"racers": [pid,
   ...]}`; with an address they can tell their source lines there;
@@ -27,6 +28,7 @@ from typing import Any
 from chaos.child import frames, values
 from chaos.child.ack import ACK_DESCRIPTOR
 from chaos.child.actors import Spec, TargetError, recover_actor, work_actor
+from chaos.child.clocks import Clocks, interpose
 from chaos.child.isolated import report_of_error
 from chaos.child.witness import Witness
 
@@ -48,6 +50,7 @@ def serve(control: socket.socket, job: dict[str, Any]) -> None:
     """Serve a race until the other end of the socket is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # at the terminal it is the harness's alone
     disk = Path(job["disk"])
+    shown = _interposed(job["clock"])  # before the targets are imported
     try:
         workers = [work_actor(spec) for spec in job["workers"]]
         unsteered = {
@@ -64,7 +67,7 @@ def serve(control: socket.socket, job: dict[str, Any]) -> None:
     while packet := control.recv(_PACKET_BYTES):
         message = json.loads(packet)
         if "race" in message:
-            races = [partial(_race, disk, number, worker, message) for number, worker in enumerate(workers)]
+            races = [partial(_race, disk, number, worker, message, shown) for number, worker in enumerate(workers)]
             _tell(control, {"racers": [_fork(control, number, race) for number, race in enumerate(races)]})
         elif "run" in message:
             role = unsteered[message["run"]]
@@ -72,6 +75,14 @@ def serve(control: socket.socket, job: dict[str, Any]) -> None:
             _tell(control, {"running": _fork(control, _UNSTEERED, partial(_called, role, disk, *results))})
         else:
             _tell(control, {"reaped": [os.waitpid(pid, 0)[1] for pid in message["reap"]]})
+
+
+def _interposed(path: str) -> Clocks:
+    file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    shown = Clocks(file, 1)
+    os.close(file)
+    interpose(shown)
+    return shown
 
 
 def _check_actor(spec: Spec) -> Callable[..., Any]:
@@ -98,7 +109,8 @@ def _fork(control: socket.socket, number: int, role: Callable[[], Any]) -> int:
         os._exit(0)
 
 
-def _race(disk: Path, number: int, worker: Callable[..., Any], message: dict[str, Any]) -> Any:
+def _race(disk: Path, number: int, worker: Callable[..., Any], message: dict[str, Any], shown: Clocks) -> Any:
+    shown.worker = 0
     if "random" in sys.modules:  # a fork seeds it anew from the system, and then no two episodes would be alike
         sys.modules["random"].seed(number)
     os.environ.update(message["environment"])

@@ -8,7 +8,9 @@ Over the socket, one packet of JSON each. First, to here, the job (`_Job`), answ
 `{"wrong": words, "lacking": bool}`; then, to here:
 
 - `{"start": worker, "life": n}`; back `{"started": worker, "life": n, "pid": pid}`. `shift_s`: with the kernel's steady
-  clocks shifted;
+  clocks shifted; `service`: the address at which it finds the service;
+- `{"serve": true}`: the service, as a child whose number is `SERVICE`, with the listening socket whose port was told
+  with `ready`;
 - `{"role": "setup" | "recover" | "check" | "look", "to": file, "from": file}`: in a child, whose number is `ROLE`; its
   report is written to a file;
 - `{"signal": number, "worker": n}`: to a worker and all of its process group;
@@ -45,10 +47,13 @@ from chaos.child.isolated import Errand, carry_out, report_of_error
 from chaos.child.launch import set_parent_death_signal
 from chaos.child.witness import Witness
 
-__all__ = ["PACKET_BYTES", "ROLE", "Job", "main", "serve"]
+__all__ = ["PACKET_BYTES", "ROLE", "SERVICE", "Job", "main", "serve"]
 
 PACKET_BYTES = 1 << 17
 ROLE = -2  # the number of a child that is no worker
+SERVICE = -3
+_SERVICE_VARIABLE = "CHAOS_SERVICE"
+_BACKLOG = 128
 _FAILED = 1
 _ATTEMPTS = 1000  # at a size that workers outgrow while it is being set
 _LIMITS = {"memory": resource.RLIMIT_DATA, "descriptors": resource.RLIMIT_NOFILE, "cpu": resource.RLIMIT_CPU}
@@ -64,6 +69,7 @@ class Job(TypedDict):
         setup: spec of `setup(disk)`.
         recover: spec of `recover(disk)`.
         check: spec of `check(value, acked)`.
+        service: spec of `service(disk, listening)`.
         disk: the folder that they work in.
         chronicle: path of the file of statements.
         output: folder for what workers print, a file each.
@@ -76,6 +82,7 @@ class Job(TypedDict):
     setup: Any
     recover: Any
     check: Any
+    service: Any
     disk: str
     chronicle: str
     output: str
@@ -103,7 +110,7 @@ def serve(control: socket.socket, job: Job) -> None:
         return
     gc.collect()
     gc.freeze()
-    tender.tell({"ready": os.getpid()})
+    tender.tell({"ready": os.getpid(), "port": tender.port})
     tender.run()
 
 
@@ -122,6 +129,11 @@ class _Tender:
         self.setup = None if job["setup"] is None else recover_actor(job["setup"])
         self.recover = None if job["recover"] is None else recover_actor(job["recover"])
         self.check = None if job["check"] is None else check_actor(job["check"], job["disk"])
+        self.service = None if job["service"] is None else work_actor(job["service"])
+        self.listening, self.port = None, 0
+        if self.service is not None:
+            self.listening = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
+            self.port = self.listening.getsockname()[1]
         self.living: dict[int, tuple[int, int]] = {}  # pid -> worker, life
         self.pids: dict[int, int] = {}
         self.limits: dict[int, dict[str, int]] = {}
@@ -155,7 +167,9 @@ class _Tender:
 
     def take(self, message: dict[str, Any]) -> None:
         if "start" in message:
-            self.start(message["start"], message["life"], message.get("shift_s", 0.0))
+            self.start(message["start"], message["life"], message.get("shift_s", 0.0), message.get("service", ""))
+        elif "serve" in message:
+            self.fork(SERVICE, 0, self.be_service)
         elif "role" in message:
             self.fork(ROLE, 0, lambda: self.play(message))
         elif "signal" in message:
@@ -165,7 +179,7 @@ class _Tender:
         else:
             self.leave_room(message["room"])
 
-    def start(self, worker: int, life: int, shift_s: float) -> None:
+    def start(self, worker: int, life: int, shift_s: float, service: str) -> None:
         with ExitStack() as stack:
             if shift_s:
                 try:
@@ -173,7 +187,7 @@ class _Tender:
                 except OSError as error:
                     self.tell({"wrong": f"shifted clocks: {error}", "lacking": True})
                     return
-            pid = self.fork(worker, life, lambda: self.be_worker(worker, life))
+            pid = self.fork(worker, life, lambda: self.be_worker(worker, life, service))
         self.tell({"started": worker, "life": life, "pid": pid})
 
     def fork(self, worker: int, life: int, be: Callable[[], int]) -> int:
@@ -206,7 +220,20 @@ class _Tender:
             _flush()
             os._exit(code)
 
-    def be_worker(self, worker: int, life: int) -> int:
+    def be_service(self) -> int:
+        assert self.service is not None
+        try:
+            self.service(Path(self.job["disk"]), self.listening)
+        except BaseException as error:  # noqa: BLE001 - the process's edge: it is told how the service ended
+            report = report_of_error(error)
+            sys.stderr.write(f"{report['error_type']}: {report['error']}\n")
+            return _FAILED
+        return 0
+
+    def be_worker(self, worker: int, life: int, service: str) -> int:
+        if self.listening is not None:
+            self.listening.close()
+            os.environ[_SERVICE_VARIABLE] = service
         chronicle = Chronicle(self.job["chronicle"], worker, life)
         state_in(chronicle)
         os.environ[CHRONICLE_VARIABLE] = chronicle.to_environment()

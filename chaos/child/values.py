@@ -37,12 +37,13 @@ from json.encoder import encode_basestring_ascii as _quote
 
 from chaos.child.lean import Any, final
 
-__all__ = ["LIMIT_BYTES", "Described", "Unencodable", "decode", "encode", "non_finite", "render", "type_name"]
+__all__ = ["LIMIT_BYTES", "Described", "Unencodable", "decode", "encode", "non_finite", "opaque", "render", "type_name"]
 
 LIMIT_BYTES = 16 << 20  # a recovered value is a summary to compare; above this it is most likely a runaway
 _LARGE_INT_BITS = 4096  # above about 4300 digits CPython refuses to print integers in decimal
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _REPR_LIMIT = 10_000
+_OPAQUE = re.compile(r'\{"\$repr":\["([^"\\]*)","<')  # others, as "dict_keys([1])", show what they hold
 
 
 @final
@@ -112,6 +113,12 @@ def decode(text: str) -> Any:
         return _value(json.loads(text))
     except (KeyError, TypeError, IndexError, ArithmeticError) as error:
         raise ValueError(f"not the canonical text of a value: {text[:200]!r}") from error
+
+
+def opaque(text: str) -> str:
+    """The type of the first object in a canonical text that shows nothing of its state, such as a generator; or ""."""
+    found = _OPAQUE.search(text)
+    return "" if found is None else found[1]
 
 
 def render(text: str, limit: int = 200) -> str:

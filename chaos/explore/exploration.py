@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import final
 
 from chaos.child.target import CommandTarget, Roles
+from chaos.child.values import opaque
 from chaos.disk import CrashState, Description, PersistenceModel, StateSpace
 from chaos.disk import Statistics as SpaceStatistics
 from chaos.errors import UsageError
@@ -191,7 +192,7 @@ class Exploration:
             names=frozenset(name for step in steps for name in step.names),
             checked=self._roles.check is not None,
             bounds=self._settings.allowed,
-            unstable=(twin.ending, twin.value) != (steps[-1].ending, steps[-1].value),
+            vague=_vague([*steps, twin]),
         )
 
 
@@ -301,6 +302,14 @@ class _Run:
             return None
         found = self._tally.handed_out + len(self._ahead)
         return found if self._settings.budget_states is None else min(found, self._settings.budget_states)
+
+
+def _vague(steps: Sequence[Outcome]) -> str:
+    """Why values can't be compared, given the outcomes on undamaged trees, the last two of which are of one tree."""
+    if (steps[-1].ending, steps[-1].value) != (steps[-2].ending, steps[-2].value):
+        return "two recoveries of one undamaged tree returned different values"
+    kind = next(filter(None, (opaque(step.value) for step in steps)), "")
+    return f"recovery returned a {kind}, which shows nothing of its state: return plain values" if kind else ""
 
 
 def _outcome(answer: Answer | None) -> Outcome:

@@ -27,6 +27,7 @@ __all__ = [
     "Throttle",
     "rule_data",
     "rule_from",
+    "rule_words",
 ]
 
 
@@ -154,6 +155,22 @@ class Rule:
             return False
         drawn = Random(f"{seed} hits {connection}").random()  # noqa: S311 - reproducible on purpose
         return drawn < self.probability
+
+
+def rule_words(rule: Rule) -> str:
+    """What a rule does, in a few words."""
+    fault = rule.fault
+    if isinstance(fault, Cut):
+        told = f"{fault.how.value} after {fault.after_bytes} bytes"
+    elif isinstance(fault, Delay):
+        told = f"latency of {fault.latency_s:g} s"
+    elif isinstance(fault, Throttle):
+        told = f"{fault.bytes_per_s:g} bytes a second"
+    else:
+        told = (
+            f"bytes corrupted at {fault.rate:g}" if isinstance(fault, Corrupt) else f"closes {fault.delay_s:g} s late"
+        )
+    return told if rule.direction is Direction.BOTH else f"{told}, {rule.direction.value}"
 
 
 _FAULTS: dict[str, type[Fault]] = {

@@ -40,6 +40,9 @@ class Crew:
         job: what the tender is told; its roles are specs.
         clocks: whether clocks can be set.
         gate: decides about system calls, under the supervisor; None when none is to be struck.
+
+    Attributes:
+        port: at which the service listens; 0 without one.
     """
 
     def __init__(self, places: Places, job: Job, *, clocks: bool, gate: Gate | None = None) -> None:
@@ -57,6 +60,7 @@ class Crew:
             answer = self._hear(_READY_S)
             if "wrong" in answer:
                 raise refusal(answer)
+            self.port = int(answer["port"])
         except BaseException:
             self.close()
             raise
@@ -73,9 +77,13 @@ class Crew:
         """Readable when there is news."""
         return self._control.fileno()
 
-    def start(self, worker: int, life: int, *, shift_s: float = 0.0) -> None:
-        """Start a worker; the steady clocks of all its code are shifted."""
-        self._tell({"start": worker, "life": life, "shift_s": shift_s})
+    def start(self, worker: int, life: int, *, shift_s: float = 0.0, service: str = "") -> None:
+        """Start a worker; the steady clocks of all its code are shifted, and it finds the service at an address."""
+        self._tell({"start": worker, "life": life, "shift_s": shift_s, "service": service})
+
+    def serve(self) -> None:
+        """Start the service; it listens already."""
+        self._tell({"serve": True})
 
     def signal(self, worker: int, number: int) -> None:
         """Send a signal to a worker and its process group; nothing happens when it is not there."""
@@ -179,7 +187,7 @@ class Crew:
             raise HarnessFault("the supervisor of a fleet does not end")
 
     def _launch(self, job: Job, theirs: socket.socket) -> None:
-        specs = (job["worker"], job["setup"], job["recover"], job["check"])
+        specs = (job["worker"], job["setup"], job["recover"], job["check"], job["service"])
         forks = any(spec is not None and spec[0] == "callable" for spec in specs)
         if not forks:
             os.set_inheritable(theirs.fileno(), True)

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Literal, final
 
 from chaos.errors import UsageError
+from chaos.faults.network_rules import Rule
 
 __all__ = ["ClockName", "Fault", "FaultKind", "Restart", "RestartPolicy"]
 
@@ -27,6 +28,7 @@ class FaultKind(str, Enum):
     CPU = "cpu"  # so many seconds of processor time more, then SIGXCPU
     CLOCK = "clock"  # a jump or a standstill of the clocks that the worker sees
     DISK_FULL = "disk_full"  # so much room is left on the disk that all share
+    NETWORK = "network"  # the worker's connections to the service are cut, delayed, corrupted, or lost
 
 
 _LASTING = set(FaultKind) - {FaultKind.KILL}
@@ -50,6 +52,7 @@ class Fault:
         amount: bytes of memory, open files, seconds, or bytes of room left on the disk.
         clock: which clock is set, see `ClockName`.
         shift_s: by how much it jumps; None = it stands still.
+        rules: what is done to connections.
     """
 
     kind: FaultKind
@@ -62,6 +65,7 @@ class Fault:
     amount: int | None = None
     clock: ClockName = "wall"
     shift_s: float | None = None
+    rules: tuple[Rule, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.every_s is None) == (self.statements is None):
@@ -74,6 +78,11 @@ class Fault:
             raise UsageError(f"a fault {self.kind.value!r} that counts statements needs a `count`")
         if self.kind in _NEEDS_AMOUNT and self.amount is None:
             raise UsageError(f"a fault {self.kind.value!r} needs an `amount`: how much is allowed")
+        if (self.kind is FaultKind.NETWORK) != bool(self.rules):
+            raise UsageError(
+                f"a fault {self.kind.value!r} {'lacks' if not self.rules else 'has'} what is done to connections",
+                'as in kind = "network", cut = "reset"',
+            )
         if self.clock == "kernel" and self.shift_s is None:
             raise UsageError("the kernel's clocks can be shifted, and not be frozen", 'give a `shift`, such as "1h"')
         if self.kind not in _LASTING and self.lasts_s is not None:

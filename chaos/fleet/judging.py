@@ -10,7 +10,8 @@ from chaos.child import values
 from chaos.child.chronicle import HARNESS
 from chaos.fleet.settings import Course
 from chaos.fleet.telling import statements, told
-from chaos.oracles.fleets import Aftermath, Bounds
+from chaos.observations import Bounds
+from chaos.oracles.fleets import Aftermath
 
 __all__ = ["aftermath_of", "timeline"]
 
@@ -38,7 +39,7 @@ def aftermath_of(course: Course, bounds: Bounds, *, calm: Course | None = None) 
         strays=course.strays,
         left=None if calm is None else _left(course, calm),
         peaks=tuple(one.peak_bytes for one in course.crew),
-        disk_bytes=sum(course.sizes.values()),
+        sizes=course.sizes,
         bounds=bounds,
     )
 

@@ -6,7 +6,7 @@ out the processes' own timing stays theirs, so two runs of one plan need not com
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
 from random import Random
 from typing import Any, final
@@ -15,6 +15,7 @@ from chaos.errors import UsageError
 from chaos.faults.fault import Deed
 from chaos.faults.fault import Fault as CallFault
 from chaos.faults.fault import parse_fault as parse_call_fault
+from chaos.faults.network_rules import Rule, rule_data, rule_from, rule_words
 from chaos.faults.policy import check_single
 from chaos.fleet.faults import ClockName, Fault, FaultKind
 
@@ -37,6 +38,7 @@ class Strike:
         amount: see `Fault`.
         clock: likewise.
         shift_s: likewise.
+        rules: likewise.
     """
 
     at_s: float
@@ -47,6 +49,7 @@ class Strike:
     amount: int | None = None
     clock: ClockName = "wall"
     shift_s: float | None = None
+    rules: tuple[Rule, ...] = ()
 
     def __str__(self) -> str:
         who = "worker " + ", ".join(map(str, self.workers)) if self.kind is not FaultKind.DISK_FULL else ""
@@ -59,6 +62,8 @@ class Strike:
         """What is done, for people."""
         if self.kind is FaultKind.CLOCK:
             return f"{self.clock} clock {'frozen' if self.shift_s is None else f'shifted by {self.shift_s:g} s'} of"
+        if self.kind is FaultKind.NETWORK:
+            return f"network ({'; '.join(map(rule_words, self.rules))}) of"
         if self.amount is None:
             return _name(self.kind)
         return f"{_name(self.kind)} ({self.amount})"
@@ -181,6 +186,7 @@ def _strikes(random: Random, workers: int, fault: Fault, duration_s: float) -> I
             amount=fault.amount,
             clock=fault.clock,
             shift_s=fault.shift_s,
+            rules=fault.rules,
         )
 
 
@@ -193,8 +199,12 @@ def _struck(random: Random, workers: int, fault: Fault) -> tuple[int, ...]:
 
 
 def _plain(strike: Strike) -> dict[str, Any]:
-    return {**asdict(strike), "kind": strike.kind.value, "workers": list(strike.workers)}
+    plain = {field.name: getattr(strike, field.name) for field in fields(strike)}
+    rules = [rule_data(rule) for rule in strike.rules]
+    return {**plain, "kind": strike.kind.value, "workers": list(strike.workers), "rules": rules}
 
 
 def _strike(data: dict[str, Any]) -> Strike:
-    return Strike(**{**data, "kind": FaultKind(data["kind"]), "workers": tuple(int(one) for one in data["workers"])})
+    rules = tuple(map(rule_from, data.get("rules", ())))
+    workers = tuple(int(one) for one in data["workers"])
+    return Strike(**{**data, "kind": FaultKind(data["kind"]), "workers": workers, "rules": rules})

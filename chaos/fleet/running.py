@@ -16,10 +16,11 @@ from typing import Any, final
 
 from chaos.child.actors import spec_of
 from chaos.child.chronicle import HARNESS, Chronicle
-from chaos.child.tender import ROLE, Job
+from chaos.child.tender import ROLE, SERVICE, Job
 from chaos.errors import UsageError
 from chaos.fleet.crew import Crew, refusal
 from chaos.fleet.faults import FaultKind
+from chaos.fleet.links import Links
 from chaos.fleet.places import Places
 from chaos.fleet.plan import Plan, Strike
 from chaos.fleet.settings import Course, Crewman, FleetRoles, FleetSettings
@@ -46,13 +47,16 @@ def run_fleet(roles: FleetRoles, settings: FleetSettings, plan: Plan, places: Pl
         NotMeasured: the system does not give what the faults need.
         HarnessFault: the processes above the workers were killed.
     """
+    if roles.service is None and any(strike.kind is FaultKind.NETWORK for strike in plan.strikes):
+        raise UsageError("a fault 'network' needs a service for the workers to talk to", "name it: service")
     clocks = any(strike.kind is FaultKind.CLOCK and strike.clock != "kernel" for strike in plan.strikes)
     gate = Gate(plan.calls, plan.seed, places) if plan.calls else None
     with Crew(places, _job(roles, settings, plan, places), clocks=clocks, gate=gate) as crew:
         if roles.setup is not None:
             _set_up(crew, settings)
         initial = _recover(crew, roles, settings, places) if settings.look_first else None
-        fleet = _Fleet(crew, places, settings, plan, gate)
+        links = Links(crew.port, plan) if crew.port else None
+        fleet = _Fleet(crew, places, settings, plan, gate, links)
         try:
             fleet.hurt()
             stuck = fleet.heal()
@@ -84,6 +88,7 @@ def _job(roles: FleetRoles, settings: FleetSettings, plan: Plan, places: Places)
         setup=None if roles.setup is None else spec_of(roles.setup),
         recover=None if roles.recover is None else spec_of(roles.recover),
         check=None if roles.check is None else spec_of(roles.check),
+        service=None if roles.service is None else spec_of(roles.service),
         disk=places.disk,
         chronicle=places.chronicle,
         output=places.printed,
@@ -115,11 +120,19 @@ def _recover(crew: Crew, roles: FleetRoles, settings: FleetSettings, places: Pla
 class _Fleet:
     """A fleet under way."""
 
-    def __init__(self, crew: Crew, places: Places, settings: FleetSettings, plan: Plan, gate: Gate | None) -> None:
-        self._gate = gate
+    def __init__(
+        self,
+        crew: Crew,
+        places: Places,
+        settings: FleetSettings,
+        plan: Plan,
+        gate: Gate | None,
+        links: Links | None = None,
+    ) -> None:
+        self._gate, self._links = gate, links
         self.crew, self.places, self.settings = crew, places, settings
         self.crewmen = [Crewman() for _ in range(plan.workers)]
-        self.fired = 0
+        self.fired = self._of_network = 0
         self.hurt_s = 0.0
         self._told = Told(places.chronicle)
         self._pen = Chronicle(places.chronicle, HARNESS, 0)
@@ -143,6 +156,11 @@ class _Fleet:
 
     def close(self) -> None:
         self._told.close()
+        if self._links is not None:
+            if not self._links.injected:  # no connection met any of them
+                self.fired -= self._of_network
+            self._links.close()
+            self.crew.signal(SERVICE, signal.SIGKILL)
 
     # The three phases.
 
@@ -150,6 +168,8 @@ class _Fleet:
         """Carry the plan out."""
         if self._gate is not None:
             self._gate.is_open = True
+        if self._links is not None:
+            self.crew.serve()
         for worker in range(len(self.crewmen)):
             self._start(worker)
         end = self._began + self.settings.duration_s
@@ -231,6 +251,10 @@ class _Fleet:
         for message in self.crew.news():
             if "wrong" in message:
                 raise refusal(message)
+            if message.get("ended") == SERVICE:
+                words = _ending_words(os.waitstatus_to_exitcode(message["status"]))
+                printed = " ".join(self.places.tail(str(SERVICE)).split())[-300:]
+                raise UsageError(f"the service {words}, though nothing is done to it ({printed})", "mend `service`")
             if "ended" in message and message["ended"] >= 0:
                 self._ended(message)
         self._told.advance()
@@ -259,7 +283,8 @@ class _Fleet:
     def _start(self, worker: int) -> None:
         self._waiting.discard(worker)
         one = self.crewmen[worker]
-        self.crew.start(worker, one.lives, shift_s=self._shifts.get(worker, 0.0))
+        address = "" if self._links is None else self._links.address(worker)
+        self.crew.start(worker, one.lives, shift_s=self._shifts.get(worker, 0.0), service=address)
         one.lives += 1
         self._alive.add(worker)
 
@@ -295,6 +320,7 @@ class _Fleet:
 
     def _strike(self, strike: Strike) -> None:
         self.fired += 1
+        self._of_network += strike.kind is FaultKind.NETWORK
         told = {"what": strike.words, "workers": list(strike.workers)}
         if strike.kind is FaultKind.KILL:
             self._state("*", told)
@@ -320,6 +346,8 @@ class _Fleet:
         for worker in strike.workers:
             if strike.kind is FaultKind.PAUSE:
                 self.crew.signal(worker, signal.SIGSTOP)
+            elif self._links is not None and strike.kind is FaultKind.NETWORK:
+                self._links.add(worker, strike.rules)
             elif strike.clock == "kernel":
                 self._shifts[worker] = strike.shift_s or 0.0
             elif strike.kind is FaultKind.CLOCK:
@@ -334,6 +362,8 @@ class _Fleet:
         for worker in strike.workers:
             if strike.kind is FaultKind.PAUSE:
                 self.crew.signal(worker, signal.SIGCONT)
+            elif self._links is not None and strike.kind is FaultKind.NETWORK:
+                self._links.remove(worker, strike.rules)
             elif strike.clock == "kernel":
                 self._shifts.pop(worker, None)
             elif strike.kind is FaultKind.CLOCK:

@@ -24,12 +24,16 @@ class FleetRoles:
         recover: `recover(disk)`: what is there in the end, as a plain value; run when nobody else runs.
         setup: `setup(disk)`, run once before.
         check: `check(value, acked)` raises when it objects; `acked` are all acknowledged values, in order.
+        service: `service(disk, listening)`, run beside the workers as one process that is never hurt: it serves
+            whoever connects to the listening socket. Workers find it at the address in CHAOS_SERVICE, each through a
+            proxy of its own.
     """
 
     worker: Target
     recover: Target | None = None
     setup: Target | None = None
     check: Target | None = None
+    service: Target | None = None
 
 
 @final

@@ -22,9 +22,7 @@ def incomparable(reference: Reference) -> str:
         return "struck by faults, the run acknowledged something else than without them; give a check"
     if reference.writers > 1:
         return f"{reference.writers} processes acknowledge, so no step is whole; give a check"
-    if reference.unstable:
-        return "two recoveries of one undamaged tree returned different values; give a check"
-    return ""
+    return f"{reference.vague}; give a check" if reference.vague else ""
 
 
 def atomic(observation: Observation, reference: Reference) -> Answer:

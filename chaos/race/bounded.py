@@ -63,4 +63,6 @@ def _others(episode: Episode, *, after: int) -> list[tuple[int, int]]:
 
 def _is_all_chosen(episode: Episode) -> bool:
     """Whether every step could be chosen freely: after a sleep others go first, and a long tail goes in turn."""
-    return episode.free == len(episode.steps) and all(step.move.form is not Form.SLEEP for step in episode.steps)
+    return episode.free == len(episode.steps) and all(
+        step.move.form not in (Form.SLEEP, Form.WAIT) for step in episode.steps
+    )

@@ -4,9 +4,11 @@ A step is: the chosen participant's call is performed, and it runs on until its 
 it waits for something that only another can bring. Then the policy chooses again. So at each choice all participants
 stand still, and the same choices give the same episode.
 
-Waiting costs nothing: a sleep returns at once, and whoever slept is passed over for a while where others are ready; a
-blocking lock is tried, and whoever does not get it stands aside until another one has moved. When nobody can move, that
-is a deadlock. After a quarter of the steps allowed an episode goes round in turn, so that nobody starves whatever the
+Waiting costs nothing: a sleep returns at once, and whoever slept is passed over for a while where others are ready,
+unless the policy wakes it early; a wait with a time limit is over when what it waits for is there, else like a sleep
+(`waits.py`); a blocking lock is tried, and whoever does not get it stands aside until another one has moved. What a
+sleep or a wait would have taken goes onto the steady clock that all participants see. When nobody can move, that is a
+deadlock. After a quarter of the steps allowed an episode goes round in turn, so that nobody starves whatever the
 policy.
 
 Participants: the racers have the numbers from 0; with n of them, the threads and processes that racer r starts have
@@ -17,7 +19,7 @@ running is killed. Read `standing.py` for who is asleep, `locks.py` for locks, `
 import os
 import select
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
@@ -27,6 +29,7 @@ from chaos.race.locks import control_lock_is_free, flock_now, waits_for_flock
 from chaos.race.moves import Form, Move, Sight
 from chaos.race.policies import Policy, in_turn
 from chaos.race.standing import is_over, racer_above, rests
+from chaos.race.waits import give_up, is_met, limit_s, rest_steps
 from chaos.syscalls.listener import Listener, Notification
 from chaos.syscalls.processes import Process, ProcessGone, ProcessTable, Unreadable
 from chaos.trace.model import Frame
@@ -37,6 +40,8 @@ __all__ = ["Cast", "Episode", "Step"]
 _LOOK_S = 0.002  # a participant that is silent for so long is looked at
 _END_S = 5.0  # for those who are killed to be gone
 _LONGEST_REST = 20  # steps
+_EARLY = 6  # times that a policy may wake one participant early: as if the others were stopped for as long
+_SPINS = 50  # time limits that pass at once; who still waits then seems to look at another clock, and waits for real
 _FREE_PART = 4  # the policy chooses in the first quarter of the steps allowed
 _START = "!"  # what a racer says when it is there
 _UNSEEN = Move("a call that is not watched", Form.SLEEP)
@@ -82,11 +87,14 @@ class _Held:
     """A participant that stands at a call."""
 
     id: int
+    thread: int
     process: Process
     move: Move
     arguments: list[int]
     source: tuple[Frame, ...]
-    awake_at: int  # the step from which on it goes on by right
+    call: str
+    awake_at: int  # when, counted in steps, it goes on by right
+    due_s: float = 0.0  # of a sleep or a wait: when it is over, by the participants' steady clock
     stuck: bool = False  # it did not get its lock; try again when somebody else has moved
 
 
@@ -101,6 +109,7 @@ class Cast:
         pids: of the racing processes, in order.
         deadline_s: how long one may compute, or wait out of sight, between two calls.
         sources: who can tell source lines; None when nobody asks.
+        set_clock: lets the participants' steady clock go so many seconds ahead of the real one.
     """
 
     def __init__(
@@ -112,9 +121,12 @@ class Cast:
         *,
         deadline_s: float,
         sources: SourceLines | None = None,
+        set_clock: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._listener, self._numbers, self._sight = listener, numbers, sight
         self._deadline_s, self._sources = deadline_s, sources
+        self._futex = next((number for number, name in numbers.items() if name == "futex"), -1)
+        self._later: list[Notification] = []  # calls that came while source lines were waited for
         self._poll = select.poll()
         self._poll.register(listener.descriptor, select.POLLIN)
         self._table = ProcessTable(watch=self._watch)
@@ -127,6 +139,10 @@ class Cast:
         self._asleep: set[int] = set()  # of those who run, out of sight
         self._held: dict[int, _Held] = {}
         self._slept: Counter[int] = Counter()
+        self._woken: Counter[int] = Counter()  # early
+        self._waited: Counter[int] = Counter()  # until the time was over
+        self._skipped = 0
+        self._ahead_s, self._set_clock = 0.0, set_clock
         self.episode = Episode(len(pids))
         for number, pid in enumerate(pids):
             self._participants[pid] = number
@@ -150,6 +166,8 @@ class Cast:
     def _play(self, policy: Policy, most_steps: int) -> None:
         episode, last = self.episode, -1
         while self._settle():
+            if self._go_on():
+                continue
             ready = self._ready()
             if not ready:
                 if not self._running or not self._hears_from_outside():
@@ -161,7 +179,7 @@ class Cast:
                 episode.cut = f"still under way after {most_steps} calls"
                 return
             free = step < most_steps // _FREE_PART
-            chosen = policy.choose(step, ready, last) if free else in_turn(ready, last)
+            chosen = policy.choose(step, ready, last, self._early(ready)) if free else in_turn(ready, last)
             if self._release(chosen, ready):
                 last = chosen
                 episode.free += free
@@ -172,15 +190,17 @@ class Cast:
         Whoever wakes a sleeper has done so before it stands still itself. So when only those run who were asleep
         before, one look tells; else there is time to wait for the next call first, which mostly comes.
         """
-        look_first = len(self._running) > 1
-        while self._running and self._is_under_way():
-            if self._take_events(0.0 if look_first or self._asleep.issuperset(self._running) else _LOOK_S):
+        look_first, computing_since = len(self._running) > 1, monotonic()
+        while (self._running or self._is_beside()) and self._is_under_way():
+            at_once = look_first or (self._running and self._asleep.issuperset(self._running))
+            if self._take_events(0.0 if at_once else _LOOK_S):
                 look_first = True
                 continue
             look_first = False
             self._asleep = {number for number in list(self._running) if self._rests(number)}
-            busy = self._running.keys() - self._asleep
-            late = [number for number in busy if monotonic() - self._running[number] > self._deadline_s]
+            busy = {number: self._running[number] for number in self._running.keys() - self._asleep}
+            busy |= dict.fromkeys(self._computes_beside(), computing_since)
+            late = [number for number, since in busy.items() if monotonic() - since > self._deadline_s]
             if late:
                 self.episode.cut = (
                     f"{self._name(min(late))} computed for {self._deadline_s:g} s without any call on the folder"
@@ -190,6 +210,16 @@ class Cast:
             if not busy and not self._take_events(0.0):
                 break
         return self._is_under_way()
+
+    def _is_beside(self) -> bool:
+        """Whether somebody new is at work, or has just come to a call."""
+        waits = any(held.move.form is Form.WAIT for held in self._held.values())
+        return waits and (bool(self._computes_beside()) or self._take_events(0.0))
+
+    def _computes_beside(self) -> list[int]:
+        """Who waits for a thread or process of its own that has not been seen yet, and may come up with a call."""
+        waiting = [(number, held.thread) for number, held in self._held.items() if held.move.form is Form.WAIT]
+        return [number for number, thread in waiting if not rests(thread)]
 
     def _is_under_way(self) -> bool:
         return any(number < len(self._racers) for number in (*self._held, *self._running))
@@ -208,8 +238,41 @@ class Cast:
         movable = {number: held for number, held in self._held.items() if not held.stuck}
         if not movable:
             return ()
-        now = max(len(self.episode.steps), min(held.awake_at for held in movable.values()))
+        now = self._now()
+        soonest = min(held.awake_at for held in movable.values())
+        if soonest > now:  # all rest: time passes for everybody
+            self._skipped += soonest - now
+            now = soonest
         return tuple(sorted(number for number, held in movable.items() if held.awake_at <= now))
+
+    def _now(self) -> int:
+        """In steps, those counted that passed while all rested."""
+        return len(self.episode.steps) + self._skipped
+
+    def _early(self, ready: tuple[int, ...]) -> tuple[int, ...]:
+        """Sleepers that may be woken though others should go first: a process may be stopped at any time."""
+        sleepers = [number for number, held in self._held.items() if held.move.form is Form.SLEEP]
+        return tuple(sorted(one for one in sleepers if one not in ready and self._woken[one] < _EARLY))
+
+    def _go_on(self) -> bool:
+        """Let those go on that wait for what has come; whether there were any."""
+        waiting = [(number, held) for number, held in self._held.items() if held.move.form is Form.WAIT]
+        met = [(number, held) for number, held in waiting if self._is_met(held)]
+        for number, held in met:
+            self._listener.let_through(held.id)
+            self._set_running(number)
+        return bool(met)
+
+    def _is_met(self, held: _Held) -> bool:
+        try:
+            return is_met(held.call, held.arguments, held.process)
+        except (OSError, ProcessGone, Unreadable):
+            return True  # the kernel says so to the caller, if there is one
+
+    def _set_running(self, number: int) -> None:
+        del self._held[number]
+        self._asleep.discard(number)
+        self._running[number] = monotonic()
 
     def _hears_from_outside(self) -> bool:
         """Wait for those who sleep out of sight, as long as the deadline allows."""
@@ -234,9 +297,9 @@ class Cast:
         if not done:
             held.stuck = True
             return False
-        del self._held[number]
-        self._asleep.discard(number)
-        self._running[number] = monotonic()
+        if held.move.form is Form.SLEEP and number not in ready:
+            self._woken[number] += 1
+        self._set_running(number)
         self.episode.steps.append(Step(number, held.move, held.source))
         self.episode.ready.append(ready)
         self._unstick()
@@ -250,7 +313,10 @@ class Cast:
         """Let the call happen; False when it would have to wait."""
         form, answer, arguments = held.move.form, self._listener, held.arguments
         if form is Form.SLEEP:
+            self._pass_time(held)
             answer.answer(held.id, 0)
+        elif form is Form.WAIT:
+            self._time_out(held)
         elif form is Form.SAY:
             answer.answer(held.id, arguments[2])
         elif form is Form.LOCK and waits_for_flock(arguments[1] & 0xFFFFFFFF):
@@ -267,8 +333,27 @@ class Cast:
             answer.let_through(held.id)
         return True
 
+    def _time_out(self, held: _Held) -> None:
+        number = self._participants[held.thread]
+        self._waited[number] += 1
+        if self._waited[number] > _SPINS:
+            self._listener.let_through(held.id)
+            return
+        self._pass_time(held)
+        self._listener.answer(held.id, give_up(held.call, held.arguments, held.process))
+
+    def _pass_time(self, held: _Held) -> None:
+        """Let the clock show that the time is over."""
+        ahead_s = held.due_s - monotonic()
+        if ahead_s > self._ahead_s:
+            self._ahead_s = ahead_s
+            self._set_clock(ahead_s)
+
     def _take_events(self, wait_s: float) -> bool:
         """Take up what happens within that time; whether anything did."""
+        if self._later:
+            self.take(self._later.pop(0))
+            return True
         events = self._poll.poll(wait_s * 1000)
         for descriptor, _ in events:
             if descriptor != self._listener.descriptor:
@@ -298,7 +383,9 @@ class Cast:
         """Take up a trapped call: hold its caller, or let it go on."""
         id_, thread, _, number, _, _, *arguments = notification
         try:
-            process = self._process_of(thread)
+            # A thread comes in with what it does, and not with a wait: those that only help are none of the race's.
+            waits = number == self._futex and thread not in self._participants
+            process = None if waits else self._process_of(thread)
             move = None
             if process is not None:
                 move = self._sight.look(self._numbers.get(number, ""), arguments, process, thread)
@@ -310,16 +397,33 @@ class Cast:
             self._at_start[self._participants[thread]] = id_
             self._begin()
         else:
-            self._hold(id_, thread, process, move, arguments)
+            self._hold(_Held(id_, thread, process, move, arguments, (), self._numbers[number], self._now()))
 
-    def _hold(self, id_: int, thread: int, process: Process, move: Move, arguments: list[int]) -> None:
-        number = self._participants[thread]
+    def _hold(self, held: _Held) -> None:
+        number, form = self._participants[held.thread], held.move.form
         self._running.pop(number, None)
-        awake_at = len(self.episode.steps)
-        if move.form is Form.SLEEP:
-            self._slept[number] += 1
-            awake_at += min(self._slept[number], _LONGEST_REST)
-        self._held[number] = _Held(id_, process, move, arguments, self._source(thread, process), awake_at)
+        if form in (Form.SLEEP, Form.WAIT):
+            with suppress(OSError, ProcessGone, Unreadable):  # the kernel says so to the caller
+                wait_s = limit_s(held.call, held.arguments, held.process) or 0.0
+                held.due_s = monotonic() + self._ahead_s + wait_s
+            self._slept[number] += form is Form.SLEEP
+            rest = min(self._slept[number], _LONGEST_REST) if form is Form.SLEEP else rest_steps(wait_s)
+            held.awake_at += rest
+        held.source = self._source(held.thread, held.process)
+        self._held[number] = held
+
+    def let_others(self) -> bool:
+        """Let threads go on that are none of the race's, while source lines are waited for; whether there were any."""
+        found = False
+        while any(descriptor == self._listener.descriptor for descriptor, _ in self._poll.poll(0)):
+            notification = self._listener.receive()
+            if notification is None:
+                continue
+            if notification[3] == self._futex and notification[1] not in self._participants:
+                found = self._listener.let_through(notification[0]) or found
+            else:
+                self._later.append(notification)
+        return found
 
     def _source(self, thread: int, process: Process) -> tuple[Frame, ...]:
         if self._sources is None or not self._sources.start(thread, process.id):

@@ -6,19 +6,24 @@ what was read before as about what is written after. Read `episode.py` next.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
+from fnmatch import fnmatchcase
 from typing import NamedTuple, final
 
 from chaos.child.ack import ACK_DESCRIPTOR
+from chaos.race.waits import SLEEPS, WAITS, limit_s
 from chaos.syscalls.filter import Instruction, build_filter
 from chaos.syscalls.processes import Process
-from chaos.syscalls.tables import Architecture
+from chaos.syscalls.tables import RULES, Architecture, Rule
 
 __all__ = ["Form", "Move", "Sight", "race_filter", "race_numbers"]
 
 _AT_FDCWD = -100
+_PROT_WRITE = 2
+_SWITCH_S = 0.01  # Python's threads wait for each other by this or less; that is nobody's time limit
+_WAITING = Rule(argument=1, mask=0x7F, values=(0, 9))  # FUTEX_WAIT and FUTEX_WAIT_BITSET
 
 
 @final
@@ -38,6 +43,8 @@ class Form(Enum):
     LOCK = 10  # flock
     CONTROL = 11  # fcntl
     SAY = 12  # an acknowledgement
+    WAIT = 13  # for descriptors or another thread, with a time limit
+    MAP = 14  # a file into memory that others share and that is written to
 
 
 _FORMS: Mapping[str, Form] = {
@@ -54,7 +61,9 @@ _FORMS: Mapping[str, Form] = {
     **dict.fromkeys(("read", "pread64", "readv", "preadv", "getdents64", "close"), Form.DESCRIPTOR),
     **dict.fromkeys(("write", "pwrite64", "writev", "pwritev", "pwritev2", "fallocate"), Form.DESCRIPTOR),
     **dict.fromkeys(("ftruncate", "fsync", "fdatasync"), Form.DESCRIPTOR),
-    **dict.fromkeys(("nanosleep", "clock_nanosleep", "select", "pselect6"), Form.SLEEP),
+    **dict.fromkeys(SLEEPS, Form.SLEEP),
+    **dict.fromkeys(WAITS, Form.WAIT),
+    "mmap": Form.MAP,
     "flock": Form.LOCK,
     "fcntl": Form.CONTROL,
 }  # fmt: skip
@@ -63,12 +72,14 @@ _MORE: Mapping[str, Mapping[str, int]] = {
         "read": 0, "close": 3, "stat": 4, "lstat": 6, "pread64": 17, "readv": 19, "access": 21, "select": 23,
         "nanosleep": 35, "fcntl": 72, "flock": 73, "readlink": 89, "getdents64": 217, "clock_nanosleep": 230,
         "newfstatat": 262, "readlinkat": 267, "faccessat": 269, "pselect6": 270, "preadv": 295, "statx": 332,
-        "faccessat2": 439,
+        "faccessat2": 439, "poll": 7, "futex": 202, "epoll_wait": 232, "ppoll": 271, "epoll_pwait": 281,
+        "epoll_pwait2": 441,
     },
     "aarch64": {
         "fcntl": 25, "flock": 32, "faccessat": 48, "close": 57, "getdents64": 61, "read": 63, "readv": 65,
         "pread64": 67, "preadv": 69, "pselect6": 72, "readlinkat": 78, "newfstatat": 79, "nanosleep": 101,
-        "clock_nanosleep": 115, "statx": 291, "faccessat2": 439,
+        "clock_nanosleep": 115, "statx": 291, "faccessat2": 439, "epoll_pwait": 22, "ppoll": 73, "futex": 98,
+        "epoll_pwait2": 441,
     },
 }  # fmt: skip
 
@@ -99,14 +110,21 @@ def race_numbers(architecture: Architecture) -> dict[int, str]:
 def race_filter(architecture: Architecture) -> tuple[Instruction, ...]:
     """The filter for a race."""
     names = race_numbers(architecture)
-    return build_filter(replace(architecture, numbers={name: number for number, name in names.items()}), rules={})
+    numbers = {name: number for number, name in names.items()}
+    return build_filter(replace(architecture, numbers=numbers), rules={"mmap": RULES["mmap"], "futex": _WAITING})
 
 
 @final
 class Sight:
-    """Reads trapped calls of processes that work in one folder."""
+    """Reads trapped calls of processes that work in one folder.
 
-    def __init__(self, folder: str) -> None:
+    Args:
+        folder: which.
+        exclude: globs of names of files that may be mapped.
+    """
+
+    def __init__(self, folder: str, exclude: Sequence[str] = ()) -> None:
+        self._exclude = exclude
         self._folder = os.path.realpath(folder)
         self._below = self._folder + "/"
 
@@ -123,8 +141,18 @@ class Sight:
             path = self._of_descriptor(thread, arguments[0])
             return None if path is None else Move(name, form, path)
         if form is Form.SLEEP:
-            # A wait for descriptors is not ours to end; without any it is a sleep.
-            return Move(name, form) if name.endswith("nanosleep") or not arguments[0] else None
+            return Move(name, form)
+        if form is Form.WAIT:
+            # Without a limit it is not ours to end; select without descriptors is a sleep.
+            sleeps = name in ("select", "pselect6") and not arguments[0]
+            waits = sleeps or (limit_s(name, arguments, process) or 0.0) > 0
+            return (
+                Move(name, Form.SLEEP if sleeps else form, text="" if sleeps else "its time is over") if waits else None
+            )
+        if form is Form.MAP:
+            path = self._of_descriptor(thread, arguments[4]) if arguments[2] & _PROT_WRITE else None
+            is_left_out = path is None or any(fnmatchcase(os.path.basename(path), one) for one in self._exclude)
+            return None if is_left_out else Move(name, form, path or "")
         if form in (Form.LOCK, Form.CONTROL):
             path = self._of_descriptor(thread, arguments[0])
             return None if path is None else Move(name, form, path)

@@ -11,19 +11,20 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Protocol, final
 
-__all__ = ["Pct", "Policy", "Preemptions", "RandomWalk", "Switches", "follower", "in_turn", "policy_for"]
+__all__ = ["Impatient", "Pct", "Policy", "Preemptions", "RandomWalk", "Switches", "follower", "in_turn", "policy_for"]
 
 
 class Policy(Protocol):
     """Chooses one participant at each step."""
 
-    def choose(self, step: int, ready: Sequence[int], last: int) -> int:
-        """One of `ready`, which is rising and never empty.
+    def choose(self, step: int, ready: Sequence[int], last: int, early: Sequence[int] = ()) -> int:
+        """One of `ready`, which is rising and never empty, or of `early`.
 
         Args:
             step: from 0; asked again at the same step when the one chosen could not move.
             ready: who can be chosen.
             last: who went before, -1 at first.
+            early: who sleeps, and may be woken all the same.
         """
         ...
 
@@ -35,7 +36,7 @@ class RandomWalk:
     def __init__(self, seed: str) -> None:
         self._random = Random(seed)  # noqa: S311 - reproducible on purpose
 
-    def choose(self, step: int, ready: Sequence[int], last: int) -> int:  # noqa: ARG002 - see `Policy`
+    def choose(self, step: int, ready: Sequence[int], last: int, early: Sequence[int] = ()) -> int:  # noqa: ARG002
         """See `Policy`."""
         return self._random.choice(ready)
 
@@ -52,7 +53,7 @@ class Pct:
         at = random.sample(range(max(length, depth)), depth - 1)
         self._changes = {step: priority for priority, step in enumerate(at)}
 
-    def choose(self, step: int, ready: Sequence[int], last: int) -> int:  # noqa: ARG002 - see `Policy`
+    def choose(self, step: int, ready: Sequence[int], last: int, early: Sequence[int] = ()) -> int:  # noqa: ARG002
         """See `Policy`."""
         leader = max(ready, key=self._priority)
         if step in self._changes:
@@ -73,13 +74,25 @@ class Preemptions:
         self._random = Random(seed)  # noqa: S311 - reproducible on purpose
         self._at = set(self._random.sample(range(max(length, count)), count))
 
-    def choose(self, step: int, ready: Sequence[int], last: int) -> int:
+    def choose(self, step: int, ready: Sequence[int], last: int, early: Sequence[int] = ()) -> int:  # noqa: ARG002
         """See `Policy`."""
         default = follower(ready, last, self._racers)
         others = [number for number in ready if number % self._racers != last % self._racers]
         if step == 0 or (step in self._at and others):
             return self._random.choice(others or ready)
         return default
+
+
+@final
+class Impatient:
+    """As another policy, to which sleepers are as ready as others: as if those were stopped while they slept."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def choose(self, step: int, ready: Sequence[int], last: int, early: Sequence[int] = ()) -> int:
+        """See `Policy`."""
+        return self._policy.choose(step, sorted((*ready, *early)), last)
 
 
 @final
@@ -92,10 +105,10 @@ class Switches:
     def __init__(self, switches: Mapping[int, int], *, participants: int) -> None:
         self._switches, self._racers = switches, participants
 
-    def choose(self, step: int, ready: Sequence[int], last: int) -> int:
+    def choose(self, step: int, ready: Sequence[int], last: int, early: Sequence[int] = ()) -> int:
         """See `Policy`."""
         wanted = self._switches.get(step, -1)
-        return wanted if wanted in ready else follower(ready, last, self._racers)
+        return wanted if wanted in ready or wanted in early else follower(ready, last, self._racers)
 
 
 def follower(ready: Sequence[int], last: int, racers: int) -> int:
@@ -111,7 +124,7 @@ def in_turn(ready: Sequence[int], last: int) -> int:
 
 
 def policy_for(seed: int, number: int, *, participants: int, length: int) -> Policy:
-    """The policy of one episode: all families in turn, each with its own draw.
+    """The policy of one episode: all families in turn, each with its own draw, half of the time impatient.
 
     Args:
         seed: of the run.
@@ -120,6 +133,11 @@ def policy_for(seed: int, number: int, *, participants: int, length: int) -> Pol
         length: how many steps an episode takes, about.
     """
     draw = f"{seed} {number}"
+    policy = _drawn(number, draw, participants, length)
+    return Impatient(policy) if number // 4 % 2 else policy
+
+
+def _drawn(number: int, draw: str, participants: int, length: int) -> Policy:
     family = number % 4
     if family == 0:
         return RandomWalk(draw)

@@ -17,6 +17,7 @@ from time import monotonic
 from typing import Any, NamedTuple, final
 
 from chaos.child.actors import spec_of
+from chaos.child.clocks import SLOT_BYTES, Clock, Clocks
 from chaos.child.processor import own_processor
 from chaos.child.racers import serve
 from chaos.child.target import CallableTarget, Target
@@ -57,6 +58,7 @@ class Players:
         check: looks at what each episode left.
         steps: how many calls an episode may take; 10,000 when None.
         deadline_s: how long a racer may compute, or wait out of sight, between two calls; 10 s when None.
+        exclude: globs of names of files that are not looked at when they are mapped.
     """
 
     workers: Sequence[Target]
@@ -64,6 +66,7 @@ class Players:
     check: Target | None = None
     steps: int | None = None
     deadline_s: float | None = None
+    exclude: Sequence[str] = ()
 
 
 @final
@@ -102,8 +105,10 @@ class Stage:
         os.mkdir(self.folder)
         self._output = os.open(os.path.join(self._root, "output"), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         self._early: list[Notification] = []
+        self._cast: Cast | None = None
         self._warm = 0
-        self._sight = Sight(self.folder)
+        self._sight = Sight(self.folder, players.exclude)
+        self._clocks = self._made_clocks()
         self._numbers = race_numbers(architecture())
         # One of all these processes runs at a time, so they share a processor with this one: a call costs half of it.
         self._processor = own_processor()
@@ -128,11 +133,27 @@ class Stage:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _made_clocks(self) -> Clocks:
+        file = os.open(self._clock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.ftruncate(file, SLOT_BYTES)
+            return Clocks(file, 1)
+        finally:
+            os.close(file)
+
+    @property
+    def _clock_path(self) -> str:
+        return os.path.join(self._root, "clock")
+
+    def _set_clock(self, ahead_s: float) -> None:
+        self._clocks.set(0, Clock.STEADY, shift_ns=round(ahead_s * 1e9))
+
     def _launched(self) -> tuple[socket.socket, Guarded]:
         """The warm process, with its job, and our end of the socket to it."""
         named = {"setup": self._players.setup, "check": self._players.check}
         specs = {name: None if target is None else spec_of(target) for name, target in named.items()}
         job = {"workers": [spec_of(worker) for worker in self._players.workers], "disk": self.folder, **specs}
+        job["clock"] = self._clock_path
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         everyone = (*self._players.workers, *(target for target in named.values() if target is not None))
         program: Callable[[], object] | list[str]
@@ -180,7 +201,7 @@ class Stage:
         """
         self._slot.lay(self._tree)
         os.ftruncate(self._output, 0)
-        lines = SourceLines() if sources else None
+        lines = SourceLines(meanwhile=lambda: self._cast is not None and self._cast.let_others()) if sources else None
         try:
             episode, pids, reports = self._played(policy, lines)
         finally:
@@ -199,14 +220,22 @@ class Stage:
     def _played(
         self, policy: Policy, lines: SourceLines | None
     ) -> tuple[Episode, list[int], dict[int, dict[str, Any]]]:
+        self._set_clock(0.0)
         environment = {} if lines is None else lines.environment(os.environ)
         self._tell({"race": True, "frames": lines.address if lines else "", "environment": environment})
         reports: dict[int, dict[str, Any]] = {}
         while "racers" not in (message := self._answer(racing=True)):
             reports[message["racer"]] = message
-        deadline_s = self._players.deadline_s or _DEADLINE_S
         pids = message["racers"]
-        cast = Cast(self._listener, self._numbers, self._sight, pids, deadline_s=deadline_s, sources=lines)
+        cast = self._cast = Cast(
+            self._listener,
+            self._numbers,
+            self._sight,
+            pids,
+            deadline_s=self._players.deadline_s or _DEADLINE_S,
+            sources=lines,
+            set_clock=self._set_clock,
+        )
         for notification in self._early:  # calls of racers that were quicker than the message with their numbers
             cast.take(notification)
         self._early.clear()

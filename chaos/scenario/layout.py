@@ -39,6 +39,7 @@
     initial = 0
     deadline = "5s"                         how long a worker may compute between two calls
     steps = 2000                            how many calls an episode may take
+    exclude = ["*-shm"]                     files that may be changed through shared memory
 
     [target]
     setup, workers* (a list), check
@@ -54,17 +55,18 @@
     oracles, history, initial               as above
 
     [target]
-    worker*, recover, setup, check
+    worker*, recover, setup, check, service
     [target.env], [[expect]]                as above
 
     [[fault]]                               what is done to them
     kind*, workers, every or statements, first, count, lasts, amount, clock, shift
+    latency, ... probability                with kind = "network", as [[network]] below
 
     [restart]                               what becomes of those who died
     policy*, most, backoff
 
     [bounds]                                for the oracle `bounded`
-    memory, disk, recovery
+    memory, file, disk, recovery
 
     kind = "agent"                          a program that asks an LLM, under a fake one; with it:
     oracles = ["terminates"]                what must hold

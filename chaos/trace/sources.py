@@ -16,7 +16,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import final
@@ -72,7 +72,14 @@ class SourceLines:
     or whose C code keeps the interpreter's lock while it calls the kernel.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, meanwhile: Callable[[], bool] = lambda: False) -> None:
+        """Listen.
+
+        Args:
+            meanwhile: called while an answer is waited for; lets calls go on that the answer may depend on, and says
+                whether there were any.
+        """
+        self._meanwhile = meanwhile
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         name = f"chaos-frames-{os.getpid()}-{os.urandom(8).hex()}"
         self._listener.bind("\0" + name)
@@ -217,7 +224,7 @@ class SourceLines:
                 connection.silent += 1
                 return None
             began = began or time.monotonic()
-            hope = _can_come(connection, tid, tgid, time.monotonic() - began)
+            hope = self._meanwhile() or _can_come(connection, tid, tgid, time.monotonic() - began)
             if hope:  # else take once more: it may have come in between
                 connection.arrival.poll(_POLL_MS)
 

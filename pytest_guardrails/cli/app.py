@@ -79,9 +79,11 @@ def _reset(
 
 
 @_hooks.command("enable")
-def _enable(command: _Command, config: _ConfigFile = None) -> None:
+def _enable(
+    command: _Command, reason: _Reason = "not given", author: _Author = None, config: _ConfigFile = None
+) -> None:
     """Lift what an operator said, and close the circuit."""
-    finish(lambda: hooks.enable_hook(config, command))
+    finish(lambda: hooks.enable_hook(config, command, author=author, reason=reason))
 
 
 def _holding(kind: ControlKind, what: str) -> None:
@@ -126,9 +128,10 @@ def _import(
 def _install(
     file: Annotated[str, typer.Argument(metavar="SETTINGS.json")],
     runner: Annotated[str | None, typer.Option("--runner", help="How to call this program.")] = None,
+    codes: Annotated[str, typer.Option("--success-codes", help="Exit codes that are no failure; 2 says no.")] = "0,2",
 ) -> None:
     """Put the hooks of an agent's settings file behind their breakers."""
-    finish(lambda: hooks.install(file, runner))
+    finish(lambda: hooks.install(file, runner, codes))
 
 
 @_hooks.command("uninstall")

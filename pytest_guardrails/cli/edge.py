@@ -16,7 +16,7 @@ from pytest_guardrails.clock import SystemClock
 from pytest_guardrails.errors import ConfigurationError, GuardrailsError
 from pytest_guardrails.reliability.durability import finite_json
 
-__all__ = ["finish", "print_json", "print_table", "say", "watch"]
+__all__ = ["finish", "one_line", "print_json", "print_table", "say", "watch"]
 
 _CLEAR = "\x1b[H\x1b[2J"
 
@@ -46,7 +46,10 @@ def say(text: str) -> None:
     """A line for people on standard error."""
     with suppress(OSError):
         sys.stdout.flush()
-        sys.stderr.write(f"pytest-guardrails: {text}\n")
+        shown = "".join(
+            letter if letter.isprintable() or letter == "\n" else f"\\x{ord(letter):02x}" for letter in text
+        )
+        sys.stderr.write(f"pytest-guardrails: {shown}\n")
         sys.stderr.flush()
 
 
@@ -57,13 +60,14 @@ def print_json(value: Mapping[str, Any] | Sequence[Any], *, compact: bool = Fals
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns as wide as their content, each row one line whatever is in it."""
-    shown = [[_one_line(cell) for cell in row] for row in rows]
+    shown = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *shown, strict=True)]
     for row in (head, *shown):
         sys.stdout.write("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Text from outside as a terminal may be given it: nothing in it is obeyed, and there is not too much of it."""
     plain = "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
     return plain if len(plain) <= 80 else plain[:77] + "..."
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-from pytest_guardrails.cli.edge import print_json, print_table, say, watch
+from pytest_guardrails.cli.edge import one_line, print_json, print_table, say, watch
 from pytest_guardrails.clock import SystemClock
 from pytest_guardrails.errors import ConfigurationError
 from pytest_guardrails.reliability.breakers import HookRecord, HookState, export_hooks, import_hooks
@@ -81,9 +81,9 @@ def report_health(config_file: str | None, *, as_json: bool, interval_s: float |
             head = ("STATUS", "HOOKS", "DISABLED", "FAILING", "RUNS", "FAILED")
             print_table(head, [[status, *map(str, counts)]])
             for record in report.disabled:
-                print(f"  {record.state}: {record.command} ({_why(record) or 'failures'})")  # noqa: T201 - the answer
+                print(f"  {record.state}: {one_line(record.command)} ({one_line(_why(record)) or 'failures'})")  # noqa: T201 - the answer
             for reason in report.incidents:
-                print(f"  the store was damaged once: {reason}")  # noqa: T201 - the answer
+                print(f"  the store was damaged once: {one_line(reason)}")  # noqa: T201 - the answer
         return int(status != "healthy")
 
     return _with_state(config_file, lambda state: watch(lambda: show(state), interval_s))
@@ -103,20 +103,20 @@ def reset_hooks(config_file: str | None, command: str | None, *, everything: boo
         for outcome in outcomes:
             control = outcome.after.circuit.control
             still = f"; still {control.kind} by {control.author}: `hooks enable` lifts that" if control else ""
-            say(f"reset (was {outcome.before.state}): {outcome.after.command}{still}")
+            say(f"reset (was {outcome.before.state}): {one_line(outcome.after.command)}{still}")
         return 0
 
     return _with_state(config_file, work)
 
 
-def enable_hook(config_file: str | None, command: str) -> int:
+def enable_hook(config_file: str | None, command: str, *, author: str | None, reason: str) -> int:
     """Lift what an operator said, and close the circuit."""
 
     def work(state: HookState) -> int:
         _must_be_known(state, command)
-        outcome = state.enable(command)
+        outcome = state.enable(command, author=author or _user(), reason=reason)
         changed = "enabled" if outcome.before.is_disabled else "was not disabled; its counts are reset"
-        say(f"{changed}: {outcome.after.command}")
+        say(f"{changed}: {one_line(outcome.after.command)}")
         return 0
 
     return _with_state(config_file, work)
@@ -132,7 +132,7 @@ def hold_hook(
         outcome = state.hold(command, kind, author=author or _user(), reason=reason, lasts_s=lasts_s)
         until = f" until {outcome.after.retry_after}" if lasts_s is not None and outcome.after.retry_after else ""
         before = f"was {outcome.before.state}" if known else "not seen before"
-        say(f"{kind}{until} ({before}): {outcome.after.command}")
+        say(f"{kind}{until} ({before}): {one_line(outcome.after.command)}")
         return 0
 
     return _with_state(config_file, work)
@@ -153,15 +153,16 @@ def import_document(config_file: str | None, path: str, *, replace: bool) -> int
 
     def work(state: HookState) -> int:
         changed = import_hooks(state, path, mode="replace" if replace else "merge")
-        say(f"{len(changed)} hooks changed" + "".join(f"\n  {name}" for name in changed))
+        say(f"{len(changed)} hooks changed" + "".join(f"\n  {one_line(name)}" for name in changed))
         return 0
 
     return _with_state(config_file, work)
 
 
-def install(path: str, runner: str | None) -> int:
+def install(path: str, runner: str | None, success_codes: str) -> int:
     """Put a settings file's hooks behind their breakers."""
-    return _tell_installation(path, install_hooks(path, runner=runner), "behind its breaker now")
+    done = install_hooks(path, runner=runner, success_codes=success_codes)
+    return _tell_installation(path, done, "behind its breaker now")
 
 
 def uninstall(path: str) -> int:
@@ -171,7 +172,7 @@ def uninstall(path: str) -> int:
 
 def _tell_installation(path: str, done: Installation, what: str) -> int:
     for command in done.changed:
-        say(f"{what}: {command}")
+        say(f"{what}: {one_line(command)}")
     kept = f"; the file before is {done.backup}" if done.backup else ""
     say(f"{path}: {len(done.changed)} commands changed, {done.untouched} were so already{kept}")
     return 0

@@ -24,6 +24,7 @@ __all__ = [
     "TargetLike",
     "known_names",
     "parsed",
+    "table",
     "tables",
     "unchanged",
 ]
@@ -143,6 +144,17 @@ def tables(made: Callable[[Mapping[str, Any]], Any], example: str) -> Callable[[
         if not isinstance(given, (list, tuple)) or not all(isinstance(table, Mapping) for table in given):
             raise ValueError(f"a list of tables such as {example}")
         return tuple(map(made, given))
+
+    return parse
+
+
+def table(made: Callable[[Mapping[str, Any]], Any], example: str) -> Callable[[object], Any]:
+    """As `tables`, for one."""
+
+    def parse(given: object) -> Any:
+        if not isinstance(given, Mapping):
+            raise ValueError(f"a table such as {example}")
+        return made(given)
 
     return parse
 

@@ -11,6 +11,7 @@ from typing import Any, final
 import pytest
 
 from chaos.errors import ChaosError, UsageError
+from chaos.observations import Verdict
 from chaos.report import ScenarioResult
 from chaos.report.live_replay import LiveReplay
 from chaos.report.replay import Replay
@@ -23,6 +24,7 @@ from pytest_guardrails.plugin.session import complaints, fail, quiet_forks, sess
 __all__ = ["Door"]
 
 # How the state is called that is kept with a finding, by the kind of its scenario; others keep none.
+_OF_VALUES = ("atomic", "check", "durable")
 _STATES = {Explore.kind: "the crash state", Inject.kind: "what was left"}
 
 
@@ -65,6 +67,8 @@ class Door:
             fail([f"{fixture}: {error}"])
         if lines:
             fail(lines)
+        if doubt := _doubt(result):
+            self._request.node.warn(pytest.PytestWarning(f"{fixture}: only that recovery returns was tested: {doubt}"))
         return result
 
     def check_replayed(self) -> None:
@@ -115,6 +119,18 @@ class Door:
         if scenario.drive.kind in _STATES:
             lines = (*lines, f"{_STATES[scenario.drive.kind]}: {state}")
         return [f"{call.fixture}: finding {replay.finding} still shows", *(f"  {line}" for line in lines)]
+
+
+def _doubt(result: ScenarioResult) -> str:
+    """Why nothing that recovery returned was judged; "" when something was."""
+    verdicts = [verdict for verdict in result.verdicts if verdict.oracle in _OF_VALUES]
+    if any(verdict.verdict is not Verdict.UNKNOWN for verdict in verdicts):
+        return ""
+    reasons = dict.fromkeys(verdict.reason for verdict in verdicts)
+    return "; ".join(
+        f"{' and '.join(verdict.oracle for verdict in verdicts if verdict.reason == reason)} could not tell: {reason}"
+        for reason in reasons
+    )
 
 
 def _shown(path: Path, replay: Replay | LiveReplay, drive: Drive) -> tuple[bool, tuple[str, ...]]:

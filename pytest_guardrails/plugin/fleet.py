@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypedDict, final
 from chaos.report import ScenarioResult
 from chaos.scenario import Fleet as FleetDrive
 from chaos.scenario.fields.faults import fault_from as call_fault_from
-from chaos.scenario.fields.fleet import fault_from, restart_from
+from chaos.scenario.fields.fleet import fault_from, fleet_bounds_from, restart_from
 from chaos.scenario.quantities import count_from_1, duration_s, size_bytes
-from pytest_guardrails.plugin.arguments import COMMON_SETTINGS, HISTORY_SETTINGS, Settings, TargetLike, tables
+from pytest_guardrails.plugin.arguments import COMMON_SETTINGS, HISTORY_SETTINGS, Settings, TargetLike, table, tables
 from pytest_guardrails.plugin.door import Door
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ class FleetOptions(TypedDict, total=False):
         recover: `recover(disk)`: what is there in the end, as a plain value.
         setup: `setup(disk)`, once before.
         check: `check(value, acked)`, raises when it objects.
+        service: `service(disk, listening)`: what the workers talk to, at the address in CHAOS_SERVICE; the fault
+            `network` needs it.
         workers: how many processes; 3 unless given.
         faults: tables with the keys of [[fault]] in a scenario file: `{"kind": "kill", "every": "20ms"}`.
         call_faults: tables with the keys of [[fault]] of the kind inject, each with nth, every or probability.
@@ -36,6 +38,7 @@ class FleetOptions(TypedDict, total=False):
         finish: how long is waited for workers to return; without it they are killed in the end.
         deadline: for set-up and recovery.
         disk: give them a disk of this size, as "16MB".
+        bounds: a table with the keys of [bounds]: what workers, files and recovery may take.
         oracles: what must hold, by name; None = all that can be judged by what was given.
         history: what the calls told by `witness.call` are held against: "register", "counter", ..., or a model.
         initial: the history's first value.
@@ -45,6 +48,7 @@ class FleetOptions(TypedDict, total=False):
     recover: TargetLike | None
     setup: TargetLike | None
     check: TargetLike | None
+    service: TargetLike | None
     workers: int
     faults: Sequence[Mapping[str, Any]]
     call_faults: Sequence[Mapping[str, Any]]
@@ -54,6 +58,7 @@ class FleetOptions(TypedDict, total=False):
     finish: float | str
     deadline: float | str
     disk: str
+    bounds: Mapping[str, Any]
     oracles: Sequence[str] | None
     history: Any
     initial: Any
@@ -86,17 +91,11 @@ class Fleet:
             lambda call: FleetDrive(
                 worker=call.needed(worker, "worker"),
                 search=(call.here,),
-                **call.targets("recover", "setup", "check"),
+                **call.targets("recover", "setup", "check", "service"),
                 **call.settings(COMMON_SETTINGS, HISTORY_SETTINGS, _SETTINGS),
             ),
             needed=("worker",),
         )
-
-
-def _restart(given: object) -> object:
-    if not isinstance(given, Mapping):
-        raise ValueError('a table such as {"policy": "at_most", "most": 3}')
-    return restart_from(given)
 
 
 _SETTINGS: Settings = {
@@ -107,5 +106,6 @@ _SETTINGS: Settings = {
     "disk": ("disk_bytes", size_bytes),
     "faults": ("faults", tables(fault_from, '[{"kind": "kill", "every": "20ms"}]')),
     "call_faults": ("call_faults", tables(call_fault_from, '[{"call": "write", "nth": 3, "errno": "ENOSPC"}]')),
-    "restart": ("restart", _restart),
+    "restart": ("restart", table(restart_from, '{"policy": "at_most", "most": 3}')),
+    "bounds": ("bounds", table(fleet_bounds_from, '{"memory": "64MB"}')),
 }

@@ -10,7 +10,14 @@ from chaos.errors import UsageError
 from chaos.report import ScenarioResult
 from chaos.scenario import Race as RaceDrive
 from chaos.scenario.quantities import count_from_1
-from pytest_guardrails.plugin.arguments import COMMON_SETTINGS, HISTORY_SETTINGS, Call, Settings, TargetLike
+from pytest_guardrails.plugin.arguments import (
+    COMMON_SETTINGS,
+    HISTORY_SETTINGS,
+    STATE_SETTINGS,
+    Call,
+    Settings,
+    TargetLike,
+)
 from pytest_guardrails.plugin.door import Door
 
 if TYPE_CHECKING:
@@ -18,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Race", "RaceOptions"]
 
-_SETTINGS: Settings = {"steps": ("steps", count_from_1)}
+_SETTINGS: Settings = {"steps": ("steps", count_from_1), "exclude": STATE_SETTINGS["exclude"]}
 
 
 class RaceOptions(TypedDict, total=False):
@@ -33,6 +40,7 @@ class RaceOptions(TypedDict, total=False):
         budget: 500 episodes, or "10s".
         deadline: how long a worker may compute between two calls, in seconds or as "5s".
         steps: how many calls an episode may take.
+        exclude: globs of files that may be changed through shared memory; `*-shm` unless given.
     """
 
     setup: TargetLike | None
@@ -43,6 +51,7 @@ class RaceOptions(TypedDict, total=False):
     budget: int | str
     deadline: float | str
     steps: int
+    exclude: Sequence[str]
 
 
 @final

@@ -3,23 +3,31 @@
 What recovery returns leaves all times out: they are of the clock, and decide nothing that is looked at here.
 """
 
+import json
 import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from chaos.child.witness import Witness
 from pytest_guardrails.reliability.breakers import BreakerSettings, DisabledBook, HookState
+from pytest_guardrails.reliability.breakers.document import document_of
+from pytest_guardrails.reliability.breakers.hook_document import HookDocument
 from pytest_guardrails.reliability.processes import GracefulShutdown, Stage
-from pytest_guardrails.reliability.state import BackendKind, StateStore, open_store
+from pytest_guardrails.reliability.state import BackendKind, Incident, StateStore, open_store
+from pytest_guardrails.reliability.telemetry import EventLog
 
 Ack = Callable[[object], None]
 COMMAND = "check --all"
 SETTINGS = BreakerSettings(cooldown_s=0.0)
+INCIDENTS: list[Incident] = []  # of the document, while this state is looked at
 
 
 def _hooks(disk: Path, kind: BackendKind, *, book: bool = True) -> HookState:
-    store = open_store(disk / "hooks", backend=kind, cache=False)
-    return HookState(store, SETTINGS, book=DisabledBook(disk / "hooks.disabled.json") if book else None)
+    store = open_store(disk / ("hooks.rest" if kind == "json" else "hooks"), backend=kind, cache=False)
+    document = HookDocument(disk / "hooks.json", listener=INCIDENTS.append) if kind == "json" else None
+    kept = DisabledBook(disk / "hooks.disabled.json") if book else None
+    return HookState(store, SETTINGS, book=kept, document=document)
 
 
 # Failures open a circuit exactly once.
@@ -56,7 +64,18 @@ def _recover_failures(disk: Path, kind: BackendKind) -> dict[str, object]:
         raise ValueError(f"three failures, and the circuit is {opened}")
     if record.failure_count < 3 and opened != ("closed", 0, 0, False):
         raise ValueError(f"{record.failure_count} failures, and the circuit is {opened}")
+    if INCIDENTS:
+        raise ValueError(f"a crash was taken for damage: {INCIDENTS[0].reason}")
+    if kind == "json":
+        _check_document(disk, state)
     return {"failures": record.failure_count, "in a row": record.consecutive_failures, "disabled": stats.hooks_disabled}
+
+
+def _check_document(disk: Path, state: HookState) -> None:
+    """The file, as whoever recovers leaves it, is the document, in its documented shape."""
+    document = json.loads((disk / "hooks.json").read_bytes())
+    if list(document) != ["hooks", "global_stats"] or document != document_of(state):
+        raise ValueError(f"the file says {document}, and the hooks are {document_of(state)}")
 
 
 def recover_sqlite(disk: Path) -> dict[str, object]:
@@ -65,6 +84,64 @@ def recover_sqlite(disk: Path) -> dict[str, object]:
 
 def recover_json(disk: Path) -> dict[str, object]:
     return _recover_failures(disk, "json")
+
+
+# Two processes fail at the same time: the circuit opens once, and that is told once.
+
+
+def _fail_twice(disk: Path, witness: Witness, kind: BackendKind) -> None:
+    state = _hooks(disk, kind)
+    for _ in range(2):
+        with witness.call("add", 1):
+            state.record_failure(COMMAND, "boom")
+    state.store.close()
+
+
+def fail_twice_sqlite(disk: Path, witness: Witness) -> None:
+    _fail_twice(disk, witness, "sqlite")
+
+
+def fail_twice_json(disk: Path, witness: Witness) -> None:
+    _fail_twice(disk, witness, "json")
+
+
+def _failures(disk: Path, kind: BackendKind) -> int:
+    state = _hooks(disk, kind)
+    record = state.get_hook_state(COMMAND)
+    told = [event.kind for event in EventLog(state.store)]
+    if (record.state, record.circuit.openings, record.circuit.epoch, told) != ("open", 1, 1, ["breaker.opened"]):
+        raise ValueError(f"it opened {record.circuit.openings} times, and is {record.state}; told was {told}")
+    return record.failure_count
+
+
+def failures_sqlite(disk: Path, _: list[object]) -> int:
+    return _failures(disk, "sqlite")
+
+
+def failures_json(disk: Path, _: list[object]) -> int:
+    return _failures(disk, "json")
+
+
+# Two processes ask at the end of a cool-down: one probes at a time.
+
+
+def ask(disk: Path, witness: Witness) -> None:
+    state = _hooks(disk, "json")
+    admission = state.admit(COMMAND)
+    if admission.allowed:
+        with witness.section("probing"):
+            (disk / f"probed by {os.getpid()}").touch()
+        state.record_success(COMMAND, admission)
+    state.store.close()
+
+
+def probed(disk: Path, _: list[object]) -> None:
+    """Each probe that there was is counted, and there was at least one."""
+    probes = len(list(disk.glob("probed by *")))
+    record = _hooks(disk, "json").get_hook_state(COMMAND)
+    counted = 2 if record.state == "closed" else record.circuit.successes
+    if not probes or counted != probes:
+        raise ValueError(f"{probes} probes, {counted} counted, and the circuit is {record.state}")
 
 
 # A prober that dies gives its permit back.
@@ -107,8 +184,9 @@ def _setup_torn(disk: Path, *, book: bool) -> None:
     state.record_success("other")
     state.disable(COMMAND, author="alice", reason="no")
     state.store.close()
-    content = (disk / "hooks").read_bytes()
-    (disk / "hooks").write_bytes(content[: len(content) // 2])
+    for name in ("hooks.json", "hooks.rest"):
+        content = (disk / name).read_bytes()
+        (disk / name).write_bytes(content[: len(content) // 2])
 
 
 def setup_torn(disk: Path) -> None:
@@ -147,6 +225,35 @@ def recover_disabled(disk: Path) -> dict[str, object]:
 
 def recover_disabled_without_book(disk: Path) -> dict[str, object]:
     return _recover_disabled(disk, book=False)
+
+
+# A state file that a person has edited, taken in by the next operation.
+
+
+def setup_edited(disk: Path) -> None:
+    state = _hooks(disk, "json")
+    state.record_success("other")
+    state.disable(COMMAND, author="alice", reason="no")
+    state.store.close()
+    document = json.loads((disk / "hooks.json").read_bytes())
+    document["hooks"]["other"].update(state="open", retry_after=None)
+    (disk / "hooks.json").write_text(json.dumps(document, indent=4))
+
+
+def record(disk: Path, ack: Ack) -> None:
+    state = _hooks(disk, "json")
+    ack(state.record_success("third").after.consecutive_successes)
+    state.store.close()
+
+
+def recover_edited(disk: Path) -> dict[str, object]:
+    """What the person wrote holds, whether the crash came before, while or after it was taken in."""
+    state = _hooks(disk, "json")
+    allowed = [command for command in (COMMAND, "other", "third") if state.admit(command).allowed]
+    if allowed != ["third"] or INCIDENTS:
+        raise ValueError(f"these may run: {allowed}; damage: {INCIDENTS}")
+    _check_document(disk, state)
+    return {"third": state.get_hook_state("third").consecutive_successes}
 
 
 # A program that is asked to end in the middle of its work.

@@ -8,8 +8,9 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -38,8 +39,18 @@ async def work_async() -> int:
     return 1
 
 
+def locked(function: Call) -> Call:
+    lock = threading.Lock()
+
+    def call() -> object:
+        with lock:
+            return function()
+
+    return call
+
+
 def closed_calls() -> dict[str, Call]:
-    found: dict[str, Call] = {"bare call": work, OURS: Breaker("closed")(work)}
+    found: dict[str, Call] = {"bare call": work, "bare lock": locked(work), OURS: Breaker("closed")(work)}
     with suppress(ImportError):
         import pybreaker
 
@@ -118,7 +129,57 @@ def async_calls() -> dict[str, Callable[[], Any]]:
 
         breaker = aiobreaker.CircuitBreaker(fail_max=3)
         found["aiobreaker"] = lambda: breaker.call_async(work_async)
+    with suppress(ImportError):
+        from hyx.circuitbreaker import consecutive_breaker
+
+        found["hyx"] = consecutive_breaker()(work_async)
     return found
+
+
+async def broken_async() -> int:
+    raise ValueError
+
+
+def open_async_calls() -> dict[str, Callable[[], Any]]:
+    ours = Breaker("async open")
+    found: dict[str, tuple[Callable[..., Any], type[Exception]]] = {OURS: (ours(broken_async), CircuitOpenError)}
+    with suppress(ImportError):
+        import purgatory
+        from purgatory.domain.model import OpenedState
+
+        factory = purgatory.AsyncCircuitBreakerFactory(default_threshold=3, default_ttl=_LONG_S)
+        found["purgatory"] = (factory("open")(broken_async), OpenedState)
+    with suppress(ImportError):
+        import aiobreaker
+
+        breaker = aiobreaker.CircuitBreaker(fail_max=3, timeout_duration=timedelta(seconds=_LONG_S))
+        found["aiobreaker"] = (lambda: breaker.call_async(broken_async), aiobreaker.CircuitBreakerError)
+    with suppress(ImportError):
+        from hyx.circuitbreaker import consecutive_breaker
+        from hyx.circuitbreaker.exceptions import BreakerFailing
+
+        peer = consecutive_breaker(failure_threshold=3, recovery_time_secs=_LONG_S)
+        found["hyx"] = (peer(broken_async), BreakerFailing)
+    calls = {name: refused_async(call, error) for name, (call, error) in found.items()}
+    asyncio.run(opened(list(calls.values())))
+    return calls
+
+
+async def opened(calls: Sequence[Callable[[], Any]]) -> None:
+    for call in calls:
+        for _ in range(4):
+            with suppress(ValueError):
+                await call()
+
+
+def refused_async(call: Callable[[], Any], error: type[Exception]) -> Callable[[], Any]:
+    async def attempt() -> object:
+        try:
+            return await call()
+        except error:
+            return None
+
+    return attempt
 
 
 def nanoseconds_async(call: Callable[[], Any], count: int) -> float:
@@ -160,8 +221,10 @@ def in_memory(rounds: int, count: int) -> list[Figure]:
     for what, calls in (("closed", closed_calls()), ("open", open_calls())):
         taken = interleave({name: partial(nanoseconds, call, count) for name, call in calls.items()}, rounds)
         made += figures(f"breaker in memory, {what}", "ns/call", taken, aim, 1000.0)
-    several = {name: partial(nanoseconds_async, call, count) for name, call in async_calls().items()}
-    return made + figures("breaker in memory, async, closed", "ns/call", interleave(several, rounds), aim, 1000.0)
+    for what, several in (("closed", async_calls()), ("open", open_async_calls())):
+        taken = interleave({name: partial(nanoseconds_async, call, count) for name, call in several.items()}, rounds)
+        made += figures(f"breaker in memory, async, {what}", "ns/call", taken, aim, 1000.0)
+    return made
 
 
 def stored(rounds: int, count: int) -> list[Figure]:
@@ -195,7 +258,14 @@ def hook_run(rounds: int) -> list[Figure]:
         environment = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         environment |= {"HOME": folder, "PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": os.path.join(folder, "cache")}
         hook = [sys.executable, "-m", "pytest_guardrails.cli", "hook", "run", "--", "true"]
-        commands = {"bare true": ["true"], "bare Python": [sys.executable, "-c", "pass"], "hook run -- true": hook}
+        shown = os.path.join(folder, ".claude", "hook_state.json")
+        aged = ["sh", "-c", f'touch -d @0 "{shown}" 2> /dev/null; exec "$@"', "sh", *hook]
+        commands = {
+            "bare true": ["true"],
+            "bare Python": [sys.executable, "-c", "pass"],
+            "hook run -- true": hook,
+            "hook run -- true, the document for people written as well (and sh, touch)": aged,
+        }
         processor: dict[str, list[float]] = {name: [] for name in commands}
         contestants = {
             name: partial(milliseconds, command, environment, processor[name]) for name, command in commands.items()

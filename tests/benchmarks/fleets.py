@@ -16,8 +16,8 @@ from chaos.fleet import Fault, FaultKind, FleetRoles, FleetSettings, draw, run_f
 from chaos.fleet.judging import aftermath_of
 from chaos.fleet.places import Places
 from chaos.fleet.telling import statements
-from chaos.observations import Verdict
-from chaos.oracles.fleets import FLEET_ORACLES, Bounds
+from chaos.observations import Bounds, Verdict
+from chaos.oracles.fleets import FLEET_ORACLES
 from chaos.oracles.jury import Jury
 from chaos.oracles.live import Terms
 from tests.benchmarks.figures import Figure, spread

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaos.child.values import Described, Unencodable, decode, encode, non_finite, render
+from chaos.child.values import Described, Unencodable, decode, encode, non_finite, opaque, render
 
 text = st.text(st.characters(exclude_categories=[]), max_size=8)
 hashable = st.recursive(
@@ -179,6 +179,21 @@ def test_an_object_without_state_is_its_repr_without_address() -> None:
     lock = encode(threading.Lock())
     assert "0x" not in lock
     assert lock == encode(threading.Lock())
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (threading.Lock(), "_thread.lock"),
+        ({"rows": (one for one in "ab")}, "generator"),
+        ({"a": 1}.keys(), ""),
+        ('{"$repr":["generator","<"]}', ""),
+        (object(), ""),
+    ],
+    ids=["lock", "generator inside", "keys", "text that looks like one", "no state at all"],
+)
+def test_what_shows_nothing_of_its_state_is_named(value: Any, kind: str) -> None:
+    assert opaque(encode(value)) == kind
 
 
 def test_functions_and_classes_are_their_names() -> None:

@@ -181,6 +181,13 @@ def test_wrong_usage_is_2(shell: Shell, words: list[str]) -> None:
     assert shell.run(*words).returncode == 2
 
 
-def test_commands_with_control_characters_can_not_disturb_the_terminal(shell: Shell) -> None:
-    shell.run("hook", "run", "--", "false", "\x1b[2J\n")
-    assert "\x1b" not in shell.run("hooks", "list").stdout
+@pytest.mark.parametrize(
+    "words", [["hooks", "list"], ["health"], ["hooks", "enable", "\x1b[2Jrm\r -rf"], ["hooks", "reset", "--all"]]
+)
+def test_commands_with_control_characters_can_not_disturb_the_terminal(shell: Shell, words: list[str]) -> None:
+    shell.run("hooks", "disable", "\x1b[2Jrm\r -rf", "--reason", "\x07" + "long " * 1000)
+    done = shell.run(*words)
+    said = done.stdout + done.stderr
+    assert "\\x1b[2Jrm\\x0d" in said
+    assert not {"\x1b", "\r", "\x07"} & set(said)
+    assert max(map(len, said.splitlines())) < 400

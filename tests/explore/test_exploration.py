@@ -47,15 +47,23 @@ def test_the_reference_has_a_step_at_the_start_at_each_acknowledgement_and_at_th
     ]  # fmt: skip
     assert reference.acks == traces.replace(2).acks
     assert reference.names == {"state.json"}
-    assert (reference.writers, reference.checked, reference.unstable) == (1, True, False)
+    assert (reference.writers, reference.checked, reference.vague) == (1, True, "")
 
 
-def test_a_recovery_that_never_returns_the_same_is_unstable() -> None:
+def test_a_recovery_that_never_returns_the_same_can_not_be_compared() -> None:
     def now(disk: Path) -> int:
         return time.monotonic_ns()
 
     with Exploration(traces.replace(1), roles(CallableTarget(function=now)), settings()) as exploration:
-        assert exploration.reference.unstable
+        assert exploration.reference.vague == "two recoveries of one undamaged tree returned different values"
+
+
+def test_a_recovery_whose_value_shows_nothing_of_its_state_can_not_be_compared() -> None:
+    def lines(disk: Path) -> Iterator[str]:
+        yield from (disk / "state.json").read_text().splitlines()
+
+    with Exploration(traces.replace(1), roles(CallableTarget(function=lines)), settings()) as exploration:
+        assert "a generator, which shows nothing of its state" in exploration.reference.vague
 
 
 def test_torn_states_fail_and_whole_ones_return() -> None:

@@ -1,6 +1,7 @@
 """Fleets for the tests: run one, and look at what it left."""
 
 import os
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ def ran(
     plan: Plan | None = None,
     recover: Callable[[Path], Any] | None = None,
     setup: Callable[[Path], Any] | None = None,
+    service: Callable[[Path, socket.socket], Any] | None = None,
     **settings: Any,
 ) -> Ran:
     """Run a fleet; everything is generous in time and ends as soon as it can."""
@@ -50,6 +52,7 @@ def ran(
         worker=CallableTarget(function=worker) if callable(worker) else worker,
         recover=None if recover is None else CallableTarget(function=recover),
         setup=None if setup is None else CallableTarget(function=setup),
+        service=None if service is None else CallableTarget(function=service),
     )
     with Places() as places:
         course = run_fleet(roles, fleet, plan or draw(seed, fleet.workers, faults, fleet.duration_s), places)

@@ -13,9 +13,9 @@ from chaos.fleet.judging import aftermath_of, timeline
 from chaos.fleet.plan import Plan
 from chaos.fleet.settings import Course, Crewman
 from chaos.history import Said
-from chaos.observations import Damage, Ending, Outcome, Verdict
+from chaos.observations import Bounds, Damage, Ending, Outcome, Verdict
 from chaos.oracles.answer import Answer, holds
-from chaos.oracles.fleets import FLEET_CANARIES, FLEET_ORACLES, Aftermath, Bounds, choose_fleet, prove_fleet
+from chaos.oracles.fleets import FLEET_CANARIES, FLEET_ORACLES, Aftermath, choose_fleet, prove_fleet
 from chaos.oracles.jury import Jury
 from chaos.oracles.linearizable import model_named
 from chaos.oracles.live import LiveOracle, Terms
@@ -149,7 +149,9 @@ def test_files_that_nobody_knows_of_are_no_verdict() -> None:
 
 def test_bounds_that_nobody_gave_are_no_verdict() -> None:
     assert ask("bounded", made()).verdict is Verdict.UNKNOWN
-    assert ask("bounded", made(disk_bytes=11, bounds=Bounds(disk_bytes=10))).verdict is Verdict.VIOLATED
+    assert ask("bounded", made(sizes={"a": 6, "b": 5}, bounds=Bounds(disk_bytes=10))).verdict is Verdict.VIOLATED
+    long = ask("bounded", made(sizes={"a": 6, "b": 5}, bounds=Bounds(file_bytes=5)))
+    assert long.message == "a has 6 bytes in the end, and 5 are allowed"
     slow = made(recovery=Outcome(ending=Ending.RETURNED, value="1", duration_s=2.0), bounds=Bounds(recovery_s=1.0))
     assert ask("bounded", slow).damage is Damage.EXCESS
 

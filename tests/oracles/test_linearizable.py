@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -14,7 +16,8 @@ from chaos.errors import UsageError
 from chaos.history import Answer, Operation
 from chaos.observations import Verdict
 from chaos.oracles.linearizable import ILLEGAL, Judgement, Model, linearizable, model_named
-from chaos.oracles.linearizable.models import COUNTER, MAP, MODELS, QUEUE, REGISTER, SET, frozen
+from chaos.oracles.linearizable.frozen import frozen
+from chaos.oracles.linearizable.models import COUNTER, MAP, MODELS, QUEUE, REGISTER, SET
 from chaos.oracles.linearizable.wording import refutation_words
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -235,7 +238,95 @@ def test_true_is_not_one() -> None:
     assert linearizable([op(0, "write", 1, None, 0, 1), op(0, "read", None, True, 2, 3)], REGISTER).refutation
 
 
+def concurrent(kind: str, calls: int, *, seed: int, clients: int = 10) -> list[Operation]:
+    """A correct history in which all clients are always busy; each call takes effect at some time of its own."""
+    random, model, now = Random(seed), model_named(kind), 0
+    state: Any = model.initial
+    pending: dict[int, tuple[str, Any, int, Any]] = {}
+    history: list[Operation] = []
+    while len(history) < calls:
+        now, client = now + 1, random.randrange(clients)
+        if client not in pending:
+            name = random.choice(["enqueue", "dequeue"] if kind == "queue" else ["read", "write", "cas"])
+            argument: Any = {"enqueue": now, "write": now % 5, "cas": [now % 5, now % 3]}.get(name)
+            pending[client] = name, argument, now, ...
+            continue
+        name, argument, called, result = pending.pop(client)
+        if result is not ...:
+            history.append(op(client, name, argument, result, called, now))
+            continue
+        tried = [None, True, False] if name == "cas" else [state if kind == "register" else (*state, None)[0]]
+        asked = [op(client, name, argument, one, 0, 1) for one in tried]
+        after = [(one.result, model.step(state, one)) for one in asked]
+        result, state = next((told, then) for told, then in after if then is not ILLEGAL)
+        pending[client] = name, argument, called, result if name not in ("write", "enqueue") else None
+    cut = [op(one, *asked[:2], None, asked[2], None, Answer.UNKNOWN) for one, asked in pending.items()]
+    return history + cut
+
+
+@pytest.mark.parametrize("kind", ["register", "queue"])
+@pytest.mark.parametrize("seed", range(3))
+def test_ten_clients_ten_thousand_correct_calls_need_hardly_more_tries_than_calls(kind: str, seed: int) -> None:
+    judged = linearizable(concurrent(kind, 10_000, seed=seed), model_named(kind), limit=60_000)
+    assert judged.verdict is Verdict.HOLDS
+
+
+@pytest.mark.parametrize(("kind", "reads"), [("register", "read"), ("queue", "dequeue")])
+def test_one_answer_from_nowhere_among_thousands_is_named_alone(kind: str, reads: str) -> None:
+    history = concurrent(kind, 3000, seed=1)
+    place = max(place for place, one in enumerate(history[:2000]) if one.name == reads)
+    history[place] = replace(history[place], result=-1)
+    assert refuted(linearizable(history, model_named(kind))) == [(reads, None, -1)]
+
+
+FIRST, SECOND = op(0, "enqueue", 1, None, 0, 1), op(0, "enqueue", 2, None, 2, 3)
+# What a history has beside its refutation, the refutation, and why it is one.
+SIGNS: dict[str, tuple[list[Operation], list[Operation], str]] = {
+    "an item is taken before it is put in": (
+        [op(1, "enqueue", 1, None, 2, 3)],
+        [op(0, "dequeue", None, 1, 0, 1)],
+        "it was put in later",
+    ),
+    "an item is taken twice": (
+        [FIRST],
+        [op(1, "dequeue", None, 1, 2, 3), op(2, "dequeue", None, 1, 2, 4)],
+        "it was put in once",
+    ),
+    "an item overtakes another one": (
+        [SECOND],
+        [FIRST, op(1, "dequeue", None, 2, 4, 5), op(1, "dequeue", None, 1, 6, 7)],
+        "2 was put in behind 1",
+    ),
+    "an item gets lost": (
+        [SECOND],
+        [FIRST, op(1, "dequeue", None, 2, 4, 5)],
+        "2 was put in behind 1, which nobody was given until then",
+    ),
+    "a queue with an item in it is found empty": (
+        [],
+        [FIRST, op(1, "dequeue", None, None, 2, 3), op(1, "dequeue", None, 1, 4, 5)],
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_a_broken_queue_of_any_length_gives_itself_away(sign: str) -> None:
+    beside, refutation, why = SIGNS[sign]
+    filled = [op(3, "enqueue", n, None, 4 * n, 4 * n + 1) for n in range(9, 2000)]
+    judged = linearizable([*beside, *refutation, *filled], QUEUE, limit=1)
+    assert (judged.verdict, judged.refutation, judged.why) == (Verdict.VIOLATED, tuple(refutation), why)
+    assert why in refutation_words(judged, QUEUE)
+
+
+def test_an_item_that_an_unknown_answer_may_have_been_is_not_lost() -> None:
+    beside, refutation, _ = SIGNS["an item gets lost"]
+    history = [*beside, *refutation, op(2, "dequeue", None, None, 0, None, Answer.UNKNOWN)]
+    assert linearizable(history, QUEUE).verdict is Verdict.HOLDS
+
+
 VALUES = st.integers(0, 2)
+QUEUED = st.integers(0, 4)
 CALLS: dict[str, st.SearchStrategy[tuple[str, Any, Any]]] = {
     "register": st.one_of(
         st.tuples(st.just("read"), st.none(), st.none() | VALUES),
@@ -251,7 +342,7 @@ CALLS: dict[str, st.SearchStrategy[tuple[str, Any, Any]]] = {
         st.tuples(st.just("contains"), VALUES, st.booleans()),
     ),
     "queue": st.one_of(
-        st.tuples(st.just("enqueue"), VALUES, st.none()), st.tuples(st.just("dequeue"), st.none(), st.none() | VALUES)
+        st.tuples(st.just("enqueue"), QUEUED, st.none()), st.tuples(st.just("dequeue"), st.none(), st.none() | QUEUED)
     ),
     "map": st.one_of(
         st.tuples(st.just("get"), st.none(), st.sampled_from([None, "a", "ab"])),
@@ -324,6 +415,8 @@ def test_an_order_that_is_given_is_one_and_a_refutation_refutes_and_has_nothing_
         def refutes(known: tuple[Operation, ...]) -> bool:
             return not has_an_order([one if one in known else _doubted(one) for one in rest], model)
 
+        if "nobody was given" in judged.why:  # what the others were answered counts as well
+            return
         assert refutes(judged.refutation)
         for one in judged.refutation:
             assert not refutes(tuple(other for other in judged.refutation if other is not one))

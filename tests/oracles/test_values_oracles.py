@@ -101,7 +101,7 @@ def test_several_writers_make_the_steps_unknown() -> None:
 
 
 def test_values_that_differ_between_two_readings_are_unknown() -> None:
-    assert verdict(atomic(seen(15), reference(0, 1, 2, 2, unstable=True))) == UNKNOWN
+    assert verdict(atomic(seen(15), reference(0, 1, 2, 2, vague="they differ"))) == UNKNOWN
 
 
 def test_a_check_of_the_users_own_decides_instead() -> None:

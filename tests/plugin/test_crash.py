@@ -38,6 +38,13 @@ def test_the_replay_command_shows_the_finding_again_and_is_content_once_it_is_me
     run(pytester, tolerant, "--chaos-replay", finding, passed=1)
 
 
+def test_a_test_that_judges_nothing_of_what_recovery_returns_is_warned(pytester: pytest.Pytester) -> None:
+    text = SOUND + "def test_open(crash):\n    crash(workload=replace, recover=lambda disk: open(__file__))\n"
+    printed = run(pytester, text, passed=2, warnings=1)
+    assert "only that recovery returns was tested: durable and atomic could not tell: recovery returned a " in printed
+    assert "TextIOWrapper, which shows nothing of its state: return plain values; give a check" in printed
+
+
 def test_a_replay_in_another_test_says_that_it_replayed_nothing(pytester: pytest.Pytester) -> None:
     finding = replay_id(run(pytester, WEAK, failed=1))
     other = (

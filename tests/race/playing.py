@@ -17,7 +17,7 @@ _HERE = str(Path(__file__).parent)
 
 
 def target(name: str) -> PythonTarget:
-    return PythonTarget(ref=f"targets:{name}", search=(_HERE,))
+    return PythonTarget(ref=name if ":" in name else f"targets:{name}", search=(_HERE,))
 
 
 def players(*names: str, setup: str = "", check: str = "", steps: int | None = None) -> Players:

@@ -8,6 +8,7 @@ import pytest
 
 from chaos.errors import UsageError
 from chaos.fleet import FaultKind, Restart, RestartPolicy, parse_plan
+from chaos.observations import Bounds
 from chaos.report import ScenarioResult, Status, status
 from chaos.report.live_replay import LiveReplay
 from chaos.scenario.kinds import Fleet
@@ -24,12 +25,14 @@ WEAK = (
     "fleet_counter/in_place",
     "fleet_lease/by_hand",
     "fleet_lease/clock",
+    "fleet_network/trusting",
 )
 SOUND = (
     "fleet_appender/cut_write_framed",
     "fleet_appender/sound",
     "fleet_counter/store",
     "fleet_lease/fenced",
+    "fleet_network/careful",
     "fleet_sqlite/sqlite",
 )
 
@@ -166,7 +169,7 @@ def test_every_key_of_a_file_reaches_the_drive(folder: Path) -> None:
     assert (memory.amount, memory.first_s) == (64 * 10**6, 0.5)
     assert (frozen.shift_s, frozen.statements, frozen.count, frozen.workers) == (None, 5, 2, 2)
     assert drive.restart == Restart(policy=RestartPolicy.AT_MOST, most=4, backoff_s=0.01)
-    assert (drive.most_memory_bytes, drive.most_disk_bytes, drive.most_recovery_s) == (10**9, 2 * 10**6, 5.0)
+    assert drive.bounds == Bounds(memory_bytes=10**9, disk_bytes=2 * 10**6, recovery_s=5.0)
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,10 @@ class ChaosProxy:
         self._loopback.refuse()
         self._flow.ledger.injected("refuse")
 
+    def obey(self, rules: Iterable[Rule]) -> None:
+        """Let these be all the rules, on open connections too, from their next bytes on."""
+        self._change(tuple(rules))
+
     def heal(self) -> None:
         """Take all rules away, and accept connections: what was delayed comes at once, what vanished stays lost."""
         self._change(())

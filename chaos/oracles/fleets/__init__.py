@@ -3,12 +3,11 @@
 Read `aftermath.py` for what they are given, `registry.py` for their names and canaries.
 """
 
-from chaos.oracles.fleets.aftermath import Aftermath, Bounds
+from chaos.oracles.fleets.aftermath import Aftermath
 from chaos.oracles.fleets.registry import FLEET_CANARIES, FLEET_ORACLES, choose_fleet, prove_fleet
 
 __all__ = [  # noqa: RUF022 - in plain order, as everywhere in this house
     "Aftermath",
-    "Bounds",
     "FLEET_CANARIES",
     "FLEET_ORACLES",
     "choose_fleet",

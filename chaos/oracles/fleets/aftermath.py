@@ -8,27 +8,11 @@ from dataclasses import dataclass, field
 from typing import final
 
 from chaos.history import Said
-from chaos.observations import Outcome
+from chaos.observations import Bounds, Outcome
 
-__all__ = ["Aftermath", "Bounds", "some"]
+__all__ = ["Aftermath", "some"]
 
 _SHOWN = 3
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """What may not be exceeded; None is no bound.
-
-    Attributes:
-        memory_bytes: by any worker at any time, resident.
-        disk_bytes: by all files together in the end.
-        recovery_s: by recovery.
-    """
-
-    memory_bytes: int | None = None
-    disk_bytes: int | None = None
-    recovery_s: float | None = None
 
 
 @final
@@ -46,7 +30,7 @@ class Aftermath:
         strays: names of processes left behind.
         left: files in the end that an undisturbed run does not leave; None when that is not known.
         peaks: most memory held, by worker, in bytes.
-        disk_bytes: of all files in the end.
+        sizes: of each file in the end, in bytes.
         bounds: what may not be exceeded.
     """
 
@@ -59,7 +43,7 @@ class Aftermath:
     strays: tuple[str, ...] = ()
     left: tuple[str, ...] | None = None
     peaks: tuple[int, ...] = ()
-    disk_bytes: int = 0
+    sizes: Mapping[str, int] = field(default_factory=dict)
     bounds: Bounds = field(default_factory=Bounds)
 
 

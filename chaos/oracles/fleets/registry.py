@@ -11,8 +11,8 @@ from typing import final
 from chaos.child import values
 from chaos.errors import UsageError
 from chaos.history import Said
-from chaos.observations import Ending, Outcome, Verdict
-from chaos.oracles.fleets.aftermath import Aftermath, Bounds
+from chaos.observations import Bounds, Ending, Outcome, Verdict
+from chaos.oracles.fleets.aftermath import Aftermath
 from chaos.oracles.fleets.items import durable, no_lost_update
 from chaos.oracles.fleets.orders import exclusive, linearizable
 from chaos.oracles.fleets.states import bounded, check, clean, finite, recovers, terminates
@@ -89,7 +89,7 @@ class FleetCanary:
 def _aftermath(*texts: tuple[int, str], value: object = None) -> Aftermath:
     said = [Said(position, process, text) for position, (process, text) in enumerate(texts)]
     outcome = Outcome(ending=Ending.RETURNED, value=values.encode(value), duration_s=0.5)
-    return Aftermath(said=lambda: said, recovery=outcome, left=(), peaks=(100,), disk_bytes=10)
+    return Aftermath(said=lambda: said, recovery=outcome, left=(), peaks=(100,), sizes={"log": 10})
 
 
 _TWO = ((0, "a1"), (1, "a2"))
@@ -132,7 +132,7 @@ FLEET_CANARIES: dict[str, FleetCanary] = {
     "bounded": FleetCanary(
         story="a worker holds more memory than it may",
         broken=replace(_CALM, bounds=Bounds(memory_bytes=99)),
-        sound=replace(_CALM, bounds=Bounds(memory_bytes=100, disk_bytes=10, recovery_s=0.5)),
+        sound=replace(_CALM, bounds=Bounds(memory_bytes=100, file_bytes=10, disk_bytes=10, recovery_s=0.5)),
     ),
 }
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from chaos.child import values
-from chaos.observations import Damage, Ending, Outcome
+from chaos.observations import Bounds, Damage, Ending, Outcome
 from chaos.oracles.answer import Answer, ending_words, holds, unknown, violated
 from chaos.oracles.fleets.aftermath import Aftermath, some
 
@@ -65,14 +65,18 @@ def clean(aftermath: Aftermath) -> Answer:
 def bounded(aftermath: Aftermath) -> Answer:
     """Memory, disk and recovery time stay within what was given."""
     bounds, outcome = aftermath.bounds, aftermath.recovery
-    given = (bounds.memory_bytes, bounds.disk_bytes, bounds.recovery_s)
-    if given == (None, None, None):
+    if bounds == Bounds():
         return unknown("no bound is given")
     peak = max(aftermath.peaks, default=0)
     if bounds.memory_bytes is not None and peak > bounds.memory_bytes:
         return violated(Damage.EXCESS, f"a worker held {peak} bytes of memory, and {bounds.memory_bytes} are allowed")
-    if bounds.disk_bytes is not None and aftermath.disk_bytes > bounds.disk_bytes:
-        much = f"{aftermath.disk_bytes} bytes of files"
+    longest = max(aftermath.sizes, key=lambda name: aftermath.sizes[name], default="")
+    if bounds.file_bytes is not None and aftermath.sizes.get(longest, 0) > bounds.file_bytes:
+        much = f"{longest} has {aftermath.sizes[longest]} bytes"
+        return violated(Damage.EXCESS, f"{much} in the end, and {bounds.file_bytes} are allowed")
+    total = sum(aftermath.sizes.values())
+    if bounds.disk_bytes is not None and total > bounds.disk_bytes:
+        much = f"{total} bytes of files"
         return violated(Damage.EXCESS, f"{much} are there in the end, and {bounds.disk_bytes} are allowed")
     if bounds.recovery_s is not None:
         if outcome is None:

@@ -1,9 +1,9 @@
 """Is a history linearizable, and if not, which few answers refute it?
 
 Each key is judged by itself (a history is linearizable exactly when each key's is). A refutation is made small in
-two steps. First its earliest end: the shortest part, up to one answer, that is refuted already. Then every other
-answer is forgotten in turn, and stays forgotten when the rest is still refuted; an operation whose answer is forgotten
-may have happened or not, so what remains is a refutation by itself, whatever the others did.
+two steps. First its earliest end: the shortest part, up to one answer, that is refuted already. Then other answers are
+forgotten, many at once and then fewer, and stay forgotten when the rest is still refuted; an operation whose answer is
+forgotten may have happened or not, so what remains is a refutation by itself, whatever the others did.
 """
 
 from collections.abc import Hashable, Iterable, Sequence
@@ -14,12 +14,13 @@ from chaos.errors import UsageError
 from chaos.history import Answer, Operation
 from chaos.observations import Verdict
 from chaos.oracles.linearizable.models import Model
-from chaos.oracles.linearizable.search import Found, order_of
+from chaos.oracles.linearizable.search import GivenUp, NoOrder, order_of
 
 __all__ = ["LIMIT", "Judgement", "linearizable"]
 
 LIMIT = 1_000_000  # configurations a key: some ten seconds, and far more than honest histories need
 _SHRINK_LIMIT = 5_000  # for each attempt at a smaller refutation; one that is not decided within stays as it is
+_SHRINK_TRIES = 60  # together within a second or two
 
 
 @final
@@ -32,6 +33,7 @@ class Judgement:
         key: of the refuted or undecided part.
         refutation: the fewest answers found that no order explains, by time of call; empty unless VIOLATED.
         others: how many more operations of that key there were until then; whatever they did explains nothing.
+        why: what is to be known beside the answers; mostly nothing.
         order: a legal order for each key; empty unless HOLDS.
     """
 
@@ -39,6 +41,7 @@ class Judgement:
     key: Any = None
     refutation: tuple[Operation, ...] = ()
     others: int = 0
+    why: str = ""
     order: tuple[tuple[Any, tuple[Operation, ...]], ...] = ()
 
 
@@ -58,11 +61,16 @@ def linearizable(history: Iterable[Operation], model: Model, *, initial: Any = N
     orders: list[tuple[Any, tuple[Operation, ...]]] = []
     undecided: list[Any] = []
     for key, operations in _by_key(history, model).items():
+        sign = None if model.sign_of is None else model.sign_of(operations, start)
+        if sign is not None:
+            others = len(operations) - len(sign.answers)
+            name = operations[0].key
+            return Judgement(verdict=Verdict.VIOLATED, key=name, refutation=sign.answers, others=others, why=sign.why)
         found = order_of(operations, model, start, limit=limit)
-        if found is Found.NONE:
-            fewest, others = _shrunk(operations, model, start)
+        if isinstance(found, NoOrder):
+            fewest, others = _shrunk(_earliest(operations, found.until, model, start), model, start)
             return Judgement(verdict=Verdict.VIOLATED, key=operations[0].key, refutation=fewest, others=others)
-        if found is Found.GIVEN_UP:
+        if isinstance(found, GivenUp):
             undecided.append(key)
         else:
             orders.append((operations[0].key, tuple(found)))
@@ -84,23 +92,44 @@ def _by_key(history: Iterable[Operation], model: Model) -> dict[str, list[Operat
     return parts
 
 
-def _shrunk(operations: Sequence[Operation], model: Model, start: Hashable) -> tuple[tuple[Operation, ...], int]:
-    ends = sorted(op.returned for op in operations if op.answer is Answer.OK and op.returned is not None)
-    low, high = 0, len(ends) - 1
-    while low < high:
-        middle = (low + high) // 2
-        if order_of(_until(operations, ends[middle]), model, start, limit=LIMIT) is Found.NONE:
-            high = middle
-        else:
-            low = middle + 1
-    kept = _until(operations, ends[low])
-    for number, operation in enumerate(kept):
-        if operation.answer is Answer.OK:
-            fewer = [*kept[:number], replace(operation, answer=Answer.UNKNOWN), *kept[number + 1 :]]
-            if order_of(fewer, model, start, limit=_SHRINK_LIMIT) is Found.NONE:
-                kept = fewer
+def _shrunk(operations: list[Operation], model: Model, start: Hashable) -> tuple[tuple[Operation, ...], int]:
+    kept = _forgotten(operations, model, start)
     known = tuple(sorted((op for op in kept if op.answer is Answer.OK), key=lambda op: op.called))
     return known, len(kept) - len(known)
+
+
+def _earliest(operations: Sequence[Operation], least: float, model: Model, start: Hashable) -> list[Operation]:
+    """The shortest part that is refuted: it ends at `least` or, mostly soon, after it."""
+    ends = sorted(op.returned for op in operations if op.returned is not None and op.returned >= least)
+    low, high, stride = 0, len(ends) - 1, 1
+    while low < high:
+        middle = min(low + stride - 1, (low + high) // 2)
+        if isinstance(order_of(_until(operations, ends[middle]), model, start, limit=LIMIT), NoOrder):
+            high, stride = middle, len(ends)
+        else:
+            low, stride = middle + 1, 2 * stride
+    return _until(operations, ends[low])
+
+
+def _forgotten(kept: list[Operation], model: Model, start: Hashable) -> list[Operation]:
+    """The same operations with as many answers forgotten as were found not to matter [delta debugging, Zeller]."""
+    known = [number for number, operation in enumerate(kept) if operation.answer is Answer.OK]
+    size, tries = max(1, len(known) - 1), _SHRINK_TRIES
+    while size and known:
+        for at in range(0, len(known), size):
+            attempt = list(kept)
+            for number in known[at : at + size]:
+                attempt[number] = replace(attempt[number], answer=Answer.UNKNOWN)
+            tries -= 1
+            if isinstance(order_of(attempt, model, start, limit=_SHRINK_LIMIT), NoOrder):
+                kept, known = attempt, known[:at] + known[at + size :]
+                break
+            if tries <= 0:
+                return kept
+        else:
+            size //= 2
+        size = min(size, len(known))
+    return kept
 
 
 def _until(operations: Sequence[Operation], end: float) -> list[Operation]:

@@ -5,12 +5,14 @@ could not have answered so in that state. A result that nobody knows (`Answer.UN
 States are hashable. A user's own model is another `Model`.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
 from chaos.errors import UsageError
 from chaos.history import Answer, Operation
+from chaos.oracles.linearizable.frozen import frozen
+from chaos.oracles.linearizable.queues import Sign, in_the_order_of_items, sign_of_no_queue
 
 __all__ = [
     "COUNTER",
@@ -23,7 +25,6 @@ __all__ = [
     "Illegal",
     "Model",
     "Step",
-    "frozen",
     "model_named",
 ]
 
@@ -37,17 +38,6 @@ ILLEGAL: Final = Illegal()
 Step = Callable[[Any, Operation], Any]
 
 
-def frozen(value: Any) -> Hashable:
-    """A plain value as a hashable one; equal values become equal, 1 and True do not."""
-    if isinstance(value, Mapping):
-        return ("map", frozenset((frozen(name), frozen(content)) for name, content in value.items()))
-    if isinstance(value, (list, tuple)):
-        return ("list", tuple(map(frozen, value)))
-    if isinstance(value, (set, frozenset)):
-        return ("set", frozenset(map(frozen, value)))
-    return (type(value).__name__, value) if isinstance(value, (bool, float)) else value
-
-
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
@@ -59,7 +49,11 @@ class Model:
         step: see the module.
         names: the operations there are.
         reads: those of them that never change the state: with an unknown answer they say nothing.
+        idles: whether an answered operation changes nothing in any state that it is legal in.
         initial_of: the first state from what the user gives.
+        sign_of: what, without any search, tells that a history is none of this thing's; see `queues.py`.
+        preferred: in which order operations that may come next are best tried: numbers, the least one first; a guess
+            that is wrong costs time, and nothing else.
     """
 
     name: str
@@ -67,7 +61,10 @@ class Model:
     step: Step
     names: frozenset[str]
     reads: frozenset[str] = frozenset()
+    idles: Callable[[Operation], bool] = lambda _: False
     initial_of: Callable[[Any], Hashable] = frozen
+    sign_of: Callable[[Sequence[Operation], Any], Sign | None] | None = None
+    preferred: Callable[[Sequence[Operation]], Sequence[float]] | None = None
 
 
 def model_named(name: str) -> Model:
@@ -139,6 +136,7 @@ REGISTER: Final = Model(
     step=_register,
     names=frozenset({"read", "write", "cas"}),
     reads=frozenset({"read"}),
+    idles=lambda operation: operation.name == "cas" and operation.result is False,
 )
 COUNTER: Final = Model(
     name="counter",
@@ -160,7 +158,10 @@ QUEUE: Final = Model(
     initial=(),
     step=_queue,
     names=frozenset({"enqueue", "dequeue"}),
+    idles=lambda operation: operation.name == "dequeue" and operation.result is None,
     initial_of=lambda given: tuple(map(frozen, given)),
+    sign_of=sign_of_no_queue,
+    preferred=in_the_order_of_items,
 )
 MAP: Final = Model(
     name="map",

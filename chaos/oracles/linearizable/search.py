@@ -1,31 +1,37 @@
 """The search for a sequential order: depth first, with the configurations that were tried remembered.
 
-The method is Wing and Gong's, with Lowe's memory of (what was ordered, state) pairs. Operations whose outcome nobody
-knows need not be ordered at all; they are tried last, and a configuration that used more of them than an earlier one
-for the same end is given up, since it can do nothing that the other can't. Pure; standard library only.
+The method is Wing and Gong's, with Lowe's memory of (what was ordered, state) pairs. What may come next and never
+changes anything comes next, with no other way tried: wherever an order has it later, it can have it here. Operations
+whose outcome nobody knows need not be ordered at all; they are tried last, of equal ones the earliest alone, and a
+configuration that used more of them than an earlier one for the same end is given up, since it can do nothing that the
+other can't. Pure; standard library only.
 """
 
 from collections.abc import Hashable, Iterator, Sequence
-from enum import Enum
-from typing import final
+from typing import NamedTuple, final
 
 from chaos.history import Answer, Operation
+from chaos.oracles.linearizable.frozen import frozen
 from chaos.oracles.linearizable.models import ILLEGAL, Model
 
-__all__ = ["Found", "order_of"]
+__all__ = ["GivenUp", "NoOrder", "order_of"]
 
 
 @final
-class Found(Enum):
-    """How a search ended without an order."""
+class NoOrder(NamedTuple):
+    """There is none; for what was known before a position there is one."""
 
-    NONE = "there is no order"
-    GIVEN_UP = "the limit was reached"
+    until: float
+
+
+@final
+class GivenUp(NamedTuple):
+    """The limit was reached: nobody knows."""
 
 
 def order_of(
     operations: Sequence[Operation], model: Model, initial: Hashable, *, limit: int
-) -> list[Operation] | Found:
+) -> list[Operation] | NoOrder | GivenUp:
     """A legal sequential order of one thing's history, or why there is none.
 
     Args:
@@ -51,7 +57,11 @@ class _Search:
         self.known = sorted(answered, key=lambda op: op.called)
         doubtful = [op for op in operations if op.answer is Answer.UNKNOWN and op.name not in model.reads]
         self.doubtful = sorted(doubtful, key=lambda op: op.called)
+        self.alike = _alike(self.doubtful)
+        self.idle = [op.name in model.reads or model.idles(op) for op in self.known]
         self.step = model.step
+        self.until = float("-inf")  # the last answer that some way came to: all before it were explained
+        self.rank = None if model.preferred is None else model.preferred(self.known)
         events = sorted(
             [(op.called, 1, number) for number, op in enumerate(self.known)]
             + [(_end(op), 0, number) for number, op in enumerate(self.known)]
@@ -66,7 +76,7 @@ class _Search:
         for place, (_, kind, number) in enumerate(events):
             (self.calls if kind else self.returns)[number] = place
 
-    def run(self, state: Hashable, limit: int) -> list[Operation] | Found:
+    def run(self, state: Hashable, limit: int) -> list[Operation] | NoOrder | GivenUp:
         done = used = 0
         everything = (1 << len(self.known)) - 1
         seen: dict[tuple[int, Hashable], list[int]] = {(0, state): [0]}
@@ -76,7 +86,7 @@ class _Search:
             choice = next(choices, None)
             if choice is None:
                 if not path:
-                    return Found.NONE
+                    return NoOrder(self.until)
                 choice, state, done, used, choices = path.pop()
                 self._put_back(choice)
                 continue
@@ -91,8 +101,8 @@ class _Search:
                 continue
             limit -= 1
             if limit < 0:
-                return Found.GIVEN_UP
-            path.append((choice, state, done, used, choices))
+                return GivenUp()
+            path.append((choice, state, done, used, iter(()) if choice >= 0 and self.idle[choice] else choices))
             self._take_out(choice)
             state, (done, used) = after, now
             choices = self._choices(used)
@@ -103,17 +113,19 @@ class _Search:
 
     def _choices(self, used: int) -> Iterator[int]:
         """What may come next: numbers of known operations, then the complements of those of doubtful ones."""
-        place = self.next[self.head]
+        place, known = self.next[self.head], []
         while (number := self.number[place]) >= 0:
-            # The iterator outlives changes of the list, but goes on only after each was undone.
-            yield number
+            known.append(number)
             place = self.next[place]
         end = self.position[place]
-        for number, operation in enumerate(self.doubtful):
-            if operation.called >= end:
-                break
-            if not used >> number & 1:
-                yield ~number
+        self.until = max(self.until, end)
+        if self.rank is not None and len(known) > 1:
+            known.sort(key=self.rank.__getitem__)
+        yield from known
+        for numbers, mask in self.alike:
+            spent = (used & mask).bit_count()  # the earlier ones
+            if spent < len(numbers) and self.doubtful[numbers[spent]].called < end:
+                yield ~numbers[spent]
 
     def _take_out(self, choice: int) -> None:
         if choice >= 0:
@@ -125,6 +137,14 @@ class _Search:
         if choice >= 0:
             for place in (self.returns[choice], self.calls[choice]):
                 self.next[self.before[place]] = self.before[self.next[place]] = place
+
+
+def _alike(doubtful: Sequence[Operation]) -> list[tuple[list[int], int]]:
+    """Those that ask the same: their numbers, by time of call, and the bits of these."""
+    found: dict[Hashable, list[int]] = {}
+    for number, operation in enumerate(doubtful):
+        found.setdefault((operation.name, frozen(operation.argument)), []).append(number)
+    return [(numbers, sum(1 << number for number in numbers)) for numbers in found.values()]
 
 
 def _end(operation: Operation) -> float:

@@ -12,7 +12,9 @@ __all__ = ["operation_words", "refutation_words"]
 def refutation_words(judged: Judgement, model: Model) -> str:
     """One sentence: which answers no order explains."""
     where = "" if judged.key is None else f" of key {judged.key!r}"
-    return f"no order of calls explains these answers of a {model.name}{where}: {'; '.join(_lines(judged.refutation))}"
+    why = f" ({judged.why})" if judged.why else ""
+    answers = "; ".join(_lines(judged.refutation))
+    return f"no order of calls explains these answers of a {model.name}{where}: {answers}{why}"
 
 
 def operation_words(operation: Operation) -> str:

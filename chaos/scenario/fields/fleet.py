@@ -5,18 +5,33 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from chaos.child.target import CommandTarget
 from chaos.errors import UsageError
 from chaos.fleet.faults import Fault, FaultKind, Restart, RestartPolicy
+from chaos.observations import Bounds
 from chaos.scenario.fields.faults import FAULT
 from chaos.scenario.fields.faults import faults_from as call_faults_from
-from chaos.scenario.fields.pieces import COUNT, DURATION, ENV, SIZE, TARGET, Kind, check_env, expect, made, oracles
+from chaos.scenario.fields.network import CONNECTION_FIELDS, rules_of
+from chaos.scenario.fields.pieces import (
+    COUNT,
+    DURATION,
+    ENV,
+    SIZE,
+    TARGET,
+    Kind,
+    bounds_from,
+    check_env,
+    expect,
+    made,
+    oracles,
+)
 from chaos.scenario.kinds.fleet import FLEET_MODEL, FLEET_ORACLES, FLEET_ROLES, Fleet
 from chaos.scenario.kinds.race import HISTORIES
 from chaos.scenario.quantities import DURATION_PATTERN, SIZE_PATTERN, duration_s, size_bytes
 from chaos.scenario.reading import Reader
 from chaos.scenario.shapes import Field, Table, Tables, anything, choice, measured
 
-__all__ = ["FLEET", "fault_from", "restart_from"]
+__all__ = ["FLEET", "fault_from", "fleet_bounds_from", "restart_from"]
 
 _REF = r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$"
 _SHIFT_PATTERN = rf"^-?{DURATION_PATTERN[1:]}"
@@ -57,6 +72,11 @@ _TARGET_FIELDS = (
     Field(key="recover", shape=TARGET, about="what is there in the end: recover(disk) -> value"),
     Field(key="setup", shape=TARGET, about="makes the files before the run: setup(disk)"),
     Field(key="check", shape=TARGET, about="the user's own predicate: check(value, acked) raises"),
+    Field(
+        key="service",
+        shape=TARGET,
+        about="what the workers talk to, at the address in CHAOS_SERVICE: service(disk, listening_socket)",
+    ),
     ENV,
 )
 _FAULT_FIELDS = (
@@ -94,6 +114,7 @@ _FAULT_FIELDS = (
         shape=measured({"anyOf": [{"enum": ["frozen"]}, {"type": "string", "pattern": _SHIFT_PATTERN}]}, _shift),
         about='by how much it jumps, such as "-1h"; or "frozen"',
     ),
+    *CONNECTION_FIELDS,
 )
 _RESTART_FIELDS = (
     Field(
@@ -108,6 +129,7 @@ _RESTART_FIELDS = (
 )
 _BOUND_FIELDS = (
     Field(key="memory", shape=SIZE, about="of any worker"),
+    Field(key="file", shape=SIZE, about="of any file in the end"),
     Field(key="disk", shape=SIZE, about="of all files in the end"),
     Field(key="recovery", shape=DURATION, about="of recovery"),
 )
@@ -153,6 +175,7 @@ _FIELDS = (
     Field(key="bounds", shape=Table(fields=_BOUND_FIELDS), about="what may not be exceeded"),
     expect(FLEET_ORACLES, [FLEET_MODEL]),
 )
+_NETWORK = {field.key for field in CONNECTION_FIELDS}
 _FAULT_SETTINGS = {"every": "every_s", "first": "first_s", "lasts": "lasts_s", "shift": "shift_s"}
 
 
@@ -170,9 +193,12 @@ def _build(reader: Reader, values: Mapping[str, Any], folder: Path) -> Fleet | N
             reader.report(("call_fault", number), "each call in turn takes many runs, and a fleet is one", hint)
     if calls and "disk" in values:
         reader.report(("disk",), "the supervisor can't see into a disk of the fleet's own", "leave one of the two out")
-    bounds = values.get("bounds", {})
     if any(fault is not None and fault.kind is FaultKind.DISK_FULL for fault in faults) and "disk" not in values:
         reader.report(("fault",), "a full disk must be one of its own", 'say how large it is: disk = "16MB"')
+    if any(fault is not None and fault.kind is FaultKind.NETWORK for fault in faults) and "service" not in targets:
+        reader.report(("fault",), "a fault of the network needs something to talk to", "name it: service in [target]")
+    if isinstance(targets.get("service"), CommandTarget):
+        reader.report(("target", "service"), "a service gets a socket, which a command can't", "name a function")
     if "worker" not in targets or None in faults:
         return None
     return Fleet(
@@ -180,9 +206,7 @@ def _build(reader: Reader, values: Mapping[str, Any], folder: Path) -> Fleet | N
         faults=tuple(fault for fault in faults if fault is not None),
         call_faults=calls,
         restart=_made_restart(values.get("restart", {})),
-        most_memory_bytes=bounds.get("memory"),
-        most_disk_bytes=bounds.get("disk"),
-        most_recovery_s=bounds.get("recovery"),
+        bounds=bounds_from(values),
         search=(str(folder),),
         **settings,
     )
@@ -199,8 +223,10 @@ def _fault(reader: Reader, entry: Mapping[str, Any], number: int) -> Fault | Non
 
 
 def _made_fault(entry: Mapping[str, Any]) -> Fault:
-    settings = {_FAULT_SETTINGS.get(key, key): value for key, value in entry.items() if key != "kind"}
-    return Fault(kind=FaultKind(entry["kind"]), **settings)
+    network = {key: value for key, value in entry.items() if key in _NETWORK}
+    own = {key: value for key, value in entry.items() if key != "kind" and key not in network}
+    settings = {_FAULT_SETTINGS.get(key, key): value for key, value in own.items()}
+    return Fault(kind=FaultKind(entry["kind"]), rules=rules_of(network) if network else (), **settings)
 
 
 def _made_restart(entry: Mapping[str, Any]) -> Restart:
@@ -225,6 +251,15 @@ def restart_from(table: Mapping[str, Any]) -> Restart:
         UsageError: what is wrong with it.
     """
     return _made_restart(_typed(table, _RESTART_FIELDS, "restart"))
+
+
+def fleet_bounds_from(table: Mapping[str, Any]) -> Bounds:
+    """The bounds from a table as it stands below [bounds] in a file.
+
+    Raises:
+        UsageError: what is wrong with it.
+    """
+    return bounds_from({"bounds": _typed(table, _BOUND_FIELDS, "bounds")})
 
 
 def _typed(table: Mapping[str, Any], fields: tuple[Field, ...], name: str) -> dict[str, Any]:

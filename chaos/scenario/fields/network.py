@@ -9,7 +9,7 @@ from chaos.scenario.fields.pieces import COUNT, DURATION
 from chaos.scenario.reading import Reader
 from chaos.scenario.shapes import Field, Tables, choice, each, measured
 
-__all__ = ["NETWORK", "rules_from"]
+__all__ = ["CONNECTION_FIELDS", "NETWORK", "rules_from", "rules_of"]
 
 
 def _whole(value: object) -> int:
@@ -25,7 +25,7 @@ def _share(value: object) -> float:
 
 
 _SHARE = measured({"type": "number", "exclusiveMinimum": 0, "maximum": 1}, _share)
-_FIELDS = (
+CONNECTION_FIELDS = (
     Field(key="latency", shape=DURATION, about="bytes arrive so much later"),
     Field(key="jitter", shape=DURATION, about="up to so much more or less than the latency"),
     Field(key="bytes_per_second", shape=COUNT, about="the connection carries no more than this"),
@@ -49,7 +49,7 @@ _FIELDS = (
     ),
     Field(key="probability", shape=_SHARE, about="how many of those, by chance; all unless given"),
 )
-NETWORK = Field(key="network", shape=Tables(fields=_FIELDS), about="what is done to connections on their way")
+NETWORK = Field(key="network", shape=Tables(fields=CONNECTION_FIELDS), about="what is done to connections on their way")
 _FAULTS = ("latency", "bytes_per_second", "corrupt", "slow_close", "cut")
 
 
@@ -58,12 +58,21 @@ def rules_from(reader: Reader, tables: Sequence[Mapping[str, Any]]) -> tuple[Rul
     return tuple(rule for place, given in enumerate(tables) for rule in _rules(reader, given, place))
 
 
-def _rules(reader: Reader, given: Mapping[str, Any], place: int) -> list[Rule]:
+def rules_of(given: Mapping[str, Any]) -> tuple[Rule, ...]:
+    """The rules that one table gives.
+
+    Raises:
+        UsageError: what is wrong with it.
+    """
+    return tuple(_rule(fault, given) for fault in _faults(given))
+
+
+def _rules(reader: Reader, given: Mapping[str, Any], place: int) -> tuple[Rule, ...]:
     try:
-        return [_rule(fault, given) for fault in _faults(given)]
+        return rules_of(given)
     except UsageError as error:
         reader.report(("network", place), error.message, error.hint)
-        return []
+        return ()
 
 
 def _faults(given: Mapping[str, Any]) -> list[Fault]:

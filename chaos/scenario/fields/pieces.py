@@ -90,7 +90,13 @@ BOUNDS = Field(
     ),
     about="what a run may take, for the oracles bounded and (rounds) terminates",
 )
-_BOUNDS = {"memory": "memory_bytes", "file": "file_bytes", "recovery": "recovery_s", "rounds": "rounds"}
+_BOUNDS = {
+    "memory": "memory_bytes",
+    "file": "file_bytes",
+    "disk": "disk_bytes",
+    "recovery": "recovery_s",
+    "rounds": "rounds",
+}
 
 
 def bounds_from(values: Mapping[str, Any]) -> Bounds:

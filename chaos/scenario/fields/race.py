@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from chaos.scenario.fields.explore import EXCLUDE
 from chaos.scenario.fields.pieces import COUNT, DURATION, ENV, TARGET, Kind, check_env, expect, made, oracles
 from chaos.scenario.kinds.race import HISTORIES, RACE_MODEL, RACE_ORACLES, Race
 from chaos.scenario.reading import Reader
@@ -30,6 +31,7 @@ _SETTINGS = {
     "initial": "initial",
     "deadline": "deadline_s",
     "steps": "steps",
+    "exclude": "exclude",
 }
 _FIELDS = (
     Field(
@@ -48,6 +50,11 @@ _FIELDS = (
     Field(key="initial", shape=anything("a value"), about="the first value of each thing in the history"),
     Field(key="deadline", shape=DURATION, about="how long a worker may compute between two calls"),
     Field(key="steps", shape=COUNT, about="how many calls an episode may take"),
+    Field(
+        key="exclude",
+        shape=EXCLUDE.shape,
+        about="files that may be changed through memory without the race being called not measured; *-shm unless given",
+    ),
     expect(RACE_ORACLES, [RACE_MODEL]),
 )
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, final
 from chaos.child.target import Target
 from chaos.faults.fault import Fault as CallFault
 from chaos.fleet.faults import Fault, Restart
+from chaos.observations import Bounds
 
 __all__ = ["FLEET_MODEL", "FLEET_ORACLES", "FLEET_ROLES", "Fleet"]
 
@@ -25,7 +26,7 @@ FLEET_ORACLES = (
     "clean",
     "bounded",
 )
-FLEET_ROLES = ("worker", "recover", "setup", "check")
+FLEET_ROLES = ("worker", "recover", "setup", "check", "service")
 FLEET_MODEL = "fleet"  # what stands for the persistence model in a fleet's findings
 
 
@@ -39,6 +40,7 @@ class Fleet:
         recover: `recover(disk)`: what is there in the end.
         setup: `setup(disk)`, once before.
         check: `check(value, acked)` raises when it objects.
+        service: `service(disk, listening)`, which the workers find at the address in CHAOS_SERVICE.
         workers: how many.
         faults: what they suffer.
         call_faults: what their system calls on the shared folder suffer.
@@ -51,9 +53,7 @@ class Fleet:
         oracles: what must hold, by name; None = all that can be judged by what was given.
         history: what the calls told by `witness.call` are held against: a model's name, "module:object", or a model.
         initial: the history's first value.
-        most_memory_bytes: for `bounded`: of any worker.
-        most_disk_bytes: for `bounded`: of all files in the end.
-        most_recovery_s: for `bounded`.
+        bounds: for `bounded`.
         search: folders in which the module of `history` is looked for first.
     """
 
@@ -63,6 +63,7 @@ class Fleet:
     recover: Target | None = None
     setup: Target | None = None
     check: Target | None = None
+    service: Target | None = None
     workers: int = 3
     faults: tuple[Fault, ...] = ()
     call_faults: tuple[CallFault, ...] = ()
@@ -75,7 +76,5 @@ class Fleet:
     oracles: tuple[str, ...] | None = None
     history: Any = None
     initial: Any = None
-    most_memory_bytes: int | None = None
-    most_disk_bytes: int | None = None
-    most_recovery_s: float | None = None
+    bounds: Bounds = field(default_factory=Bounds)
     search: tuple[str, ...] = ()

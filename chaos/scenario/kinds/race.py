@@ -31,6 +31,8 @@ class Race:
         initial: the history's first value; the model's own when None.
         deadline_s: how long a worker may compute between two calls.
         steps: how many calls an episode may take.
+        exclude: globs of names of files that may be changed through memory, as SQLite does under locks of its own; any
+            other file that is makes a race that finds nothing one that is not measured.
         search: folders in which the module of `history` is looked for first.
     """
 
@@ -44,4 +46,5 @@ class Race:
     initial: Any = None
     deadline_s: float | None = None
     steps: int | None = None
+    exclude: tuple[str, ...] = ("*-shm",)
     search: tuple[str, ...] = ()

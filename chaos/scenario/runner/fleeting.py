@@ -5,7 +5,7 @@ Read `chaos/fleet/` for how one is run, `course.py` for who calls.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from time import monotonic
 from typing import Any, final
 
@@ -19,8 +19,8 @@ from chaos.fleet.plan import Plan, draw, parse_plan
 from chaos.fleet.running import run_fleet
 from chaos.fleet.settings import Course, FleetRoles, FleetSettings
 from chaos.fleet.shrinking import shrunk
-from chaos.observations import Ending, Finding, Outcome
-from chaos.oracles.fleets import FLEET_ORACLES, Bounds, choose_fleet
+from chaos.observations import Bounds, Ending, Finding, Outcome
+from chaos.oracles.fleets import FLEET_ORACLES, choose_fleet
 from chaos.oracles.jury import Jury, Objected
 from chaos.report import News, Statistics
 from chaos.report.findings import finding_id
@@ -64,17 +64,12 @@ class _Trial:
     def __init__(self, drive: Fleet, names: tuple[str, ...] | None) -> None:
         self.drive = drive
         self.terms = terms_of(drive.history, drive.initial, drive.search)
-        self.bounds = Bounds(
-            memory_bytes=drive.most_memory_bytes,
-            disk_bytes=drive.most_disk_bytes,
-            recovery_s=drive.most_recovery_s,
-        )
         self.oracles = choose_fleet(
             names,
             recovers=drive.recover is not None,
             checked=drive.check is not None,
             modelled=self.terms.model is not None,
-            bounded=self.bounds != Bounds(),
+            bounded=drive.bounds != Bounds(),
         )
         self.roles = FleetRoles(**{name: getattr(drive, name) for name in FLEET_ROLES})
         self.settings = FleetSettings(
@@ -101,7 +96,7 @@ class _Trial:
                 self._calm = run_fleet(self.roles, self.settings, Plan(workers=plan.workers, strikes=()), places)
         with Places() as places:
             course = run_fleet(self.roles, self.settings, plan, places)
-            objected = jury.judge(aftermath_of(course, self.bounds, calm=self._calm))
+            objected = jury.judge(aftermath_of(course, self.drive.bounds, calm=self._calm))
             lines = () if objected is None else timeline(course.chronicle, objected.position)
         return _Seen(course=course, objected=objected, lines=lines)
 
@@ -285,11 +280,13 @@ def fleet_from(replay: LiveReplay, targets: Mapping[str, Target]) -> Fleet:
         given: dict[str, Any] = {name: json.loads(text) for name, text in replay.settings.items()}
         policy = given.pop("restart", {})
         initial = given.pop("initial", None)
+        bounds = Bounds(**given.pop("bounds", {}))
         restart = Restart(**{**policy, "policy": RestartPolicy(policy.get("policy", "always"))})
         return Fleet(
             **{**targets, **given, "search": tuple(given.get("search", ()))},
             oracles=replay.oracles,
             restart=restart,
+            bounds=bounds,
             initial=None if initial is None else values.decode(initial),
         )
     except (ValueError, TypeError) as error:
@@ -316,13 +313,13 @@ def replay_fleet(replay: LiveReplay, drive: Fleet) -> tuple[bool, tuple[str, ...
 
 
 _PLAIN = ("workers", "duration_s", "progress_s", "finish_s", "deadline_s", "disk_bytes", "search")
-_MOST = ("most_memory_bytes", "most_disk_bytes", "most_recovery_s")
 
 
 def _settings(drive: Fleet) -> dict[str, str]:
-    given: dict[str, Any] = {name: getattr(drive, name) for name in (*_PLAIN, *_MOST)}
+    given: dict[str, Any] = {name: getattr(drive, name) for name in _PLAIN}
     given["history"] = drive.history if isinstance(drive.history, str) else None
     given["initial"] = None if drive.initial is None else values.encode(drive.initial)
+    given["bounds"] = asdict(drive.bounds)
     given["restart"] = {one.name: getattr(drive.restart, one.name) for one in fields(Restart)}
     given["restart"]["policy"] = drive.restart.policy.value
     return {name: json.dumps(value) for name, value in given.items() if value is not None}

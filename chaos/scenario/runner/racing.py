@@ -11,12 +11,13 @@ from typing import final
 
 from chaos.child import values
 from chaos.child.target import Target
-from chaos.errors import UsageError
+from chaos.errors import NotMeasured, UsageError
 from chaos.observations import Finding, Outcome, Verdict
 from chaos.oracles import OracleVerdict
 from chaos.oracles.jury import Jury, Objected
 from chaos.oracles.live import choose_live
 from chaos.race.exploring import Search
+from chaos.race.moves import Form
 from chaos.race.policies import Switches
 from chaos.race.shrinking import shrunk, switches_of
 from chaos.race.stage import Played, Players, Stage
@@ -86,6 +87,7 @@ class _Race:
         self._jury = Jury(self._oracles, self._terms)
         self._budget = _budget(account.options, account.scenario.budget)
         self._causes: dict[tuple[str, ...], _Cause] = {}
+        self._mapped: set[str] = set()  # files that were changed through memory, out of sight
         self._last_news = self._told_s = 0.0
 
     def run(self) -> None:
@@ -103,10 +105,16 @@ class _Race:
             self._learn(search, monotonic() - began, tuple(findings))
         if interrupted:
             self._account.learn(stop=INTERRUPTED)
+        elif self._mapped and not self._causes:
+            raise NotMeasured(
+                f"workers change {min(self._mapped)} through shared memory: no call is made that could be held",
+                "exclude the file by a glob if that is done under a lock",
+            )
 
     def _play(self, search: Search, began: float) -> None:
         for played in search:
             self._judge(played, search.episodes)
+            self._mapped |= {step.move.path for step in played.episode.steps if step.move.form is Form.MAP}
             spent_s = monotonic() - began
             self._tell(search, spent_s)
             if self._is_over(search.episodes, spent_s):
@@ -310,7 +318,12 @@ def replay_race(replay: LiveReplay, drive: Race) -> tuple[bool, tuple[str, ...]]
 
 def _stage(drive: Race) -> Stage:
     players = Players(
-        workers=drive.workers, setup=drive.setup, check=drive.check, steps=drive.steps, deadline_s=drive.deadline_s
+        workers=drive.workers,
+        setup=drive.setup,
+        check=drive.check,
+        steps=drive.steps,
+        deadline_s=drive.deadline_s,
+        exclude=drive.exclude,
     )
     return Stage(players)
 

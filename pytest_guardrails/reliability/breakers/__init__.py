@@ -4,9 +4,8 @@
 language models, and `hook_run.py` for commands, which keep their state in `hook_state.py`.
 """
 
-from typing import TYPE_CHECKING
-
 from pytest_guardrails.faces import lazy
+from pytest_guardrails.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_guardrails.reliability.breakers.book import DisabledBook

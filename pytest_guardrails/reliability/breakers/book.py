@@ -11,9 +11,9 @@ lock only. Read `hook_state.py` for its user.
 
 import os
 from collections.abc import Mapping
-from typing import Any, final
 
 from pytest_guardrails.errors import NewerFormatError, StorageError
+from pytest_guardrails.hints import Any, final
 from pytest_guardrails.reliability.durability import Durability, JsonRefusedError, finite_json, write_atomic
 
 __all__ = ["DisabledBook"]

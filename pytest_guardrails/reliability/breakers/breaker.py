@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, final
 
 from pytest_guardrails.errors import ConfigurationError
-from pytest_guardrails.reliability.breakers.keeping import Keeper, MemoryKeeper, Ticket
+from pytest_guardrails.reliability.breakers.keeping import CircuitOpenError, Keeper, MemoryKeeper, Ticket
 from pytest_guardrails.reliability.breakers.model import BreakerSettings, Circuit
 
 __all__ = ["Breaker", "Guarded", "Judge", "Verdict", "failed_by_exception", "is_interruption"]
@@ -83,10 +83,12 @@ class Breaker:
             raise ConfigurationError(f"{function!r} makes a generator: use `guarded()` around the loop over it")
         if inspect.iscoroutinefunction(function):
             return self._decorated_async(function)
-        call = self.call
+        keeper, call = self.keeper, self.call
 
         @functools.wraps(function)
         def guarded(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            if keeper.resting is None and (left_s := keeper.shut_for_s()) > 0.0:
+                raise CircuitOpenError(keeper.name, "open", left_s)  # as `call` would, a frame earlier: see there
             return call(function, *args, **kwargs)
 
         return guarded
@@ -97,27 +99,37 @@ class Breaker:
         Raises:
             CircuitOpenError: it was not called.
         """
-        resting = self.keeper.resting
-        ticket = None if resting is not None else self.keeper.ask()
+        keeper = self.keeper
+        resting, ticket = keeper.resting, None
+        if resting is None:
+            # Raised right here, since each frame that an error passes costs as much as all else that refusing takes;
+            # and not from a variable, which would make a cycle of error and frame for the garbage collector.
+            if (left_s := keeper.shut_for_s()) > 0.0:
+                raise CircuitOpenError(keeper.name, "open", left_s)
+            ticket = keeper.ask()
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
             self._tell(ticket or _resting_ticket(resting), None, error)
             raise
-        if self.keeper.resting is not resting or resting is None or self._judges_results:
+        if keeper.resting is not resting or resting is None or self._judges_results:
             self._tell(ticket or _resting_ticket(resting), result, None)
         return result
 
     async def call_async(self, function: Callable[_P, Awaitable[_R]], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Await what `function` returns, if the circuit lets it; see `call`."""
-        resting = self.keeper.resting
-        ticket = None if resting is not None else await self._ask_async()
+        keeper = self.keeper
+        resting, ticket = keeper.resting, None
+        if resting is None:
+            if (left_s := keeper.shut_for_s()) > 0.0:
+                raise CircuitOpenError(keeper.name, "open", left_s)
+            ticket = await self._ask_async()
         try:
             result = await function(*args, **kwargs)
         except BaseException as error:
             await self._tell_async(ticket or _resting_ticket(resting), None, error)
             raise
-        if self.keeper.resting is not resting or resting is None or self._judges_results:
+        if keeper.resting is not resting or resting is None or self._judges_results:
             await self._tell_async(ticket or _resting_ticket(resting), result, None)
         return result
 
@@ -132,16 +144,24 @@ class Breaker:
             CircuitOpenError: it may not begin.
         """
         resting = self.keeper.resting
-        return self.keeper.ask() if resting is None else _resting_ticket(resting)
+        if resting is not None:
+            return _resting_ticket(resting)
+        if (left_s := self.keeper.shut_for_s()) > 0.0:
+            raise CircuitOpenError(self.keeper.name, "open", left_s)
+        return self.keeper.ask()
 
     def tell(self, ticket: Ticket, result: object = None, error: BaseException | None = None) -> None:
         """For shells of your own: how a call ended that `ask` let in."""
         self._tell(ticket, result, error)
 
     def _decorated_async(self, function: Callable[_P, Any]) -> Callable[_P, Any]:
+        keeper, call = self.keeper, self.call_async
+
         @functools.wraps(function)
         async def guarded(*args: _P.args, **kwargs: _P.kwargs) -> Any:
-            return await self.call_async(function, *args, **kwargs)
+            if keeper.resting is None and (left_s := keeper.shut_for_s()) > 0.0:
+                raise CircuitOpenError(keeper.name, "open", left_s)
+            return await call(function, *args, **kwargs)
 
         return guarded
 

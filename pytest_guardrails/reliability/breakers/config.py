@@ -15,9 +15,9 @@ Read `config_file.py` for the file.
 import os
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, Literal, final
 
 from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.hints import Any, Literal, final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.breakers.config_cache import entries_of
 from pytest_guardrails.reliability.breakers.model import BreakerSettings
@@ -26,6 +26,7 @@ from pytest_guardrails.reliability.durability import finite_json
 __all__ = ["DEFAULTS", "Config", "Setting", "environment_name", "load_config"]
 
 _TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
+_SLACK_S = 30.0  # for what a run does around its command, and for ending one that does not hear
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -78,10 +79,14 @@ class Config(Record):
         """The value of a key."""
         return self.settings[key].value
 
-    @property
-    def breaker(self) -> BreakerSettings:
-        """How the hooks' breakers decide."""
+    def breaker(self, longest_run_s: float = 300.0) -> BreakerSettings:
+        """How the hooks' breakers decide.
+
+        Args:
+            longest_run_s: for how long a hook may run, in seconds; a probe keeps its permit for longer than that.
+        """
         return BreakerSettings(
+            probe_lease_s=longest_run_s + _SLACK_S,
             failure_threshold=self.value("circuit_breaker.failure_threshold"),
             cooldown_s=float(self.value("circuit_breaker.cooldown_seconds")),
             success_threshold=self.value("circuit_breaker.success_threshold"),

@@ -10,9 +10,9 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
-from typing import Any
 
 from pytest_guardrails.errors import ConfigurationError, GuardrailsError
+from pytest_guardrails.hints import Any
 from pytest_guardrails.reliability.durability import finite_json, write_atomic
 
 __all__ = ["cache_of", "entries_of"]

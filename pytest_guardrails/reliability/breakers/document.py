@@ -1,26 +1,36 @@
 """The hooks as one JSON document for people: exactly `{"hooks": {COMMAND: {...}}, "global_stats": {...}}`.
 
 Each hook has the documented fields (`record.DOCUMENTED`), then whatever somebody added; an export that is imported
-again exports the same bytes. The document is no store: what is changed in it comes in by `import_hooks` alone. What it
-can't say is decided for safety: an open hook without `retry_after` stays closed to all until somebody enables it.
+again exports the same bytes. What it can't say is decided for safety: an open hook without `retry_after` stays closed
+to all until somebody enables it.
 
-`hook_store.py` keeps such a file beside the store, at most one write a second. Read `hook_state.py` for the store.
+With the backend sqlite the document is no store: what is changed in it comes in by `import_hooks` alone, and
+`hook_store.py` writes such a file beside the store, at most once a second. With the backend json it is the store, see
+`hook_document.py`.
 """
 
 import os
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any, Literal
 
 from pytest_guardrails.errors import ConfigurationError, StorageError
+from pytest_guardrails.hints import Any, Literal
 from pytest_guardrails.reliability.breakers.commands import PREFIX, key_of, name_of
-from pytest_guardrails.reliability.breakers.hook_state import GlobalStats, HookState
+from pytest_guardrails.reliability.breakers.hook_state import GlobalStats, HookState, telling
 from pytest_guardrails.reliability.breakers.model import Circuit, Control
-from pytest_guardrails.reliability.breakers.record import DOCUMENTED, HookRecord, Moment, bounded, shown
+from pytest_guardrails.reliability.breakers.record import DOCUMENTED, HookRecord, Moment, bounded, instant, shown
 from pytest_guardrails.reliability.durability import JsonRefusedError, finite_json, write_atomic
 from pytest_guardrails.reliability.state.transaction import Transaction
 
-__all__ = ["document_of", "export_hooks", "import_hooks", "write_mirror"]
+__all__ = [
+    "bytes_of",
+    "document_in",
+    "document_of",
+    "export_hooks",
+    "import_hooks",
+    "parse_document",
+    "take_in",
+    "write_mirror",
+]
 
 _UNKNOWN = "document-unknown"
 _TIMES = ("first_failure", "last_failure", "last_success", "disabled_at", "retry_after")
@@ -34,6 +44,12 @@ def document_of(state: HookState) -> dict[str, Any]:
     return {"hooks": hooks, "global_stats": state.totals(), **state.store.get(_UNKNOWN, {})}
 
 
+def document_in(state: HookState, transaction: Transaction) -> dict[str, Any]:
+    """The document as a transaction of the state's store will leave it."""
+    hooks = {record.command: shown(record) for record in state.hooks_in(transaction)}
+    return {"hooks": hooks, "global_stats": state.totals(transaction), **transaction.get(_UNKNOWN, {})}
+
+
 def export_hooks(state: HookState, path: str | os.PathLike[str]) -> int:
     """Write the document to a file, in one step, durably.
 
@@ -44,7 +60,7 @@ def export_hooks(state: HookState, path: str | os.PathLike[str]) -> int:
         StorageError: the file is as before.
     """
     document = document_of(state)
-    write_atomic(path, _bytes_of(document))
+    write_atomic(path, bytes_of(document))
     return len(document["hooks"])
 
 
@@ -64,24 +80,61 @@ def import_hooks(
     Raises:
         ConfigurationError: the file is no such document; names the path to what is wrong. Nothing was changed.
     """
-    document = _read(os.fspath(path))
+    where = os.fspath(path)
+    try:
+        with open(where, "rb") as file:
+            content = file.read()
+    except OSError as error:
+        raise StorageError(f"{where} can't be read: {error}") from error
+    document = parse_document(content, where)
+    with state.transaction() as transaction:
+        known = {record.command: record for record in state.hooks_in(transaction)}
+        return take_in(state, transaction, document, where, known, replace=mode == "replace")
+
+
+def take_in(
+    state: HookState,
+    transaction: Transaction,
+    document: Mapping[str, Any],
+    where: str,
+    known: Mapping[str, HookRecord],
+    *,
+    replace: bool,
+) -> tuple[str, ...]:
+    """Make the hooks what a document says, where that differs from what is known.
+
+    Args:
+        state: whose.
+        transaction: of its store.
+        document: see `parse_document`.
+        where: the document's name, for errors.
+        known: the hooks with which it is compared; only what differs is taken in.
+        replace: forget hooks that are known and not in the document.
+
+    Returns:
+        The commands of the hooks that are now different.
+    """
     hooks = {name_of(command): (command, fields) for command, fields in document["hooks"].items()}
     changed = []
-    with state.store.transaction() as transaction:
-        moment = state.moment()
-        known = {record.command: record for record in state.get_all_hooks()}
-        for name, (command, fields) in hooks.items():
-            old = known.get(name, HookRecord(name))
-            if name not in known or shown(old) != _complete(fields):
-                where = f"{os.fspath(path)}: $.hooks[{command!r}]"
-                state.put_record(transaction, _record(old, fields, state, moment, where))
-                changed.append(name)
-        if mode == "replace":
-            for name in known.keys() - hooks.keys():
-                state.put_record(transaction, HookRecord(name))  # free again, so that the book lets go of it as well
-                transaction.delete(key_of(name), keep_versions=1)
-                changed.append(name)
-        _put_rest(state, transaction, document)
+    moment = state.moment()
+    present = {record.command: record for record in state.hooks_in(transaction)}
+    for name, (command, fields) in hooks.items():
+        if name not in known or shown(known[name]) != _complete(fields):
+            made = old = present.get(name, HookRecord(name))
+            if name not in present or shown(old) != _complete(fields):
+                made = _record(old, fields, state, moment, f"{where}: $.hooks[{command!r}]")
+            state.put_record(transaction, made)
+            if made.state != old.state:
+                telling().tell_edit(state.store, transaction, old, made, where)
+            changed.append(name)
+    if replace:
+        for name in known.keys() - hooks.keys():
+            if known[name].is_disabled:
+                telling().tell_edit(state.store, transaction, known[name], HookRecord(name), where)
+            state.put_record(transaction, HookRecord(name))  # free again, so that the book lets go of it as well
+            transaction.delete(key_of(name), keep_versions=1)
+            changed.append(name)
+    _put_rest(state, transaction, document)
     return tuple(sorted(changed))
 
 
@@ -91,26 +144,34 @@ def write_mirror(state: HookState, path: str | os.PathLike[str]) -> None:
     Raises:
         StorageError: the file is as before.
     """
-    write_atomic(path, _bytes_of(document_of(state)), durability="process")
+    write_atomic(path, bytes_of(document_of(state)), durability="process")
 
 
-def _bytes_of(document: Mapping[str, Any]) -> bytes:
+def bytes_of(document: Mapping[str, Any]) -> bytes:
+    """The file that a document is."""
     return (finite_json.dumps(document, indent=2) + "\n").encode()
 
 
-def _read(path: str) -> Mapping[str, Any]:
+def parse_document(content: bytes, path: str) -> dict[str, Any]:
+    """The document that a file is, checked to the last field.
+
+    Raises:
+        ConfigurationError: it is none; names the path to what is wrong.
+    """
     try:
-        with open(path, "rb") as file:
-            document = finite_json.loads(file.read())
-    except OSError as error:
-        raise StorageError(f"{path} can't be read: {error}") from error
+        document = finite_json.loads(content)
     except JsonRefusedError as error:
         raise ConfigurationError(f"{path} is no export of hooks: {error}") from error
     hooks = document.get("hooks") if isinstance(document, dict) else None
     if not isinstance(hooks, dict) or not isinstance(document.get("global_stats", {}), dict):
         raise ConfigurationError(f'{path} is no export of hooks: it must be {{"hooks": ..., "global_stats": ...}}')
+    names: dict[str, str] = {}
     for command, fields in hooks.items():
-        _check(f"{path}: $.hooks[{command!r}]", fields)
+        where = f"{path}: $.hooks[{command!r}]"
+        _check(where, fields)
+        other = names.setdefault(name_of(command), command)
+        if other != command:
+            raise ConfigurationError(f"{where} is the same command as {other!r}: keep one of them")
     for name in ("total_executions", "total_failures", "hooks_disabled"):
         _check_count(f"{path}: $.global_stats.{name}", document.get("global_stats", {}).get(name, 0))
     return {**document}
@@ -139,11 +200,10 @@ def _instant(where: str, value: object) -> float | None:
     if value is None:
         return None
     try:
-        # Python 3.10 does not know the "Z" that people and other programs write.
-        text = value[:-1] + "+00:00" if isinstance(value, str) and value.endswith("Z") else value
-        moment = datetime.fromisoformat(text)  # type: ignore[arg-type]  # a TypeError is told like a bad text
-        return (moment if moment.tzinfo else datetime.fromisoformat(f"{text}+00:00")).timestamp()
-    except (TypeError, ValueError):
+        if not isinstance(value, str):
+            raise TypeError(value)
+        return instant(value)
+    except (TypeError, ValueError, OverflowError):
         raise ConfigurationError(f"{where} must be an ISO 8601 time or null, not {value!r}") from None
 
 
@@ -170,14 +230,17 @@ def _record(old: HookRecord, fields: Mapping[str, Any], state: HookState, moment
         last_error=None if error is None else bounded(error),
         circuit=circuit,
         boot=moment.boot,
-        unknown={name: value for name, value in known.items() if name not in DOCUMENTED},
+        unknown={
+            name: value for name, value in known.items() if name not in (*DOCUMENTED, "command", "boot", "circuit")
+        },
     )
 
 
 def _put_rest(state: HookState, transaction: Transaction, document: Mapping[str, Any]) -> None:
-    totals = {**GlobalStats()._asdict(), **document.get("global_stats", {})}
     disabled = sum(transaction.get(key)["state"] != "closed" for key in transaction.keys(PREFIX))
-    state.put_totals(transaction, {**totals, "hooks_disabled": disabled})
+    totals = {**GlobalStats()._asdict(), **document.get("global_stats", {}), "hooks_disabled": disabled}
+    if totals != state.totals(transaction):
+        state.put_totals(transaction, totals)
     rest = {name: value for name, value in document.items() if name not in ("hooks", "global_stats")}
     if rest or transaction.get(_UNKNOWN):
         transaction.put(_UNKNOWN, rest, keep_versions=1)

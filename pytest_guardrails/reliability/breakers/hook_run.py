@@ -14,10 +14,10 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import final
 
 from pytest_guardrails.clock import SystemClock
 from pytest_guardrails.errors import ConfigurationError, GuardrailsError
+from pytest_guardrails.hints import final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.breakers.commands import command_line, key_of, name_of
 from pytest_guardrails.reliability.breakers.config import Config, load_config
@@ -39,7 +39,6 @@ USAGE = (
 _BLOCKED = 2  # what the caller of hooks takes for "stop"
 _BAD_CONFIGURATION = 1
 _SHORT_LOG_BYTES = 131_072  # some ten runs; reading a long one would cost each run more than emptying it
-_LARGE_BYTES = 1_048_576  # a thousand hooks; what is above is mostly past
 _clock = SystemClock()
 
 
@@ -81,7 +80,7 @@ def run_hook(arguments: Sequence[str]) -> int:
     if not config.guards(name):
         return run_command(options.command, timeout_s=options.timeout_s, clock=_clock).code
     try:
-        hooks = _admitted(config, name)
+        hooks = _admitted(config, name, options.timeout_s)
     except GuardrailsError as error:
         _say(f"the state of hooks can't be used: {error}")
         if options.closed or (why := _why_booked(config, name)):
@@ -97,15 +96,15 @@ def run_hook(arguments: Sequence[str]) -> int:
     return ending.code
 
 
-def _admitted(config: Config, name: str) -> _Hooks:
+def _admitted(config: Config, name: str, timeout_s: float) -> _Hooks:
     try:
-        state = open_hooks(config, listener=_tell_damage)
+        state = open_hooks(config, longest_run_s=timeout_s, listener=_tell_damage)
         return _Hooks(state, state.admit(name))
     except StoreCorruptedError as error:
         if error.incident.restored_version is None:
             raise
         # The last good generation stands in its place now, and `_tell_damage` has said so.
-        state = open_hooks(config, listener=_tell_damage)
+        state = open_hooks(config, longest_run_s=timeout_s, listener=_tell_damage)
         return _Hooks(state, state.admit(name))
 
 
@@ -143,8 +142,6 @@ def _close(state: HookState, config: Config) -> None:
     try:
         if os.path.exists(path + ".good") and os.stat(path + "-wal").st_size < _SHORT_LOG_BYTES:
             return
-        if os.stat(path).st_size > _LARGE_BYTES and os.urandom(1)[0] < 32:
-            state.store.prune()  # a process that writes once never gets to forgetting what is no longer current
     except FileNotFoundError:
         pass  # there is no log: the store is a JSON file
     state.store.close()
@@ -164,7 +161,7 @@ def _why_booked(config: Config, name: str) -> str:
     if plain is None:
         return ""
     moment = Moment(_clock.monotonic(), _clock.wall(), boot_id())
-    _, actions = applied(parse(plain), Ask("-"), config.breaker, moment)
+    _, actions = applied(parse(plain), Ask("-"), config.breaker(), moment)
     return actions[-1].reason if isinstance(actions[-1], Refused) else ""
 
 

@@ -13,10 +13,13 @@ A hook is kept under `hook/DIGEST` of its command, the totals of all under `tota
 
 import os
 from collections.abc import Mapping
-from typing import Any, final
+from contextlib import AbstractContextManager
+from importlib import import_module
+from types import ModuleType
 
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.hints import Any, Protocol, final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.breakers.book import DisabledBook
 from pytest_guardrails.reliability.breakers.commands import PREFIX, key_of, name_of
@@ -39,10 +42,11 @@ from pytest_guardrails.reliability.breakers.model import (
 )
 from pytest_guardrails.reliability.breakers.record import HookRecord, Moment, applied, iso, parse, plain_of
 from pytest_guardrails.reliability.durability.identity import ProcessIdentity, boot_id, is_alive, own_identity
+from pytest_guardrails.reliability.state.model import Incident
 from pytest_guardrails.reliability.state.store import StateStore
 from pytest_guardrails.reliability.state.transaction import Transaction
 
-__all__ = ["Admission", "GlobalStats", "HealthReport", "HookState", "Outcome"]
+__all__ = ["Admission", "Document", "GlobalStats", "HealthReport", "HookState", "Outcome", "telling"]
 
 _TOTALS = "totals"
 
@@ -118,6 +122,22 @@ class HealthReport(Record):
     incidents: tuple[str, ...]
 
 
+class Document(Protocol):
+    """A file that people may edit and that counts as the store; see `hook_document.py`."""
+
+    def transaction(self, state: "HookState") -> AbstractContextManager[Transaction]:
+        """A transaction of the state's store which first takes in what was edited, and then writes the file."""
+        ...
+
+    def look(self, state: "HookState") -> None:
+        """Take in what was edited, if anything was."""
+        ...
+
+    def incidents(self) -> tuple[Incident, ...]:
+        """When it was found damaged, oldest first."""
+        ...
+
+
 @final
 class HookState:
     """See the module.
@@ -126,6 +146,7 @@ class HookState:
         store: where the records lie; of hooks alone.
         settings: how the breakers decide.
         book: the second memory of disabled hooks; None does without.
+        document: the file that counts as the store beside `store`; None where `store` alone does.
         clock: see `Clock`.
     """
 
@@ -135,18 +156,25 @@ class HookState:
         settings: BreakerSettings | None = None,
         *,
         book: DisabledBook | None = None,
+        document: Document | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.store = store
         self.settings = settings or BreakerSettings()
         self._book = book
+        self._document = document
         self._clock = clock or SystemClock()
 
     def get_hook_state(self, command: str) -> HookRecord:
         """The hook as of the last commit; a fresh one if it is not known."""
         name = name_of(command)
         key = key_of(name)
+        self._look()
         return self._true(key, name, self.store.get(key))
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """A transaction of the store; every change to hooks goes through this."""
+        return self.store.transaction() if self._document is None else self._document.transaction(self)
 
     def admit(self, command: str) -> Admission:
         """May this hook run now? A probe's permit is reserved in the same transaction.
@@ -211,8 +239,8 @@ class HookState:
 
     def reset_all(self) -> tuple[Outcome, ...]:
         """`reset_hook` for every hook that is known, all in one transaction."""
-        with self.store.transaction() as transaction:
-            names = [record.command for record in self._all(transaction)]
+        with self.transaction() as transaction:
+            names = [record.command for record in self.hooks_in(transaction)]
             return tuple(self._change(transaction, name, (Reset(),)) for name in names)
 
     def hold(
@@ -239,15 +267,18 @@ class HookState:
         """Keep a hook from running, whatever its circuit says."""
         return self.hold(command, "disabled", author=author, reason=reason, lasts_s=lasts_s)
 
-    def enable(self, command: str) -> Outcome:
-        """Lift whatever an operator said and close the circuit: the hook runs again."""
-        with self.store.transaction() as transaction:
-            return self._change(transaction, name_of(command), (Release(), Reset()))
+    def enable(self, command: str, *, author: str = "", reason: str = "") -> Outcome:
+        """Lift whatever an operator said and close the circuit: the hook runs again. Author and reason are told."""
+        with self.transaction() as transaction:
+            outcome = self._change(transaction, name_of(command), (Release(), Reset()))
+            if outcome.before.is_disabled or outcome.before.circuit.control is not None:
+                telling().tell_enabled(self.store, transaction, outcome.after, author, reason)
+        return outcome
 
     def forget(self, command: str) -> bool:
         """Remove a hook's record; an unknown one is none. Whether there was one."""
         key = key_of(name_of(command))
-        with self.store.transaction() as transaction:
+        with self.transaction() as transaction:
             found = transaction.get(key)
             if found is not None:
                 self.put_record(transaction, HookRecord(name_of(command)))
@@ -256,6 +287,7 @@ class HookState:
 
     def get_all_hooks(self) -> tuple[HookRecord, ...]:
         """All hooks that are known, sorted by command."""
+        self._look()
         keys = {*self.store.keys(PREFIX), *self._booked()}
         found = [self._true(key, None, self.store.get(key)) for key in keys]
         return tuple(sorted(found, key=lambda record: record.command))
@@ -278,8 +310,13 @@ class HookState:
             tuple(record.command for record in free if record.consecutive_failures),
             tuple(record for record in hooks if record.is_disabled),
             self.get_global_stats(),
-            tuple(incident.reason for incident in self.store.incidents()),
+            tuple(incident.reason for incident in self.incidents()),
         )
+
+    def incidents(self) -> list[Incident]:
+        """What was ever found damaged, oldest first."""
+        found = [*self.store.incidents(), *(() if self._document is None else self._document.incidents())]
+        return sorted(found, key=lambda incident: incident.at)
 
     def put_record(self, transaction: Transaction, after: HookRecord, executions: int = 0, failures: int = 0) -> None:
         """Write a record, the totals and the book in a transaction of the store; for operations and imports."""
@@ -300,9 +337,11 @@ class HookState:
         """Write the totals in a transaction of the store; for imports."""
         transaction.put(_TOTALS, totals, keep_versions=1)
 
-    def totals(self) -> Mapping[str, Any]:
-        """The stored totals, with fields that are not known here."""
-        totals = {**GlobalStats()._asdict(), **self.store.get(_TOTALS, {})}
+    def totals(self, transaction: Transaction | None = None) -> Mapping[str, Any]:
+        """The stored totals, or those in a transaction, with fields that are not known here."""
+        if transaction is None:
+            self._look()
+        totals = {**GlobalStats()._asdict(), **(transaction or self.store).get(_TOTALS, {})}
         booked = None if self._book is None else self._book.read()
         # After a crash between the two the book is ahead by one hook, and right.
         return totals if booked is None else {**totals, "hooks_disabled": len(booked)}
@@ -312,7 +351,7 @@ class HookState:
         return Moment(self._clock.monotonic(), self._clock.wall(), boot_id())
 
     def _apply(self, command: str, event: Event, error: str = "") -> Outcome:
-        with self.store.transaction() as transaction:
+        with self.transaction() as transaction:
             return self._change(transaction, name_of(command), (event,), error)
 
     def _change(self, transaction: Transaction, name: str, events: tuple[Event, ...], error: str = "") -> Outcome:
@@ -326,6 +365,8 @@ class HookState:
             failed = any(isinstance(event, Failed) for event in events)
             ran = failed or any(isinstance(event, Succeeded) for event in events)
             self.put_record(transaction, after, executions=ran, failures=failed)
+            if after.circuit.epoch != before.circuit.epoch:
+                telling().tell_change(self.store, transaction, before, after, actions)
         return Outcome(before, after, actions)
 
     def _true(self, key: str, name: str | None, plain: Mapping[str, Any] | None) -> HookRecord:
@@ -337,9 +378,14 @@ class HookState:
             return HookRecord(name or "")
         return parse(plain)
 
-    def _all(self, transaction: Transaction) -> list[HookRecord]:
-        keys = sorted({*transaction.keys(PREFIX), *self._booked()})
-        return [self._true(key, None, transaction.get(key)) for key in keys]
+    def hooks_in(self, transaction: Transaction) -> list[HookRecord]:
+        """All hooks as a transaction sees them, sorted by command."""
+        keys = {*transaction.keys(PREFIX), *self._booked()}
+        return sorted((self._true(key, None, transaction.get(key)) for key in keys), key=lambda one: one.command)
+
+    def _look(self) -> None:
+        if self._document is not None:
+            self._document.look(self)
 
     def _booked(self) -> Mapping[str, Any]:
         return {} if self._book is None else self._book.read() or {}
@@ -364,6 +410,11 @@ class HookState:
     def _disabled_in(self, transaction: Transaction) -> Mapping[str, Any]:
         found = ((key, parse(transaction.get(key))) for key in transaction.keys(PREFIX))
         return {key: plain_of(record) for key, record in found if record.is_disabled}
+
+
+def telling() -> ModuleType:
+    """The module `telling.py`, loaded now: most operations have nothing to tell, and a hook's start pays for each."""
+    return import_module("pytest_guardrails.reliability.breakers.telling")
 
 
 def _admission(record: HookRecord, actions: tuple[Action, ...]) -> Admission:

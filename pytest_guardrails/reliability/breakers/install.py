@@ -2,8 +2,11 @@
 
     {"hooks": {"PreToolUse": [{"matcher": "Bash", "hooks": [{"type": "command", "command": "ruff check"}]}]}}
 
-becomes `"command": "pytest-guardrails hook run -- ruff check"`. A command that needs a shell (pipes, variables, quotes)
-becomes `... hook run -- sh -c '...'`. Everything else in the file stays as it is.
+becomes `"command": "pytest-guardrails hook run --success-codes 0,2 -- ruff check"`. A command that needs a shell
+(pipes, variables, quotes) becomes `... -- sh -c '...'`. Everything else in the file stays as it is.
+
+With exit code 2 such a hook says no, and that it works: three of those in a row must not switch a guard off. A hook's
+own time-out ends its command a little earlier than the agent would end ours, so that the breaker learns of it.
 
 **Guarantees.** The file is replaced in one step, after its bytes were kept in `FILE.before-guardrails-N`. Installing
 twice changes nothing more. Uninstalling gives every command back exactly, and the very bytes of the kept file if
@@ -31,6 +34,7 @@ _OURS = re.compile(
     r"(?: --[a-z-]+[ =][^ ]+)* -- "
 )
 _SHELL = "sh -c "
+_WORKS = "0,2"
 
 
 @final
@@ -56,19 +60,26 @@ def default_runner() -> str:
     return f"{shlex.quote(sys.executable)} -m pytest_guardrails.cli"
 
 
-def install_hooks(path: str | os.PathLike[str], *, runner: str | None = None) -> Installation:
+def install_hooks(
+    path: str | os.PathLike[str], *, runner: str | None = None, success_codes: str = _WORKS
+) -> Installation:
     """Put every command hook of a settings file behind its breaker; see the module.
 
     Args:
         path: the settings file.
         runner: how to call this program; this installation by default.
+        success_codes: with which exit codes a hook has not failed, separated by commas.
 
     Raises:
         ConfigurationError: the file is not understood; it was not touched.
         StorageError: the disk refused; the file is as before.
     """
+    if not re.fullmatch(r"\d{1,3}(,\d{1,3})*", success_codes) or max(map(int, success_codes.split(","))) > 255:
+        raise ConfigurationError(f"success codes must be exit codes such as 0,2, not {success_codes!r}")
     called = runner or default_runner()
-    return _change(os.fspath(path), lambda command, timeout: wrapped(command, called, timeout), restores=False)
+    return _change(
+        os.fspath(path), lambda command, timeout: wrapped(command, called, timeout, success_codes), restores=False
+    )
 
 
 def uninstall_hooks(path: str | os.PathLike[str]) -> Installation:
@@ -76,20 +87,22 @@ def uninstall_hooks(path: str | os.PathLike[str]) -> Installation:
     return _change(os.fspath(path), lambda command, _timeout: unwrapped(command), restores=True)
 
 
-def wrapped(command: str, runner: str, timeout_s: object = None) -> str:
+def wrapped(command: str, runner: str, timeout_s: object = None, success_codes: str = _WORKS) -> str:
     """A hook's command behind its breaker; one that is already stays as it is.
 
     Args:
         command: as a shell takes it.
         runner: how to call this program.
-        timeout_s: the hook's own, so that the breaker learns of it; ignored if it is no number above 0.
+        timeout_s: the hook's own; ignored if it is no number above 0.
+        success_codes: see `install_hooks`.
     """
     if _OURS.search(command):
         return command
     limit = ""
     if isinstance(timeout_s, (int, float)) and not isinstance(timeout_s, bool) and 0 < timeout_s <= 86_400:
-        limit = f" --timeout {timeout_s:g}"
-    return f"{runner} hook run{limit} -- {command if _is_simple(command) else _SHELL + shlex.quote(command)}"
+        limit = f" --timeout {timeout_s - min(1.0, timeout_s / 10):g}"
+    inner = command if _is_simple(command) else _SHELL + shlex.quote(command)
+    return f"{runner} hook run --success-codes {success_codes}{limit} -- {inner}"
 
 
 def unwrapped(command: str) -> str:

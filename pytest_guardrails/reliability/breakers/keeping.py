@@ -1,7 +1,8 @@
 """Where a breaker for Python callables keeps its circuit: in memory, or in the store for all processes of a host.
 
-A keeper answers whether a call may begin and is told how it ended; it holds no lock in between. `resting` is the
-circuit while calls that succeed change nothing: the breaker then need not ask. Read `breaker.py` for the calls.
+A keeper answers whether a call may begin and is told how it ended; it holds no lock in between. Two answers cost next
+to nothing: `resting` is the circuit while calls that succeed change nothing, so that nobody need ask; `shut_for_s` says
+how long nobody will be let in, whoever asks. Read `breaker.py` for the calls.
 """
 
 import os
@@ -97,6 +98,10 @@ class Keeper(Protocol):
     resting: Circuit | None
     blocks: bool
 
+    def shut_for_s(self) -> float:
+        """How long nobody will be let in, in seconds, if that is known without a lock or a disk; else 0 or less."""
+        ...
+
     def ask(self) -> Ticket:
         """Let a call in, or raise `CircuitOpenError`."""
         ...
@@ -145,11 +150,13 @@ class MemoryKeeper:
         self._mutex = threading.Lock()
         self._numbers = count(1)
 
+    def shut_for_s(self) -> float:
+        """See `Keeper.shut_for_s`."""
+        return self._refuses_until_s - self._now_s()
+
     def ask(self) -> Ticket:
         """See `Keeper.ask`."""
         now_s = self._now_s()
-        if now_s < self._refuses_until_s:
-            raise CircuitOpenError(self.name, "open", self._refuses_until_s - now_s)
         last = self.apply(Ask(str(next(self._numbers))))[-1]
         if isinstance(last, Admitted):
             return Ticket(last.epoch, last.permit, now_s)
@@ -198,6 +205,10 @@ class StoredKeeper:
         self._state = state
         self._listener = listener
         self._now_s = SystemClock().monotonic
+
+    def shut_for_s(self) -> float:
+        """Nothing is known without the store."""
+        return 0.0
 
     def ask(self) -> Ticket:
         """See `Keeper.ask`."""

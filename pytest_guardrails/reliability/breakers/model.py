@@ -4,9 +4,8 @@ All times are seconds of a monotonic clock; nothing here knows a wall clock, a s
 tuples, not dataclasses, because `hook run` must start within milliseconds. Read `policy.py` next.
 """
 
-from typing import Literal, NoReturn, TypeAlias, final
-
 from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.hints import Literal, NoReturn, TypeAlias, final
 from pytest_guardrails.records import Record
 
 __all__ = [

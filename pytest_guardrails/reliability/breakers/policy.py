@@ -13,8 +13,8 @@ for the words, `memory.py` and `hook_state.py` for the shells.
 
 from collections.abc import Callable, Mapping
 from math import inf
-from typing import Any
 
+from pytest_guardrails.hints import Any
 from pytest_guardrails.reliability.breakers.model import (
     Abandoned,
     Action,

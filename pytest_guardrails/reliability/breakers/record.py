@@ -5,13 +5,13 @@ UTC from the wall clock, and decide nothing; the circuit's are monotonic, of the
 
 As JSON, in this order: `command`, `state` ("closed", "open", "half_open"), `failure_count`, `consecutive_failures`,
 `consecutive_successes`, `first_failure`, `last_failure`, `last_success`, `last_error`, `disabled_at`, `retry_after`,
-`boot`, `circuit`, then fields that are not known here. Read `hook_state.py` for where it goes.
+then fields that are not known here, `boot`, `circuit`. Read `hook_state.py` for where it goes.
 """
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Any, final
 
+from pytest_guardrails.hints import Any, final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.breakers.model import (
     Action,
@@ -31,10 +31,12 @@ from pytest_guardrails.reliability.breakers.policy import after_reboot, step
 __all__ = [
     "DOCUMENTED",
     "ERROR_CHARACTERS",
+    "OWN",
     "HookRecord",
     "Moment",
     "applied",
     "bounded",
+    "instant",
     "iso",
     "parse",
     "plain_of",
@@ -54,7 +56,8 @@ DOCUMENTED = (
     "disabled_at",
     "retry_after",
 )
-_OWN = frozenset({"command", "boot", "circuit", *DOCUMENTED})
+_CIRCUIT = "circuit"
+OWN = frozenset({"command", "boot", _CIRCUIT, *DOCUMENTED})  # no field that somebody added has such a name
 
 
 @final
@@ -89,7 +92,7 @@ class HookRecord(Record):
         retry_after: when it may be tried again; None if it may be now, or if nobody knows.
         circuit: the policy's state.
         boot: of the circuit's times.
-        unknown: fields that a later version, or a person, has added.
+        unknown: fields that a later version, or a person, has added; under "circuit" those of the circuit.
     """
 
     command: str
@@ -123,6 +126,17 @@ class HookRecord(Record):
 def iso(wall_s: float) -> str:
     """A wall time as it is written."""
     return datetime.fromtimestamp(wall_s, timezone.utc).isoformat(timespec="microseconds")
+
+
+def instant(text: str) -> float:
+    """The wall time, in seconds since 1970-01-01 UTC, that a written one stands for; without a zone it is UTC.
+
+    Raises:
+        ValueError: it is no ISO 8601 time.
+    """
+    # Python 3.10 does not know the "Z" that people and other programs write.
+    found = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
+    return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def applied(
@@ -180,7 +194,7 @@ def _dated(record: HookRecord, moment: Moment) -> HookRecord:
 
 
 def _same_instant(text: str | None, wall_s: float) -> bool:
-    return text is not None and abs(datetime.fromisoformat(text).timestamp() - wall_s) < 0.5
+    return text is not None and abs(instant(text) - wall_s) < 0.5
 
 
 def bounded(error: str) -> str:
@@ -191,7 +205,8 @@ def bounded(error: str) -> str:
 
 def shown(record: HookRecord) -> dict[str, Any]:
     """The documented fields, and those that somebody added."""
-    return {**{name: getattr(record, name) for name in DOCUMENTED}, **record.unknown}
+    added = {name: value for name, value in record.unknown.items() if name != _CIRCUIT}
+    return {**{name: getattr(record, name) for name in DOCUMENTED}, **added}
 
 
 def plain_of(record: HookRecord) -> dict[str, Any]:
@@ -201,8 +216,8 @@ def plain_of(record: HookRecord) -> dict[str, Any]:
     inner["permits"] = [list(permit) for permit in circuit.permits]
     inner["window"] = [list(bucket) for bucket in circuit.window]
     inner["control"] = None if circuit.control is None else circuit.control._asdict()
-    fields = {name: getattr(record, name) for name in DOCUMENTED}
-    return {"command": record.command, **fields, "boot": record.boot, "circuit": inner, **record.unknown}
+    inner.update(record.unknown.get(_CIRCUIT, {}))
+    return {"command": record.command, **shown(record), "boot": record.boot, _CIRCUIT: inner}
 
 
 def parse(plain: Mapping[str, Any]) -> HookRecord:
@@ -216,5 +231,7 @@ def parse(plain: Mapping[str, Any]) -> HookRecord:
         control=None if control is None else Control(**{name: control.get(name) for name in Control._fields}),
     )
     fields = {name: plain[name] for name in DOCUMENTED if name != "state"}
-    unknown = {name: value for name, value in plain.items() if name not in _OWN}
+    unknown = {name: value for name, value in plain.items() if name not in OWN}
+    if later := {name: value for name, value in inner.items() if name not in Circuit._fields}:
+        unknown[_CIRCUIT] = later
     return HookRecord(command=plain["command"], **fields, circuit=circuit, boot=plain["boot"], unknown=unknown)

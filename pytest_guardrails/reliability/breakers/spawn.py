@@ -15,9 +15,9 @@ import select
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import final
 
 from pytest_guardrails.clock import Clock
+from pytest_guardrails.hints import final
 from pytest_guardrails.records import Record
 
 __all__ = ["Ending", "run_command"]

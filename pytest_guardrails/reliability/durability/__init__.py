@@ -5,9 +5,8 @@ so beyond a process's life, `finite_json.py` keeps NaN out. Above it stands `pyt
 one store that everything else uses.
 """
 
-from typing import TYPE_CHECKING
-
 from pytest_guardrails.faces import lazy
+from pytest_guardrails.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_guardrails.reliability.durability.atomic import (
@@ -19,12 +18,11 @@ if TYPE_CHECKING:
         sync_file,
         write_atomic,
     )
+    from pytest_guardrails.reliability.durability.fence import Fence, FencedError
     from pytest_guardrails.reliability.durability.finite_json import JsonRefusedError
     from pytest_guardrails.reliability.durability.identity import ProcessIdentity, identity_of, is_alive, own_identity
     from pytest_guardrails.reliability.durability.kernel import LockUnsupportedError
     from pytest_guardrails.reliability.durability.lease import (
-        Fence,
-        FencedError,
         Lease,
         LeaseHeldError,
         LeaseLostError,
@@ -73,10 +71,11 @@ __getattr__ = lazy(
     __name__,
     {
         "atomic": "Durability DurabilityUnknownError Symlinks remove_orphans sync_directory sync_file write_atomic",
+        "fence": "Fence FencedError",
         "finite_json": "JsonRefusedError",
         "identity": "ProcessIdentity identity_of is_alive own_identity",
         "kernel": "LockUnsupportedError",
-        "lease": "Fence FencedError Lease LeaseHeldError LeaseLostError LeaseStatus",
+        "lease": "Lease LeaseHeldError LeaseLostError LeaseStatus",
         "locks": "FileLock HolderRecord LockCancelledError LockDeadlineError LockNotHeldError lock_all",
         "names": "safe_name",
     },

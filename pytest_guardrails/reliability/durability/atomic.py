@@ -14,9 +14,9 @@ import os
 import stat
 import sys
 from itertools import count
-from typing import Final, Literal, final
 
 from pytest_guardrails.errors import ConfigurationError, StorageError
+from pytest_guardrails.hints import Final, Literal, final
 from pytest_guardrails.reliability.durability.kernel import LockUnsupportedError, try_lock
 
 if sys.platform == "darwin":

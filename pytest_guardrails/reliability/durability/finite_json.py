@@ -8,9 +8,9 @@ from `loads` equals what went into `dumps`, but for tuples, which come back as l
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, final
 
 from pytest_guardrails.errors import GuardrailsError
+from pytest_guardrails.hints import Any, final
 
 __all__ = ["MAX_DEPTH", "JsonRefusedError", "check", "dumps", "loads", "printable"]
 

@@ -9,8 +9,8 @@ import os
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import final
 
+from pytest_guardrails.hints import final
 from pytest_guardrails.records import Record
 
 if sys.platform != "linux":
@@ -93,7 +93,7 @@ def boot_id() -> str:
     """The running kernel's id, new at each boot; elsewhere the boot time, to the second."""
     if sys.platform != "linux":
         return f"booted-{psutil.boot_time():.0f}"
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+    with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
         return file.read().strip()
 
 

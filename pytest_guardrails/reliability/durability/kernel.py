@@ -10,9 +10,9 @@ Read `locks.py` for the lock that people use.
 import errno
 import os
 import sys
-from typing import Literal, final
 
 from pytest_guardrails.errors import StorageError
+from pytest_guardrails.hints import Literal, final
 
 __all__ = ["LockUnsupportedError", "Mode", "try_lock", "unlock", "wait_lock"]
 

@@ -1,9 +1,9 @@
-"""`Lease`: a claim with an expiry, for work that goes on across calls and may outlive a process; and its fence.
+"""`Lease`: a claim with an expiry, for work that goes on across calls and may outlive a process.
 
 A lock ends with its holder. A lease ends by release, by its time running out, or (if so told) as soon as its holder is
 certainly dead. Since a holder may sleep past the end of its lease and then wake up and write, each grant carries a
-*fencing token*, larger than all before it; whoever keeps data checks the token where the data is written (`Fence`
-here, `Transaction.fence` in the store), and a late writer is refused.
+*fencing token*, larger than all before it; whoever keeps data checks the token where the data is written (`fence.py`
+for files, `Transaction.fence` in the store), and a late writer is refused.
 
 **Guarantees.** Tokens only grow, also over a power cut. At most one holder has an unexpired grant. Time is the clock
 that runs from boot and stands still during suspend, so steps of the wall clock and a closed laptop change nothing; a
@@ -17,8 +17,7 @@ The record is JSON: `format`, `token`, `owner`, `holder` (identity, null when fr
 """
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Literal, final
 
@@ -26,21 +25,18 @@ from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import (
     ConfigurationError,
     ConflictError,
-    CorruptionError,
-    NewerFormatError,
-    StorageError,
 )
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability import finite_json
 from pytest_guardrails.reliability.durability.atomic import write_atomic
+from pytest_guardrails.reliability.durability.fence import FORMAT, read_record
 from pytest_guardrails.reliability.durability.identity import ProcessIdentity, is_alive, own_identity
 from pytest_guardrails.reliability.durability.locks import FileLock
 
-__all__ = ["Fence", "FencedError", "Lease", "LeaseHeldError", "LeaseLostError", "LeaseStatus", "WhenDead"]
+__all__ = ["Lease", "LeaseHeldError", "LeaseLostError", "LeaseStatus", "WhenDead"]
 
 WhenDead = Literal["free", "expire"]
 
-_FORMAT = 1
 _LOOK_AGAIN_S = 0.05  # nobody can be told that a lease ran out, so a waiting caller looks this often
 
 
@@ -65,11 +61,6 @@ class LeaseHeldError(ConflictError):
 @final
 class LeaseLostError(ConflictError):
     """This holder's grant ran out, was released or went to somebody else: stop the work, then acquire again."""
-
-
-@final
-class FencedError(ConflictError):
-    """A token is older than one seen already: its holder has lost the lease, and must not write."""
 
 
 @final
@@ -204,7 +195,7 @@ class Lease:
                 return status
             token = status.token + 1
             granted = {
-                "format": _FORMAT,
+                "format": FORMAT,
                 "token": token,
                 "owner": self._owner,
                 "holder": own_identity().plain(),
@@ -240,56 +231,7 @@ class Lease:
         return record
 
     def _read(self) -> Mapping[str, Any]:
-        return _read_record(self.path)
+        return read_record(self.path)
 
     def _write(self, record: Mapping[str, Any]) -> None:
         write_atomic(self.path, (finite_json.dumps(record, indent=2) + "\n").encode(), durability="power")
-
-
-@final
-class Fence:
-    """Keeps late writers from data in plain files: remembers the largest token that it has seen.
-
-    Args:
-        path: where the token is remembered, beside the data.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.path.realpath(path)
-        self._lock = FileLock.beside(self.path)
-
-    @contextmanager
-    def guard(self, token: int) -> Iterator[None]:
-        """Write the data inside this block: no other token is let in meanwhile.
-
-        Raises:
-            FencedError: a larger token was here before.
-        """
-        with self._lock.exclusive():
-            seen = _read_record(self.path).get("token", 0)
-            if token < seen:
-                raise FencedError(f"token {token} comes after {seen} at {self.path}: its lease was lost")
-            if token > seen:
-                content = finite_json.dumps({"format": _FORMAT, "token": token})
-                write_atomic(self.path, content.encode(), durability="power")
-            yield
-
-
-def _read_record(path: str) -> Mapping[str, Any]:
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise StorageError(f"{path} can't be read: {error}") from error
-    try:
-        record = finite_json.loads(content)
-    except finite_json.JsonRefusedError as error:
-        raise CorruptionError(f"{path} is no lease record ({error}); look at it, then move it away") from error
-    found = record.get("format") if isinstance(record, dict) else None
-    if isinstance(found, int) and found > _FORMAT:
-        raise NewerFormatError(f"{path} has format {found}; this version knows {_FORMAT}")
-    if found != _FORMAT or type(record.get("token")) is not int:
-        raise CorruptionError(f"{path} is no lease record; look at it, then move it away")
-    return dict(record)

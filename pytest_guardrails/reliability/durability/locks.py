@@ -18,10 +18,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from types import TracebackType
-from typing import final
 
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError, ConflictError, DeadlineError, StorageError
+from pytest_guardrails.hints import final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability.identity import ProcessIdentity, own_identity
 from pytest_guardrails.reliability.durability.kernel import Mode

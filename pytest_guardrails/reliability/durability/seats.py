@@ -14,8 +14,8 @@ import os
 import threading
 import weakref
 from contextlib import suppress
-from typing import final
 
+from pytest_guardrails.hints import final
 from pytest_guardrails.reliability.durability.kernel import Mode, try_lock, unlock, wait_lock
 
 __all__ = ["Holding", "Pair", "Seat", "Wait", "give_up", "seat_for", "start_wait"]

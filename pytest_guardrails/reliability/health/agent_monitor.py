@@ -5,8 +5,9 @@
     if answer.decision == "halt": ...
 
 **Guarantees.** Each update is one transaction: read, compute, count and keep; no update of another process is lost.
-Every variable stays finite and within its bounds. Input that is not as it must be (not finite, of a wrong length or
-type) moves nothing but the count, and is answered with *unknown*, never with *healthy*.
+Each change of status is told by an event in the same transaction. Every variable stays finite and within its bounds.
+Input that is not as it must be (not finite, of a wrong length or type) moves nothing but the count, and is answered
+with *unknown*, never with *healthy*.
 **Recovery.** From any state, 100 updates without drift give a coherence above 0.8, and 150 a lambda1 above 0.10 as
 well; 20 updates under full drift bring lambda1 below 0.15. A new agent is healthy from its 50th update without drift
 on, and stays so. Tests hold these numbers.
@@ -26,6 +27,7 @@ from pytest_guardrails.reliability.durability import safe_name
 from pytest_guardrails.reliability.health.dynamics import AgentState, advanced, drift_of, is_void, void_threshold
 from pytest_guardrails.reliability.health.levels import HealthThresholds, Hysteresis, Level, assess, settled
 from pytest_guardrails.reliability.state import StateStore
+from pytest_guardrails.reliability.telemetry import Draft, EventLog, Severity
 
 __all__ = ["AgentAnswer", "AgentMonitor", "Decision", "repetition_of"]
 
@@ -38,6 +40,12 @@ _DECISIONS: Mapping[Level, Decision] = {
     Level.DEGRADED: "revise",
     Level.UNKNOWN: "review",
     Level.CRITICAL: "halt",
+}
+_SEVERITIES = {
+    "healthy": Severity.INFO,
+    "degraded": Severity.WARNING,
+    "unknown": Severity.WARNING,
+    "critical": Severity.ERROR,
 }
 _WORDS = 2000  # of a text; what comes after them says nothing new about repetition
 
@@ -92,6 +100,7 @@ class AgentMonitor:
         self._store = store
         self._thresholds = (thresholds or HealthThresholds()).check()
         self._clock = clock or SystemClock()
+        self._log = EventLog(store, clock=self._clock)
 
     def process_update(
         self, parameters: object, ethical_drift: object, response_text: object, complexity: object
@@ -119,6 +128,9 @@ class AgentMonitor:
                 after, answer = self._accepted(before, parameters, ethical_drift, response_text, complexity)  # type: ignore[arg-type]
             fixed = {"format": _FORMAT, "agent_id": self.agent_id, "at": self._clock.wall()}
             transaction.put(self._key, {**before, **after, **fixed}, keep_versions=1)
+            told = Level(before["hysteresis"][0]).word if before else "new"
+            if answer.status != told:
+                self._log.append(transaction, self._changed(told, answer))
         return answer
 
     def state(self) -> AgentState:
@@ -129,6 +141,16 @@ class AgentMonitor:
         """How many updates there were."""
         count: int = self._store.get(self._key, {}).get("update_count", 0)
         return count
+
+    def _changed(self, told: str, answer: AgentAnswer) -> Draft:
+        return Draft(
+            source="health",
+            kind="agent.changed",
+            severity=_SEVERITIES[answer.status],
+            scope=self._key,
+            message=f"agent {self.agent_id!r:.100} is {answer.status}, was {told}: {'; '.join(answer.reasons)}",
+            detail={"old": told, "new": answer.status, "update_count": answer.update_count},
+        )
 
     def _accepted(
         self,

@@ -11,10 +11,11 @@ beat names its process by number, start time and boot, so that another process o
 Read `registry.py` for what becomes of processes that are left over.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal, final
 
 from pytest_guardrails.clock import Clock, SystemClock
-from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.errors import ConfigurationError, NewerFormatError
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability import ProcessIdentity, is_alive, own_identity, safe_name
 from pytest_guardrails.reliability.durability.identity import boot_id
@@ -22,6 +23,7 @@ from pytest_guardrails.reliability.state import StateStore
 
 __all__ = ["Beat", "Heartbeat", "ProcessHealth", "Reason", "is_process_healthy", "last_beat"]
 
+_FORMAT = 1
 Reason = Literal["", "no beat", "process gone", "process unknown", "silent"]
 
 
@@ -100,6 +102,7 @@ class Heartbeat:
 
         Raises:
             StorageError: the store refused.
+            NewerFormatError: a later version beats under this name.
         """
         if progress is None:
             progress = (self._progress or 0) + 1
@@ -112,8 +115,8 @@ class Heartbeat:
             return False
         beat = Beat(own_identity(), progress, self._count, now_s, boot_id(), self._clock.wall(), note[:200])
         with self._store.transaction() as transaction:
-            old = transaction.get(self._key, {})
-            plain = {**beat._asdict(), "process": beat.process.plain(), "format": 1}
+            old = _checked(self._key, transaction.get(self._key, {}))
+            plain = {**beat._asdict(), "process": beat.process.plain(), "format": _FORMAT}
             transaction.put(self._key, {**old, **plain}, keep_versions=1)
         self._stored_s = now_s
         return True
@@ -124,8 +127,12 @@ class Heartbeat:
 
 
 def last_beat(store: StateStore, name: str) -> Beat | None:
-    """What a loop said last; None if nothing, or nothing that can be understood."""
-    plain: dict[str, Any] = store.get(_key(name), {})
+    """What a loop said last; None if nothing, or nothing that can be understood.
+
+    Raises:
+        NewerFormatError: a later version wrote it.
+    """
+    plain = _checked(_key(name), store.get(_key(name), {}))
     process = ProcessIdentity.parse(plain.get("process"))
     if process is None:
         return None
@@ -149,6 +156,14 @@ def is_process_healthy(
     if not -1.0 <= age_s <= max_age_s:
         return ProcessHealth(False, "silent", age_s, beat)
     return ProcessHealth(True, "", max(0.0, age_s), beat)
+
+
+def _checked(key: str, plain: Mapping[str, Any]) -> Mapping[str, Any]:
+    if plain.get("format", _FORMAT) > _FORMAT:
+        raise NewerFormatError(
+            f"{key!r} has format {plain['format']}; this version knows {_FORMAT}: update the program"
+        )
+    return plain
 
 
 def _key(name: str) -> str:

@@ -15,13 +15,14 @@ from collections.abc import Mapping
 from typing import Any, Literal, final
 
 from pytest_guardrails.clock import Clock, SystemClock
-from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.errors import ConfigurationError, NewerFormatError
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability import ProcessIdentity, identity_of, is_alive, own_identity, safe_name
 from pytest_guardrails.reliability.durability.identity import boot_id
 from pytest_guardrails.reliability.processes.handles import ProcessHandle, owner_of, stop_process
 from pytest_guardrails.reliability.processes.heartbeat import is_process_healthy
 from pytest_guardrails.reliability.state import StateStore
+from pytest_guardrails.reliability.telemetry import Draft, EventLog, Severity
 
 __all__ = ["CleanUp", "ProcessRegistry", "Registration", "Standing", "judge"]
 
@@ -147,7 +148,11 @@ class ProcessRegistry:
         self._store.delete(self._key(process or own_identity()))
 
     def registrations(self) -> tuple[Registration, ...]:
-        """All of this program, oldest first."""
+        """All of this program, oldest first.
+
+        Raises:
+            NewerFormatError: a later version registered one.
+        """
         found = (_parse(self._store.get(key)) for key in self._store.keys(self._prefix))
         return tuple(sorted((one for one in found if one is not None), key=lambda one: one.since_s))
 
@@ -169,20 +174,34 @@ class ProcessRegistry:
     def _clean(self, one: Registration, grace_s: float, max_silence_s: float, stop_s: float) -> CleanUp:
         standing = self._standing(one, grace_s, max_silence_s)
         if standing == "gone":
-            self.unregister(one.process)
-            return CleanUp(one, standing, "forgotten")
+            return self._told(CleanUp(one, standing, "forgotten"))
         if standing != "stale":
             return CleanUp(one, standing, "left alone")
         try:
             with ProcessHandle(one.process) as handle:
                 ended = stop_process(handle, stop_s)
         except PermissionError:
-            return CleanUp(one, standing, "not permitted")
+            return self._told(CleanUp(one, standing, "not permitted"))
         except ProcessLookupError:
-            self.unregister(one.process)
-            return CleanUp(one, "gone", "forgotten")
-        self.unregister(one.process)
-        return CleanUp(one, standing, "ended" if ended else "killed")
+            return self._told(CleanUp(one, "gone", "forgotten"))
+        return self._told(CleanUp(one, standing, "ended" if ended else "killed"))
+
+    def _told(self, done: CleanUp) -> CleanUp:
+        """Forget a process that is gone, and write the event of it, together."""
+        process = done.registration.process
+        with self._store.transaction() as transaction:
+            if done.outcome != "not permitted":
+                transaction.delete(self._key(process))
+            draft = Draft(
+                source="processes",
+                kind="process.cleaned_up",
+                severity=Severity.INFO if done.outcome == "forgotten" else Severity.WARNING,
+                scope=self._key(process),
+                message=f"process {process.pid} ({done.registration.role or 'no role'}): {done.outcome}",
+                detail={"process": process.plain(), "standing": done.standing, "outcome": done.outcome},
+            )
+            EventLog(self._store, clock=self._clock).append(transaction, draft)
+        return done
 
     def _standing(self, one: Registration, grace_s: float, max_silence_s: float) -> Standing:
         health = one.heartbeat and is_process_healthy(
@@ -206,6 +225,10 @@ class ProcessRegistry:
 def _parse(plain: Mapping[str, Any] | None) -> Registration | None:
     if plain is None:
         return None
+    if plain.get("format", _FORMAT) > _FORMAT:
+        raise NewerFormatError(
+            f"a process has format {plain['format']}; this version knows {_FORMAT}: update the program"
+        )
     process, parent = ProcessIdentity.parse(plain.get("process")), ProcessIdentity.parse(plain.get("parent"))
     if process is None or parent is None:
         return None

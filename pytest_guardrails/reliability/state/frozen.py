@@ -5,7 +5,7 @@ A frozen mapping is a `dict`, a frozen sequence is a `list`: they compare equal 
 for where they come from.
 """
 
-from typing import Any, NoReturn, final
+from pytest_guardrails.hints import Any, NoReturn, final
 
 __all__ = ["FrozenDict", "FrozenList", "freeze", "thaw"]
 

@@ -16,13 +16,13 @@ values of the key in the same form, oldest first, without a `history` of their o
 did not commit. Fields that are not known here stay where they are. Read `json_file.py` for the files around this.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pytest_guardrails.errors import CorruptionError, NewerFormatError
+from pytest_guardrails.hints import Any
 from pytest_guardrails.reliability.durability import finite_json
+from pytest_guardrails.reliability.durability.digests import digest_of
 from pytest_guardrails.reliability.state.backend import PastCell
 from pytest_guardrails.reliability.state.model import (
     Cell,
@@ -105,7 +105,7 @@ def load(content: bytes) -> Document:
 
 
 def _checksum(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=8).hexdigest().encode()
+    return digest_of(content, 8).hex().encode()
 
 
 def cell_of(document: Document, key: str) -> Cell | None:

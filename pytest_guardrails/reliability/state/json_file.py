@@ -16,9 +16,9 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import final
 
 from pytest_guardrails.errors import CorruptionError, NewerFormatError, StorageError
+from pytest_guardrails.hints import final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability import DurabilityUnknownError, FileLock, sync_directory, write_atomic
 from pytest_guardrails.reliability.state import json_document as documents

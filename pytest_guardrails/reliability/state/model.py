@@ -7,9 +7,9 @@ Read `backend.py` next.
 """
 
 from enum import Enum
-from typing import Any, final
 
 from pytest_guardrails.errors import ConflictError, CorruptionError, GuardrailsError
+from pytest_guardrails.hints import Any, final
 from pytest_guardrails.records import Record
 
 __all__ = [

@@ -9,8 +9,8 @@ Read `quarantine.py` for the folders.
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import final
 
+from pytest_guardrails.hints import final
 from pytest_guardrails.reliability.durability import write_atomic
 from pytest_guardrails.reliability.state.backend import BackendSettings
 from pytest_guardrails.reliability.state.model import Damage, Incident

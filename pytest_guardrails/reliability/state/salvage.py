@@ -10,8 +10,8 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from itertools import groupby
-from typing import final
 
+from pytest_guardrails.hints import final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.state import sqlite_rows as rows
 from pytest_guardrails.reliability.state.model import Cell, Draft
@@ -50,7 +50,7 @@ def replay_later_changes(connection: sqlite3.Connection, damaged: str) -> int:
     """
     reached = rows.last(connection).version
     changes: list[_Change] = []
-    with suppress(sqlite3.Error, TypeError), closing(sqlite3.connect(f"file:{damaged}?mode=ro", uri=True)) as source:
+    with suppress(sqlite3.Error, TypeError), closing(_read_only(damaged, "mode=ro")) as source:
         for change in _later(source, reached):
             changes.append(change)  # noqa: PERF402 - what was read before the damage stays, should the next row fail
     if changes and _apply(connection, changes):
@@ -63,10 +63,15 @@ def replay_later_changes(connection: sqlite3.Connection, damaged: str) -> int:
 
 
 def version_of(database: str) -> int:
-    """The version of the store in a closed database file; 0 when there is none to be read."""
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+    """The version of the store in a closed database file that nobody writes to; 0 when there is none to be read."""
+    with suppress(sqlite3.Error), closing(_read_only(database, "mode=ro&immutable=1")) as connection:
         return rows.last(connection).version
     return 0
+
+
+def _read_only(database: str, how: str) -> sqlite3.Connection:
+    path = database.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    return sqlite3.connect(f"file:{path}?{how}", uri=True)
 
 
 def _later(source: sqlite3.Connection, version: int) -> Iterator[_Change]:

@@ -22,9 +22,9 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TypeVar, final
 
 from pytest_guardrails.errors import ConfigurationError, CorruptionError, NewerFormatError, StorageError
+from pytest_guardrails.hints import TypeVar, final
 from pytest_guardrails.reliability.durability import DurabilityUnknownError, FileLock, sync_directory, write_atomic
 from pytest_guardrails.reliability.state import sqlite_log as log
 from pytest_guardrails.reliability.state import sqlite_rows as rows
@@ -275,10 +275,7 @@ class SqliteBackend:
             connections = self._connections
             if connections.usable():
                 with self.guarded(connections) as connection:
-                    version = rows.last(connection).version
-                    due = version - self._copied_version >= _CLOSE_COMMITS or not os.path.lexists(self._good)
-                    if version and due:
-                        self._copy(connections, version)
+                    self._tidy(connections, rows.last(connection).version)
             connections.close()
             self._witness.close()
 
@@ -445,6 +442,16 @@ class SqliteBackend:
         if len(self._expired) >= _SWEEP_ROWS:
             connection.executemany("DELETE FROM change WHERE id = ?", [(number,) for number in self._expired])
             self._expired = []
+
+    def _tidy(self, connections: Connections, version: int) -> None:
+        """Before closing, when many commits were made since the last copy, perhaps by many processes: sweep, copy."""
+        is_old = version - self._copied_version >= _CLOSE_COMMITS or version - version_of(self._good) >= _CLOSE_COMMITS
+        if version and (is_old or not os.path.lexists(self._good)):
+            connections.writer.execute("BEGIN IMMEDIATE")
+            log.sweep(connections.writer)
+            connections.writer.execute("COMMIT")
+            self._expired = []
+            self._copy(connections, version)
 
     def _copy_when_due(self, connections: Connections, version: int) -> None:
         if version - self._copied_version >= _GOOD_COMMITS:

@@ -11,9 +11,9 @@ import os
 import sqlite3
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, final
 
 from pytest_guardrails.errors import GuardrailsError
+from pytest_guardrails.hints import TYPE_CHECKING, final
 from pytest_guardrails.reliability.durability import FileLock
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ Read `sqlite_rows.py` for the tables.
 """
 
 import sqlite3
-from typing import Any
 
+from pytest_guardrails.hints import Any
 from pytest_guardrails.reliability.state.backend import PastCell
 from pytest_guardrails.reliability.state.model import Cell, TransactionRecord, TransactionStatus
 
-__all__ = ["is_recent", "log_lines", "note_outcome", "past", "prune"]
+__all__ = ["is_recent", "log_lines", "note_outcome", "past", "prune", "sweep"]
 
 _OUTCOMES = 1000  # lines on transactions that did not commit; older ones go
 
@@ -98,18 +98,25 @@ def prune(connection: sqlite3.Connection, keep_versions: int, before: float | No
             left = " ".join(str(number) for number in numbers if number not in old)
             connection.execute("UPDATE entry SET recent = ? WHERE key = ?", (left, key))
         removed += len(old)
-    # By what is referred to, not by what was dropped just now: it also finds what a kill left behind.
     connection.execute("DELETE FROM outcome WHERE at < ?", (limit,))
+    sweep(connection)
+    return removed
+
+
+def sweep(connection: sqlite3.Connection) -> None:
+    """Remove the rows that nobody remembers, inside the open transaction.
+
+    They are found by what is referred to: that also finds what processes left behind which wrote once, or were killed.
+    """
     kept = {
         int(number)
         for (recent,) in connection.execute("SELECT recent FROM entry").fetchall()
         for number in recent.split()
     }
-    every = [number for (number,) in connection.execute("SELECT id FROM change").fetchall()]
-    connection.executemany(
-        "DELETE FROM change WHERE id = ?", [(number,) for number in every if number not in kept and number != newest]
+    every = [number for (number,) in connection.execute("SELECT id FROM change ORDER BY id").fetchall()]
+    connection.executemany(  # the newest row carries the store's version
+        "DELETE FROM change WHERE id = ?", [(number,) for number in every[:-1] if number not in kept]
     )
-    return removed
 
 
 def _older(connection: sqlite3.Connection, number: int, limit: float) -> bool:

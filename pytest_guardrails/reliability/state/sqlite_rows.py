@@ -15,9 +15,9 @@ Read `sqlite.py` for the files around this.
 import os
 import sqlite3
 from collections.abc import Sequence
-from typing import final
 
 from pytest_guardrails.errors import ConfigurationError, NewerFormatError
+from pytest_guardrails.hints import final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability.digests import digest_of
 from pytest_guardrails.reliability.state.model import Cell, Damage, Draft

@@ -22,9 +22,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Any, final
 
 from pytest_guardrails.errors import ConfigurationError, GuardrailsError
+from pytest_guardrails.hints import Any, final
 from pytest_guardrails.reliability.durability.locks import DEADLINE_S
 from pytest_guardrails.reliability.state.backend import Backend
 from pytest_guardrails.reliability.state.combining import Combiner

@@ -5,9 +5,9 @@ Writes are collected and made at the end; reads see them. Read `store.py` for ho
 
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any, final
 
 from pytest_guardrails.errors import ConfigurationError, NewerFormatError
+from pytest_guardrails.hints import Any, final
 from pytest_guardrails.reliability.durability import FencedError
 from pytest_guardrails.reliability.durability.finite_json import check
 from pytest_guardrails.reliability.state.backend import Session

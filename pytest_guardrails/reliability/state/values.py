@@ -7,9 +7,9 @@ for why that is safe.
 import json
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, final
 
 from pytest_guardrails.errors import ConfigurationError, NewerFormatError
+from pytest_guardrails.hints import Any, final
 from pytest_guardrails.reliability.durability import finite_json
 from pytest_guardrails.reliability.state.frozen import freeze
 from pytest_guardrails.reliability.state.model import Cell, Draft

@@ -18,9 +18,9 @@ synced: it need not survive what the store itself would not; a torn or damaged o
 import os
 import zlib
 from contextlib import suppress
-from typing import final
 
 from pytest_guardrails.errors import StorageError
+from pytest_guardrails.hints import final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability import sync_file
 from pytest_guardrails.reliability.state.model import TransactionRecord, TransactionStatus

@@ -4,15 +4,22 @@ from pathlib import Path
 
 from pytest_guardrails.clock import Clock
 from pytest_guardrails.reliability.breakers.book import DisabledBook
+from pytest_guardrails.reliability.breakers.hook_document import HookDocument
 from pytest_guardrails.reliability.breakers.hook_state import HookState
 from pytest_guardrails.reliability.breakers.model import BreakerSettings
-from pytest_guardrails.reliability.state import BackendKind, BackendSettings, open_store
+from pytest_guardrails.reliability.state import BackendKind, BackendSettings, Incident, open_store
 
+INCIDENTS: list[Incident] = []  # of documents that were found damaged
 BACKENDS: tuple[BackendKind, ...] = ("sqlite", "json")
 
 
 def hook_state(
     folder: Path, backend: BackendKind, clock: Clock | None = None, settings: BreakerSettings | None = None
 ) -> HookState:
-    store = open_store(folder / "hooks.store", backend=backend, settings=BackendSettings(durability="process"))
-    return HookState(store, settings, book=DisabledBook(folder / "hooks.disabled", "process"), clock=clock)
+    path = folder / ("hooks.rest" if backend == "json" else "hooks.store")
+    store = open_store(path, backend=backend, settings=BackendSettings(durability="process"))
+    document = None
+    if backend == "json":
+        document = HookDocument(folder / "hooks.json", listener=INCIDENTS.append, clock=clock, durability="process")
+    book = DisabledBook(folder / "hooks.disabled", "process")
+    return HookState(store, settings, book=book, document=document, clock=clock)

@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import gc
 import pickle
 import threading
 from collections.abc import Iterator
@@ -331,3 +332,23 @@ def test_bad_answers_open_a_breaker_without_any_exception() -> None:
     with pytest.raises(CircuitOpenError) as caught:
         breaker.call(answer, 200)
     assert caught.value.retry_in_s == 900.0
+
+
+def test_refusing_waits_for_no_lock_and_leaves_nothing_to_the_garbage_collector() -> None:
+    made = Made()
+    guarded = made.breaker(raise_value_error)
+    for _ in range(3):
+        with suppress(ValueError):
+            guarded()
+    gc.collect()
+    with made.keeper._mutex:
+        for _ in range(100):
+            with suppress(CircuitOpenError):
+                guarded()
+            with suppress(CircuitOpenError):
+                made.breaker.call(int)
+    assert gc.collect() == 0
+
+
+def raise_value_error() -> None:
+    raise ValueError

@@ -29,7 +29,7 @@ def test_without_a_file_the_defaults_hold(tmp_path: Path, monkeypatch: pytest.Mo
     config = load_config(None, {})
     assert {key: setting.value for key, setting in config.settings.items()} == DEFAULTS
     assert config.state_file == str(tmp_path / ".claude/hook_state.json")
-    assert (config.breaker.failure_threshold, config.breaker.cooldown_s, config.breaker.success_threshold) == (
+    assert (config.breaker().failure_threshold, config.breaker().cooldown_s, config.breaker().success_threshold) == (
         3,
         300,
         2,
@@ -123,10 +123,10 @@ def test_a_named_file_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
 
 def test_the_kept_result_is_used_only_for_the_very_file_it_was_read_from(file: Path) -> None:
     text = "circuit_breaker:\n  failure_threshold: {}\n"
-    assert load(file, text.format(5)).breaker.failure_threshold == 5
+    assert load(file, text.format(5)).breaker().failure_threshold == 5
     assert Path(cache_of(str(file))).exists()
-    assert load_config(str(file), {}).breaker.failure_threshold == 5
-    assert load(file, text.format(6)).breaker.failure_threshold == 6
+    assert load_config(str(file), {}).breaker().failure_threshold == 5
+    assert load(file, text.format(6)).breaker().failure_threshold == 6
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"format": "guardrails-config-cache 1"}'])
@@ -137,4 +137,4 @@ def test_a_damaged_kept_result_is_ignored(file: Path, content: str) -> None:
 
 
 def test_sections_may_be_empty(file: Path) -> None:
-    assert load(file, "circuit_breaker:\nlogging:\n").breaker.failure_threshold == 3
+    assert load(file, "circuit_breaker:\nlogging:\n").breaker().failure_threshold == 3

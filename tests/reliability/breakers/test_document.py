@@ -1,13 +1,16 @@
 """Export, import and mirror: the documented shape exactly, and nothing lost on the way."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.reliability.breakers.config import load_config
 from pytest_guardrails.reliability.breakers.document import document_of, export_hooks, import_hooks
 from pytest_guardrails.reliability.breakers.hook_state import HookState
+from pytest_guardrails.reliability.breakers.hook_store import open_hooks, refresh_mirror
 from tests.reliability.breakers.stores import hook_state
 from tests.reliability.clocks import MovedClock
 
@@ -146,3 +149,27 @@ def test_a_cooldown_from_a_file_is_never_longer_than_any_other(
     import_hooks(state, tmp_path / "edited.json")
     admission = state.admit("a")
     assert (admission.allowed, admission.retry_in_s) == (left_s is None, left_s)
+
+
+def test_the_document_for_people_is_written_at_most_once_a_second(
+    tmp_path: Path, clock: MovedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = load_config(None, {})
+    state = open_hooks(config, clock=clock)
+    clock.wall_s = time.time()
+    wrote = []
+    for later_s in (0.0, 0.5, 1.5, -3600.0):  # a time from the future says nothing
+        clock.wall_s = time.time() + later_s
+        wrote.append(refresh_mirror(state, config, clock))
+    assert wrote == [True, False, True, True]
+    state.store.close()
+
+
+def test_fields_with_names_of_the_stores_own_disturb_nothing(tmp_path: Path, clock: MovedClock) -> None:
+    state = hook_state(tmp_path, "sqlite", clock)
+    fields = {"circuit": 7, "boot": None, "command": "other", "owner": "me", "state": "open", "retry_after": None}
+    (tmp_path / "edited.json").write_text(json.dumps({"hooks": {"a": fields}, "global_stats": {}}))
+    import_hooks(state, tmp_path / "edited.json")
+    assert not state.admit("a").allowed
+    assert document_of(state)["hooks"]["a"]["owner"] == "me"

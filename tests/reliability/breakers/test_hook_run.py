@@ -240,6 +240,18 @@ def test_a_killed_runner_gives_its_probe_back(home: Home) -> None:
     assert home.run(*in_home).returncode == 1
 
 
+def test_a_probe_keeps_its_permit_for_as_long_as_it_may_run(home: Home) -> None:
+    state = open_hooks(load_config(None, {}), longest_run_s=7200.0)
+    state.transition_to_half_open("slow")
+    assert state.admit("slow").allowed
+    state.store.close()
+    refused = open_hooks(load_config(None, {})).admit("slow")
+    assert refused.retry_in_s is not None
+    assert (refused.reason, 7200.0 < refused.retry_in_s <= 7230.0) == ("probing", True)
+    done = home.run("slow", options=["--timeout", "7200"])
+    assert "skipped (probing" in done.stdout
+
+
 def test_bad_configuration_stops_it_and_runs_nothing(home: Home) -> None:
     (home.folder / ".claude").mkdir()
     (home.folder / ".claude/guardrails.yaml").write_text("circuit_breaker:\n  failure_threshold: 0\n")
@@ -341,6 +353,36 @@ def test_a_document_for_people_is_kept_beside_the_store(home: Home) -> None:
     assert document["hooks"]["true"]["consecutive_successes"] == 1
 
 
+def test_a_new_store_begins_with_what_the_file_says_and_frees_nobody(home: Home) -> None:
+    (home.folder / ".claude").mkdir()
+    hooks = {"false": {"state": "open", "failure_count": 7, "retry_after": None, "owner": "me"}}
+    (home.folder / ".claude/hook_state.json").write_text(json.dumps({"hooks": hooks, "global_stats": {}}))
+    assert "skipped" in home.run("false").stdout
+    assert home.run("true").returncode == 0
+    document = json.loads((home.folder / ".claude/hook_state.json").read_text())
+    assert (document["hooks"]["false"]["failure_count"], document["hooks"]["false"]["owner"]) == (7, "me")
+
+
+def test_a_file_that_says_nothing_is_set_aside_when_a_new_store_begins(home: Home) -> None:
+    (home.folder / ".claude").mkdir()
+    (home.folder / ".claude/hook_state.json").write_text("torn {")
+    assert "damaged" in home.run("true").stderr
+    (kept,) = (home.folder / ".claude/hook_state.json.quarantine").glob("*/hook_state.json")
+    assert kept.read_text() == "torn {"
+    assert home.run("true").stderr == ""
+
+
+@pytest.mark.parametrize(("first", "then"), [("json", "sqlite"), ("sqlite", "json")])
+def test_another_backend_goes_on_where_the_first_one_was(home: Home, first: str, then: str) -> None:
+    home.environment["GUARDRAILS_STATE_BACKEND"] = first
+    for _ in range(3):
+        home.run("false")
+    home.environment["GUARDRAILS_STATE_BACKEND"] = then
+    assert "skipped" in home.run("false").stdout
+    (home.folder / ".claude/hook_state.disabled.json").unlink()  # not by the book of disabled hooks alone
+    assert "skipped" in home.run("false").stdout
+
+
 def test_with_the_backend_json_the_file_is_the_store(home: Home) -> None:
     home.environment["GUARDRAILS_STATE_BACKEND"] = "json"
     for _ in range(3):
@@ -349,8 +391,11 @@ def test_with_the_backend_json_the_file_is_the_store(home: Home) -> None:
     assert not (home.folder / ".claude/hook_state.db").exists()
 
 
-def test_nothing_slow_is_loaded_on_the_way(home: Home) -> None:
+@pytest.mark.parametrize("backend", ["sqlite", "json"])
+def test_nothing_slow_is_loaded_on_the_way(home: Home, backend: str) -> None:
+    home.environment["GUARDRAILS_STATE_BACKEND"] = backend
     home.run("true")  # the first one makes the files
+    os.utime(home.folder / ".claude/hook_state.json", (0, 0))  # so that the document is written as well
     done = subprocess.run(
         [sys.executable, "-X", "importtime", *START[1:], "--", "true"],
         env=home.environment,
@@ -370,6 +415,10 @@ def test_nothing_slow_is_loaded_on_the_way(home: Home) -> None:
         "logging",
         "subprocess",
         "random",
+        "typing",
+        "copy",
+        "pytest_guardrails.reliability.durability.lease",
+        "pytest_guardrails.reliability.telemetry",
     }
     assert "pytest_guardrails.reliability.breakers.hook_run" in loaded
     assert loaded & slow == set()

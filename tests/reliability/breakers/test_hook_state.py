@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.errors import ConfigurationError, NewerFormatError
+from pytest_guardrails.reliability.breakers.commands import key_of
 from pytest_guardrails.reliability.breakers.hook_state import HookState
 from pytest_guardrails.reliability.breakers.model import Changed, Late
-from pytest_guardrails.reliability.breakers.record import ERROR_CHARACTERS
+from pytest_guardrails.reliability.breakers.record import ERROR_CHARACTERS, shown
+from pytest_guardrails.reliability.state import StateStore
 from tests.reliability.breakers.stores import BACKENDS, hook_state
 from tests.reliability.clocks import MovedClock
 
@@ -234,7 +236,7 @@ def test_an_earlier_generation_of_the_store_re_enables_nobody(tmp_path: Path, cl
     state.record_success("fine")
     state.disable(COMMAND, author="alice", reason="no")
     state.store.close()
-    (tmp_path / "hooks.store").write_text("torn {")
+    (tmp_path / "hooks.rest").write_text("torn {")
     state = hook_state(tmp_path, "json", clock)
     assert state.store.incidents()[0].lost_commits == 1
     assert state.admit(COMMAND).reason == "disabled"
@@ -242,3 +244,25 @@ def test_an_earlier_generation_of_the_store_re_enables_nobody(tmp_path: Path, cl
     assert state.get_global_stats().hooks_disabled == 1
     assert state.enable(COMMAND).after.state == "closed"
     assert state.admit(COMMAND).allowed
+
+
+def test_unknown_fields_survive_operations_and_a_newer_format_is_refused(tmp_path: Path, clock: MovedClock) -> None:
+    state = hook_state(tmp_path, "sqlite", clock)
+    fail(state, 1)
+    key, totals = key_of(COMMAND), state.store.get("totals")
+    plain = state.store.get(key)
+    later = {**plain, "owner": "me", "circuit": {**plain["circuit"], "mood": ["good"]}}
+    with state.store.transaction() as transaction:
+        transaction.put(key, later)
+        transaction.put("totals", {**totals, "weekdays": 5})
+    fail(state, 2)
+    after = state.store.get(key)
+    assert (after["state"], after["owner"], after["circuit"]["mood"]) == ("open", "me", ["good"])
+    assert state.store.get("totals")["weekdays"] == 5
+    assert "circuit" not in shown(state.get_hook_state(COMMAND))
+    newer = StateStore(state.store.backend, schema=2)
+    newer.put(key, later)
+    with pytest.raises(NewerFormatError, match="update"):
+        state.admit(COMMAND)
+    with pytest.raises(NewerFormatError, match="update"):
+        fail(state, 1)

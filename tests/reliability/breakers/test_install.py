@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,14 +51,34 @@ def test_commands_are_wrapped_and_all_else_stays(file: Path) -> None:
     done = install_hooks(file, runner=RUNNER)
     assert done.changed == ("python3 check.py", PIPE)
     assert commands(file) == [
-        f"{RUNNER} hook run --timeout 60 -- python3 check.py",
-        f"{RUNNER} hook run -- sh -c {shlex.quote(PIPE)}",
+        f"{RUNNER} hook run --success-codes 0,2 --timeout 59 -- python3 check.py",
+        f"{RUNNER} hook run --success-codes 0,2 -- sh -c {shlex.quote(PIPE)}",
     ]
     after = json.loads(file.read_text())
     after["hooks"]["PreToolUse"][0]["hooks"][0]["command"] = "python3 check.py"
     after["hooks"]["Stop"][0]["hooks"][0]["command"] = PIPE
     assert after == SETTINGS
     assert file.read_text().startswith('{\n    "model"')
+
+
+def test_a_guard_that_says_no_again_and_again_is_not_switched_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    hook = {"type": "command", "command": "echo no >&2; exit 2"}
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps({"hooks": {"PreToolUse": [{"hooks": [hook]}]}}))
+    install_hooks(path, runner=f"{shlex.quote(sys.executable)} -m pytest_guardrails.cli")
+    (command,) = [group["hooks"][0]["command"] for group in json.loads(path.read_text())["hooks"]["PreToolUse"]]
+    assert [subprocess.run(["sh", "-c", command], check=False).returncode for _ in range(5)] == [2] * 5
+
+
+@pytest.mark.parametrize("codes", ["", "x", "0,", "256", "0;2", "-1"])
+def test_success_codes_are_checked_before_anything_is_touched(file: Path, codes: str) -> None:
+    before = file.read_bytes()
+    with pytest.raises(ConfigurationError, match="success codes"):
+        install_hooks(file, runner=RUNNER, success_codes=codes)
+    assert file.read_bytes() == before
 
 
 def test_the_old_bytes_are_kept(file: Path) -> None:
@@ -131,6 +153,6 @@ def test_unwrapping_gives_back_any_command(command: str, runner: str) -> None:
 def test_what_needs_a_shell_gets_one_and_comes_back(command: str) -> None:
     behind = wrapped(command, RUNNER)
     words = shlex.split(behind)
-    assert words[:6] == [RUNNER, "hook", "run", "--", "sh", "-c"]
-    assert words[6:] == [command]
+    assert words[:8] == [RUNNER, "hook", "run", "--success-codes", "0,2", "--", "sh", "-c"]
+    assert words[8:] == [command]
     assert unwrapped(behind) == command

@@ -1,5 +1,6 @@
 """The agent monitor: bounded for every input, alive and healthy for ever, and its recovery contract."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from pytest_guardrails.reliability.health import AgentAnswer, AgentMonitor, Heal
 from pytest_guardrails.reliability.health.agent_monitor import repetition_of
 from pytest_guardrails.reliability.health.dynamics import AgentState, advanced, drift_of, is_void, void_threshold
 from pytest_guardrails.reliability.state import BackendKind, BackendSettings, StateStore, open_store
+from pytest_guardrails.reliability.telemetry import EventLog
 from tests.reliability.processes import Child
 
 PERFECT = ([0.5] * 128, [0.0] * 3, "It works, and here is why.", 0.3)
@@ -219,6 +221,18 @@ def test_after_bad_input_an_agent_is_healthy_only_after_several_good_updates(sto
         monitor.process_update(*PERFECT)
     monitor.process_update(None, None, None, None)
     assert [monitor.process_update(*PERFECT).status for _ in range(3)] == ["unknown", "unknown", "healthy"]
+
+
+def test_each_change_of_status_is_told_once_with_the_update_that_changed_it(store: StateStore) -> None:
+    monitor = AgentMonitor("agent", store)
+    statuses = [monitor.process_update(*PERFECT).status for _ in range(60)]
+    statuses.append(monitor.process_update(None, None, None, None).status)
+    changes = [
+        (old, new, count) for count, (old, new) in enumerate(itertools.pairwise(["new", *statuses]), 1) if old != new
+    ]
+    events = [(event.detail["old"], event.detail["new"], event.detail["update_count"]) for event in EventLog(store)]
+    assert events == changes
+    assert events[-1] == ("healthy", "unknown", 61)
 
 
 def test_the_void_is_critical(store: StateStore) -> None:

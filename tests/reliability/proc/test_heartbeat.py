@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_guardrails.errors import NewerFormatError
 from pytest_guardrails.reliability.durability import own_identity
 from pytest_guardrails.reliability.processes import Heartbeat, is_process_healthy, last_beat
 from pytest_guardrails.reliability.state import BackendSettings, StateStore, open_store
@@ -130,3 +131,15 @@ def test_a_paused_process_falls_silent_and_recovers_when_it_goes_on(tmp_path: Pa
     assert is_process_healthy(store, "loop", max_age_s=0.5).healthy
     child.kill()
     assert is_process_healthy(store, "loop", max_age_s=0.5).reason == "process gone"
+
+
+def test_a_beat_of_a_later_version_is_refused_and_left_alone(store: StateStore, clock: MovedClock) -> None:
+    heart = Heartbeat(store, "loop", clock=clock, interval_s=0.0)
+    heart.beat()
+    plain = {**store.get("heartbeat/loop"), "format": 2}
+    store.put("heartbeat/loop", plain)
+    with pytest.raises(NewerFormatError, match="update"):
+        is_process_healthy(store, "loop", clock=clock)
+    with pytest.raises(NewerFormatError, match="update"):
+        heart.beat()
+    assert store.get("heartbeat/loop") == plain

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.errors import ConfigurationError, NewerFormatError
 from pytest_guardrails.reliability.durability import identity_of, is_alive, own_identity
 from pytest_guardrails.reliability.processes import (
     Heartbeat,
@@ -22,6 +22,7 @@ from pytest_guardrails.reliability.processes import (
 )
 from pytest_guardrails.reliability.processes.registry import judge
 from pytest_guardrails.reliability.state import BackendSettings, StateStore, open_store
+from pytest_guardrails.reliability.telemetry import EventLog
 from tests.reliability.clocks import MovedClock
 
 
@@ -85,13 +86,22 @@ def test_what_a_dead_program_left_behind_is_ended(left: Left) -> None:
     assert left.registry.registrations() == ()
 
 
-@pytest.mark.slow
+def test_what_a_clean_up_did_is_told_and_what_it_left_alone_is_not(left: Left) -> None:
+    left.orphan(left.start())
+    young = left.orphan(left.start(), age_s=5.0)
+    assert sorted(left.clean()) == [("stale", "ended"), ("young", "left alone")]
+    (event,) = EventLog(left.store)
+    assert (event.kind, event.detail["outcome"]) == ("process.cleaned_up", "ended")
+    assert [one.process for one in left.registry.registrations()] == [young.process]
+
+
 def _ignores(pid: int, number: int) -> bool:
     status = Path(f"/proc/{pid}/status").read_text()
     ignored = next(line.split()[1] for line in status.splitlines() if line.startswith("SigIgn:"))
     return bool(int(ignored, 16) >> (number - 1) & 1)
 
 
+@pytest.mark.slow
 def test_what_does_not_listen_is_killed(left: Left) -> None:
     process = left.start("import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(300)")
     deadline = time.monotonic() + 20.0
@@ -216,3 +226,12 @@ def test_a_handle_waits_for_the_end_of_a_process_that_is_no_child(left: Left) ->
         assert handle.wait_end(5.0)
     process.wait()
     assert is_alive(identity_of(process.pid)) is not True
+
+
+def test_a_registration_of_a_later_version_is_refused_before_anything_is_ended(left: Left) -> None:
+    made = left.orphan(left.start())
+    (key,) = left.store.keys("process/")
+    left.store.put(key, {**left.store.get(key), "format": 2})
+    with pytest.raises(NewerFormatError, match="update"):
+        left.clean()
+    assert is_alive(made.process)
