@@ -143,7 +143,8 @@ class Likeness:
             owner = self._owners.get(pair)
             if owner is not None:
                 count = votes[owner] = votes.get(owner, 0) + 1
-                most, best = max((most, best), (count, owner))
+                if count > most or (count == most and owner > best):
+                    most, best = count, owner
         if not best:
             return None
         others = self._groups[best].pairs

@@ -101,10 +101,15 @@ def judge(facts: Facts, settings: StuckSettings, excerpts: Sequence[str]) -> Ver
         settings: the ladders.
         excerpts: of the last messages, the newest last.
     """
+    tally = facts.tally
+    if facts.seen.times < 2 and not (tally.errors or tally.talks or tally.waits or tally.still):
+        return _NOTHING  # most steps of honest work
     worst: _Found | None = None
     for pattern, ladder, times, period in _patterns(facts, settings):
+        if times < ladder.note:
+            continue
         level = ladder.level(times)
-        if level and (worst is None or level > worst.level):
+        if worst is None or level > worst.level:
             worst = _Found(level, pattern, times, period)
     if worst is None:
         return _NOTHING

@@ -294,6 +294,11 @@ def web() -> Iterator[tuple[str, list[dict[str, Any]], list[int]]]:
             self.send_header("Location", "/elsewhere")
             self.end_headers()
 
+        def do_GET(self) -> None:
+            """Where a redirect leads: somebody who says yes to everything."""
+            self.send_response(200)
+            self.end_headers()
+
         def log_message(self, *arguments: Any) -> None:
             pass
 
