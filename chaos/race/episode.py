@@ -176,7 +176,7 @@ class Cast:
                 continue
             step = len(episode.steps)
             if step >= most_steps:
-                episode.cut = f"still under way after {most_steps} calls"
+                episode.cut = f"still under way after {most_steps} calls{self._idling(step)}"
                 return
             free = step < most_steps // _FREE_PART
             chosen = policy.choose(step, ready, last, self._early(ready)) if free else in_turn(ready, last)
@@ -248,6 +248,15 @@ class Cast:
     def _now(self) -> int:
         """In steps, those counted that passed while all rested."""
         return len(self.episode.steps) + self._skipped
+
+    def _idling(self, steps: int) -> str:
+        """What to say when there was little but sleep: no time passes on clocks that are not steered."""
+        slept = sum(self._slept.values())
+        return (
+            f", {slept} of them sleeps: does it wait for the wall clock, which stands here?"
+            if 3 * slept > steps
+            else ""
+        )
 
     def _early(self, ready: tuple[int, ...]) -> tuple[int, ...]:
         """Sleepers that may be woken though others should go first: a process may be stopped at any time."""
