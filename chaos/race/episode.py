@@ -251,11 +251,9 @@ class Cast:
 
     def _idling(self, steps: int) -> str:
         """What to say when there was little but sleep: no time passes on clocks that are not steered."""
-        slept = sum(self._slept.values())
+        is_idle = 3 * self._slept.total() > steps
         return (
-            f", {slept} of them sleeps: does it wait for the wall clock, which stands here?"
-            if 3 * slept > steps
-            else ""
+            ", many of them sleeps: nothing comes, or the wall clock is waited for, which sleeps do not move" * is_idle
         )
 
     def _early(self, ready: tuple[int, ...]) -> tuple[int, ...]:
