@@ -67,8 +67,13 @@ class Clocks:
         return int(frozen or real_ns + shift)
 
 
-def interpose(clocks: Clocks) -> None:
-    """Let this process and its forks read their time from `clocks`."""
+def interpose(clocks: Clocks, *, wall: bool = True) -> None:
+    """Let this process and its forks read their time from `clocks`.
+
+    Args:
+        clocks: what is shown.
+        wall: whether the wall clock is, too; else the steady clocks alone.
+    """
     seen = clocks.seen
 
     def wall_ns() -> int:
@@ -80,13 +85,14 @@ def interpose(clocks: Clocks) -> None:
     def perf_ns() -> int:
         return seen(_STEADY, _real_perf_ns())
 
-    replaced: dict[str, Callable[..., Any]] = {"time_ns": wall_ns, "time": _seconds(wall_ns)}
-    replaced.update({"monotonic_ns": steady_ns, "monotonic": _seconds(steady_ns)})
+    replaced: dict[str, Callable[..., Any]] = {"monotonic_ns": steady_ns, "monotonic": _seconds(steady_ns)}
     replaced.update({"perf_counter_ns": perf_ns, "perf_counter": _seconds(perf_ns)})
-    replaced.update(_with_default(wall_ns))
     replaced.update(_by_number(clocks))
+    if wall:
+        replaced.update({"time_ns": wall_ns, "time": _seconds(wall_ns), **_with_default(wall_ns)})
     _replace({id(getattr(time, name)): function for name, function in replaced.items()})
-    _interpose_datetime(_seconds(wall_ns))
+    if wall:
+        _interpose_datetime(_seconds(wall_ns))
 
 
 def _replace(functions: dict[int, Callable[..., Any]]) -> None:

@@ -1,8 +1,8 @@
 """A fleet under the syscall supervisor, so that faults can strike exact calls: a write killed inside, a slow sync.
 
 The supervisor serves the whole process tree from a thread of the harness, as long as the tender lives. Faults strike
-while the gate is open, so that setting up, healing and recovery are not hurt. What the fleet does to its disk is
-recorded on the way and thrown away, so the harness's memory grows with what is written: runs of seconds, not of hours.
+while the gate is open, so that setting up, healing and recovery are not hurt. What the fleet does to its disk is looked
+at on the way and not kept, so the harness's memory does not grow with what is written.
 Read `chaos/faults/policy.py` for what strikes.
 """
 
@@ -106,7 +106,7 @@ class Supervised:
         return next((note.partition(": ")[2] for note in notes if "after the main process had ended" in note), "")
 
     def _run(self) -> None:
-        options = RecordOptions(deadline_s=_DEADLINE_S, grace_s=_GRACE_S, output=self._places.output)
+        options = RecordOptions(deadline_s=_DEADLINE_S, grace_s=_GRACE_S, output=self._places.output, keep=False)
         try:
             self.trace = record(self._program, self._places.disk, options=options, policy=self._gate)
         except BaseException as error:  # noqa: BLE001 - the thread's edge: it is raised again by whoever waits

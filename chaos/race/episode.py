@@ -176,7 +176,7 @@ class Cast:
                 continue
             step = len(episode.steps)
             if step >= most_steps:
-                episode.cut = f"still under way after {most_steps} calls"
+                episode.cut = f"still under way after {most_steps} calls{self._idling(step)}"
                 return
             free = step < most_steps // _FREE_PART
             chosen = policy.choose(step, ready, last, self._early(ready)) if free else in_turn(ready, last)
@@ -248,6 +248,13 @@ class Cast:
     def _now(self) -> int:
         """In steps, those counted that passed while all rested."""
         return len(self.episode.steps) + self._skipped
+
+    def _idling(self, steps: int) -> str:
+        """What to say when there was little but sleep: no time passes on clocks that are not steered."""
+        is_idle = 3 * self._slept.total() > steps
+        return (
+            ", many of them sleeps: nothing comes, or the wall clock is waited for, which sleeps do not move" * is_idle
+        )
 
     def _early(self, ready: tuple[int, ...]) -> tuple[int, ...]:
         """Sleepers that may be woken though others should go first: a process may be stopped at any time."""

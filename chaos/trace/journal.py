@@ -15,9 +15,15 @@ __all__ = ["Journal"]
 
 @final
 class Journal:
-    """Append-only, in the order of effects."""
+    """Append-only, in the order of effects.
 
-    def __init__(self) -> None:
+    Args:
+        keep: whether operations and acknowledgements are kept; else they are forgotten once their call is over, and
+            memory does not grow.
+    """
+
+    def __init__(self, *, keep: bool = True) -> None:
+        self._keep = keep
         self._operations: list[dict[str, Any]] = []
         self._mark = 0
         self._unmeasured: dict[tuple[str, str], None] = {}
@@ -57,10 +63,14 @@ class Journal:
 
     def acknowledge(self, process: int, value: str) -> None:
         """An acknowledgement, after all operations so far."""
+        if not self._keep:
+            return
         self.acks.append(Ack(after=len(self._operations), process=process, value=value))
 
     def mark(self) -> None:
         """What is added from here on belongs to one call."""
+        if not self._keep:
+            self._operations.clear()
         self._mark = len(self._operations)
 
     def attribute(self, frames: tuple[Frame, ...]) -> None:

@@ -30,6 +30,7 @@ class RecordOptions:
         reads: whether a policy is asked about reads, and about opens that change nothing ("open_read"), too.
         mapped_bytes: up to this size in all, files with shared mappings are compared; above it: not measured.
         command: what was run, for people; made from the program when empty.
+        keep: whether the trace gets operations and acknowledgements; without them memory does not grow with the run.
     """
 
     exclude: tuple[str, ...] = ()
@@ -42,6 +43,7 @@ class RecordOptions:
     reads: bool = False
     mapped_bytes: int = 64 << 20
     command: str = ""
+    keep: bool = True
 
     def __post_init__(self) -> None:
         if not self.deadline_s > 0:

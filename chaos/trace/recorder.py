@@ -105,7 +105,7 @@ class _Recorder:
     def __init__(self, folder: str, options: RecordOptions) -> None:
         self._options = options
         self._nodes = Nodes(folder, options.exclude)
-        self._journal = Journal()
+        self._journal = Journal(keep=options.keep)
         self._mapped = MappedFiles(self._journal, options.mapped_bytes)
         self._sources: SourceLines | None = None
         self._policy: Policy | None = None

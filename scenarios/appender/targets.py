@@ -26,6 +26,16 @@ def recover(disk: Path) -> list[str]:
     return [line.decode() for line in whole.splitlines()]
 
 
+def recover_and_cut(disk: Path) -> list[str]:
+    """As `recover`, and cuts off what a crash has left of a last line, so that nothing is appended to it."""
+    lines = recover(disk)
+    log = os.open(disk / LOG, os.O_WRONLY)
+    os.ftruncate(log, sum(len(line) + 1 for line in lines))
+    os.fsync(log)
+    os.close(log)
+    return lines
+
+
 def check(value: list[str], acked: list[str]) -> None:
     missing = sorted(set(acked) - set(value))
     assert not missing, f"acknowledged lines are gone: {missing}"

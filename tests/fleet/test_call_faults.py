@@ -14,6 +14,7 @@ from chaos.errors import UsageError
 from chaos.faults.fault import parse_fault
 from chaos.fleet import FleetSettings, Plan, draw, parse_plan
 from chaos.fleet.shrinking import shrunk
+from chaos.fleet.supervised import Supervised
 from chaos.syscalls.probe import probe
 from tests.fleet.running import STEP_S, Ran, ran, read_log
 
@@ -163,3 +164,19 @@ def test_a_disk_of_their_own_can_not_be_supervised() -> None:
     calls = (parse_fault({"call": "write", "nth": 1, "errno": "EIO"}),)
     with pytest.raises(UsageError, match="can't see into a disk of the fleet's own"):
         FleetSettings(call_faults=calls, disk_bytes=1 << 20)
+
+
+def test_what_a_fleet_writes_under_the_supervisor_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recording that was kept would make the harness's memory grow with the run."""
+    seen: list[Any] = []
+    first = Supervised.join
+
+    def join(self: Supervised, timeout_s: float) -> bool:
+        seen.append(self)
+        return first(self, timeout_s)
+
+    monkeypatch.setattr(Supervised, "join", join)
+    done = hurt(appender, {"call": "write", "path": "log", "nth": 200, "kill": "before"}, recover=read_log)
+    assert done.course.recovery is not None
+    assert len(decode(done.course.recovery.value)) >= 190
+    assert len(seen[-1].trace.ops) < 10

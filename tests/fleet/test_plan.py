@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, find, given, settings
 from hypothesis import strategies as st
 
 from chaos.errors import UsageError
@@ -170,3 +170,42 @@ def test_shrinking_stops_when_its_time_is_up() -> None:
     small = shrunk(plan, fails, goes_on=lambda: len(tried) < 1)
     assert len(tried) == 1
     assert len(small.strikes) < len(plan.strikes)
+
+
+STRIKES = st.builds(
+    Strike,
+    at_s=st.integers(0, 50).map(float),
+    kind=st.sampled_from([FaultKind.KILL, FaultKind.PAUSE]),
+    workers=st.sets(st.integers(0, 4), min_size=1, max_size=2).map(sorted).map(tuple),
+)
+STRUCK = st.lists(STRIKES, max_size=12).map(lambda found: tuple(sorted(found, key=lambda one: one.at_s)))
+STRUCK_PLANS = st.builds(Plan, workers=st.just(5), strikes=STRUCK)
+
+
+@settings(max_examples=30)
+@given(STRUCK_PLANS)
+def test_a_plan_is_shrunk_as_small_as_hypothesis_makes_it(large: Plan) -> None:
+    """What goes wrong takes a kill of some worker, and after it a pause of others."""
+
+    def fails(plan: Plan) -> bool:
+        killed = [strike for strike in plan.strikes if strike.kind is FaultKind.KILL]
+        paused = [strike for strike in plan.strikes if strike.kind is FaultKind.PAUSE]
+        return any(a.at_s < b.at_s and not set(a.workers) & set(b.workers) for a in killed for b in paused)
+
+    assume(fails(large))
+    small = shrunk(large, fails)
+    assert fails(small)
+    assert len(small.strikes) == len(SMALLEST.strikes)
+    assert small.workers == 2
+
+
+# The same, as Hypothesis finds and shrinks it from nothing.
+SMALLEST = find(
+    STRUCK_PLANS,
+    lambda plan: any(
+        a.kind is FaultKind.KILL and b.kind is FaultKind.PAUSE and a.at_s < b.at_s and not {*a.workers} & {*b.workers}
+        for a in plan.strikes
+        for b in plan.strikes
+    ),
+    settings=settings(database=None, max_examples=2000),
+)

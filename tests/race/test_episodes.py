@@ -93,7 +93,7 @@ def test_a_correct_lock_is_never_accused(lock: str) -> None:
 def test_a_loop_that_polls_for_ever_is_cut_after_so_many_calls() -> None:
     with staged("polls_for_ever", "notes", steps=200) as stage:
         played = stage.play(RandomWalk("0"))
-    assert played.episode.cut == "still under way after 200 calls"
+    assert played.episode.cut.startswith("still under way after 200 calls, many of them sleeps")
     assert endings(played) == [Ending.HUNG, Ending.RETURNED]
 
 
