@@ -43,6 +43,7 @@ _LONGEST_REST = 20  # steps
 _EARLY = 6  # times that a policy may wake one participant early: as if the others were stopped for as long
 _SPINS = 50  # time limits that pass at once; who still waits then seems to look at another clock, and waits for real
 _FREE_PART = 4  # the policy chooses in the first quarter of the steps allowed
+_IDLE = "nothing comes, or the wall clock is waited for, which no sleep moves here"
 _START = "!"  # what a racer says when it is there
 _UNSEEN = Move("a call that is not watched", Form.SLEEP)
 
