@@ -23,6 +23,7 @@ from chaos.explore.places import base_folder
 __all__ = ["Result", "chaos", "find_plugin", "is_marked", "nothing_left", "put_scenario", "start"]
 
 MARKER = "CHAOS_TEST_MARKER"
+STARTED = {os.getpid()}
 OWN_FRAME = re.compile(r'File "[^"]*/chaos/(?!.*targets)')
 ROOT = Path(__file__).resolve().parents[2]
 TARGETS = """\
@@ -74,7 +75,7 @@ def chaos(folder: Path, *words: str) -> Result:
 def start(folder: Path, *words: str) -> "subprocess.Popen[str]":
     """Start `chaos` as a process of its own, in a folder."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CHAOS_", "PYTEST_"))}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "chaos", *words],
         cwd=folder,
         env={**kept, "PYTHONPATH": str(ROOT), MARKER: str(folder), "COLUMNS": "200", "PYTHONUNBUFFERED": "1"},
@@ -84,6 +85,8 @@ def start(folder: Path, *words: str) -> "subprocess.Popen[str]":
         text=True,
         start_new_session=True,
     )
+    STARTED.add(process.pid)
+    return process
 
 
 def find_plugin(config: pytest.Config, patch: pytest.MonkeyPatch) -> None:
@@ -96,23 +99,23 @@ def find_plugin(config: pytest.Config, patch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def nothing_left(marker: str) -> Iterator[None]:
-    """No process with this mark in its environment stays, and no temporary folder whose owner is gone or is us."""
+    """No process with this mark in its environment stays, and no temporary folder of a harness run from here."""
     before = temporary_folders()
     yield
     processes = [process for process in psutil.process_iter() if is_marked(process, marker)]
     for process in processes:
         process.send_signal(signal.SIGKILL)
     assert not processes
-    assert not {name for name in temporary_folders() - before if not is_of_another(name)}
+    assert not {name for name in temporary_folders() - before if is_ours(name)}
 
 
 def temporary_folders() -> set[str]:
     return {name for name in os.listdir(base_folder()) if name.startswith("chaos-explore-")}
 
 
-def is_of_another(name: str) -> bool:
-    owner = int(name.split("-")[2])
-    return owner != os.getpid() and psutil.pid_exists(owner)
+def is_ours(name: str) -> bool:
+    """Whether this process or one of those that it started made the folder: other tests have theirs beside it."""
+    return int(name.split("-")[2]) in STARTED
 
 
 def is_marked(process: psutil.Process, marker: str) -> bool:

@@ -43,8 +43,9 @@ ROLES = {"set-up": "setup", "recording": "workload", "exploration": "recover", "
 
 
 def wait_until(path: Path) -> None:
+    """Wait until there is such a path; `*` in its name stands for anything."""
     give_up = monotonic() + GIVE_UP_S
-    while not path.exists():
+    while not list(Path(path.anchor).glob(str(path.relative_to(path.anchor)))):
         assert monotonic() < give_up, f"{path} did not appear"
         sleep(0.01)
 
