@@ -33,7 +33,7 @@ from chaos.scenario.runner.history_terms import terms_of
 __all__ = ["fleet_from", "fleet_targets", "replay_fleet", "run_fleets"]
 
 _RUNS = {Profile.QUICK: 1, Profile.CI: 3, Profile.DEEP: 50}
-_SHRINK_S = {Profile.QUICK: 3.0, Profile.CI: 4.0, Profile.DEEP: 120.0}
+_SHRINK_S = {Profile.QUICK: 3.0, Profile.CI: 2.5, Profile.DEEP: 120.0}
 # The processes' timing is their own. So a smaller plan must go wrong in two of three runs, lest one be kept that nobody
 # sees go wrong again, and a finding's plan is run this often until it shows.
 _TRIES, _SHOWN = 3, 2
