@@ -5,16 +5,19 @@ The pairs differ in the one thing that the oracle is about. Read `registry.py` f
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import final
+from typing import TypeVar, final
 
 from chaos.child import values
 from chaos.observations import Bounds, Damage, Ending, Observation, Outcome, Reference, Verdict
+from chaos.oracles.answer import Answer
 from chaos.oracles.registry import ORACLES, Oracle
 from chaos.trace.model import Ack
 
-__all__ = ["CANARIES", "Canary", "prove"]
+__all__ = ["CANARIES", "Canary", "prove", "proven"]
+
+_Case = TypeVar("_Case")
 
 
 @final
@@ -137,13 +140,29 @@ def prove(name: str, table: Mapping[str, Oracle] = ORACLES) -> str:
     if name not in CANARIES:
         return f"oracle {name!r} has no canary"
     canary, oracle = CANARIES[name], table[name]
+    pair = (canary.broken, canary.sound)
+    return proven(name, canary.story, canary.damage, pair, lambda seen: oracle.judge(seen, canary.reference))
+
+
+def proven(name: str, story: str, damage: Damage, pair: tuple[_Case, _Case], judge: Callable[[_Case], Answer]) -> str:
+    """Whether an oracle is to be trusted, given what it says to a pair of cases.
+
+    Args:
+        name: the oracle's.
+        story: what is broken, one line.
+        damage: the kind that it must name.
+        pair: the broken case and its sound twin.
+        judge: its answer to a case.
+
+    Returns:
+        as `prove`.
+    """
     try:
-        caught = oracle.judge(canary.broken, canary.reference)
-        passed = oracle.judge(canary.sound, canary.reference)
+        caught, passed = map(judge, pair)
     except Exception as error:  # noqa: BLE001 - whatever an oracle raises here means: do not trust it
         return f"oracle {name!r} failed on its canary: {type(error).__name__}: {error}"
-    if caught.verdict is not Verdict.VIOLATED or caught.damage is not canary.damage:
-        return f"oracle {name!r} does not catch its canary: {canary.story}"
+    if caught.verdict is not Verdict.VIOLATED or caught.damage is not damage:
+        return f"oracle {name!r} does not catch its canary: {story}"
     if passed.verdict is not Verdict.HOLDS:
         return f"oracle {name!r} objects to the sound twin of its canary: {passed.message}"
     return ""

@@ -9,7 +9,8 @@ from typing import Any, final
 
 from chaos.child import values
 from chaos.history import LiveRun, Said
-from chaos.observations import Damage, Ending, Outcome, Verdict
+from chaos.observations import Damage, Ending, Outcome
+from chaos.oracles.canaries import proven
 from chaos.oracles.linearizable.models import REGISTER
 from chaos.oracles.live import LIVE_ORACLES, LiveOracle, Terms
 
@@ -117,13 +118,5 @@ def prove_live(name: str, table: Mapping[str, LiveOracle] = LIVE_ORACLES) -> str
     if name not in LIVE_CANARIES:
         return f"oracle {name!r} has no canary"
     canary, oracle = LIVE_CANARIES[name], table[name]
-    try:
-        caught = oracle.judge(canary.broken, canary.terms)
-        passed = oracle.judge(canary.sound, canary.terms)
-    except Exception as error:  # noqa: BLE001 - whatever an oracle raises here means: do not trust it
-        return f"oracle {name!r} failed on its canary: {type(error).__name__}: {error}"
-    if caught.verdict is not Verdict.VIOLATED or caught.damage is not canary.damage:
-        return f"oracle {name!r} does not catch its canary: {canary.story}"
-    if passed.verdict is not Verdict.HOLDS:
-        return f"oracle {name!r} objects to the sound twin of its canary: {passed.message}"
-    return ""
+    pair = (canary.broken, canary.sound)
+    return proven(name, canary.story, canary.damage, pair, lambda run: oracle.judge(run, canary.terms))

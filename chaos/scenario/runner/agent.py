@@ -19,13 +19,14 @@ from chaos.observations import Finding
 from chaos.oracles.agents import AGENT_ORACLES, choose_agent
 from chaos.oracles.jury import Jury, Objected
 from chaos.oracles.live import Terms
-from chaos.report import News, Statistics
+from chaos.report import Statistics
 from chaos.report.findings import finding_id
 from chaos.report.live_replay import LiveReplay, dump_live_replay
 from chaos.report.plain import from_plain, to_plain
 from chaos.scenario.kinds import AGENT_MODEL, Agent
 from chaos.scenario.runner.account import INTERRUPTED, Account, budget_for
 from chaos.scenario.runner.agent_runs import AgentRuns, Blow, Seen
+from chaos.scenario.runner.pace import Pace, is_spent, news_of
 from chaos.trace.model import Frame
 
 __all__ = ["agent_from", "replay_agent", "run_agent"]
@@ -49,17 +50,6 @@ class _Cause:
     seen: Seen
     blow: Blow
     runs: int = 1
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pace:
-    """How far it is; see `Advance`."""
-
-    done: int
-    total: int | None
-    states_per_s: float
-    seconds_left: float | None
 
 
 @final
@@ -95,8 +85,8 @@ class _Agents:
         for blow in self._blows(agent):
             spent_s = monotonic() - began
             pace = self._runs / spent_s if spent_s else 0.0
-            self._account.listener.advanced(_Pace(done=self._runs, total=None, states_per_s=pace, seconds_left=None))
-            if self._is_over(spent_s):
+            self._account.listener.advanced(Pace(done=self._runs, total=None, states_per_s=pace, seconds_left=None))
+            if is_spent(self._budget, self._runs, spent_s):
                 self._left_out = f"from {blow} on: the budget was spent"
                 return
 
@@ -132,20 +122,7 @@ class _Agents:
             self._causes[key].runs += 1
             return
         self._causes[key] = _Cause(objected, seen, blow)
-        self._account.cause(
-            News(
-                title=objected.message,
-                oracle=objected.oracle,
-                damage=objected.damage,
-                model=AGENT_MODEL,
-                state=str(blow),
-                point=len(seen.exchanges),
-            )
-        )
-
-    def _is_over(self, spent_s: float) -> bool:
-        states, duration_s = self._budget.states, self._budget.duration_s
-        return (states is not None and self._runs >= states) or (duration_s is not None and spent_s >= duration_s)
+        self._account.cause(news_of(objected, AGENT_MODEL, str(blow), len(seen.exchanges)))
 
     def _finding(self, cause: _Cause) -> Finding:
         objected, scenario = cause.objected, self._account.scenario.name

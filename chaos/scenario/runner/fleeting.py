@@ -22,13 +22,14 @@ from chaos.fleet.shrinking import shrunk
 from chaos.observations import Bounds, Ending, Finding, Outcome
 from chaos.oracles.fleets import FLEET_ORACLES, choose_fleet
 from chaos.oracles.jury import Jury, Objected
-from chaos.report import News, Statistics
+from chaos.report import Statistics
 from chaos.report.findings import finding_id
 from chaos.report.live_replay import LiveReplay, dump_live_replay
 from chaos.scenario.kinds import FLEET_MODEL, FLEET_ROLES, Fleet
 from chaos.scenario.model import Budget, Profile, RunOptions
 from chaos.scenario.runner.account import INTERRUPTED, Account
 from chaos.scenario.runner.history_terms import terms_of
+from chaos.scenario.runner.pace import Pace, is_spent, news_of
 
 __all__ = ["fleet_from", "fleet_targets", "replay_fleet", "run_fleets"]
 
@@ -104,17 +105,6 @@ class _Trial:
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pace:
-    """How far it is; see `Advance`."""
-
-    done: int
-    total: int | None
-    states_per_s: float
-    seconds_left: float | None
-
-
-@final
 class _Fleets:
     def __init__(self, account: Account, drive: Fleet) -> None:
         self._account, self._drive = account, drive
@@ -150,10 +140,10 @@ class _Fleets:
             total = self._budget.states
             left_s = None if total is None else spent_s / self._runs * (total - self._runs)
             self._account.listener.advanced(
-                _Pace(done=self._runs, total=total, states_per_s=self._runs / spent_s, seconds_left=left_s)
+                Pace(done=self._runs, total=total, states_per_s=self._runs / spent_s, seconds_left=left_s)
             )
             if seen.objected is not None:
-                self._account.cause(_news(seen.objected, plan))
+                self._account.cause(news_of(seen.objected, FLEET_MODEL, plan.text, len(plan.strikes)))
                 return plan, seen
         return None
 
@@ -165,10 +155,7 @@ class _Fleets:
         return plan
 
     def _is_over(self) -> bool:
-        budget = self._budget
-        return (budget.states is not None and self._runs >= budget.states) or (
-            budget.duration_s is not None and monotonic() - self._began >= budget.duration_s
-        )
+        return is_spent(self._budget, self._runs, monotonic() - self._began)
 
     def _count(self, course: Course) -> None:
         self._fired += course.fired
@@ -330,17 +317,6 @@ def _settings(drive: Fleet) -> dict[str, str]:
 
 def _budget(options: RunOptions, budget: Budget | None) -> Budget:
     return options.budget or budget or Budget(states=_RUNS[options.profile])
-
-
-def _news(objected: Objected, plan: Plan) -> News:
-    return News(
-        title=objected.message,
-        oracle=objected.oracle,
-        damage=objected.damage,
-        model=FLEET_MODEL,
-        state=plan.text,
-        point=len(plan.strikes),
-    )
 
 
 def _outcome(seen: _Seen) -> Outcome:

@@ -22,7 +22,7 @@ from chaos.race.policies import Switches
 from chaos.race.shrinking import shrunk, switches_of
 from chaos.race.stage import Played, Players, Stage
 from chaos.race.wording import recipe_of, schedule_of
-from chaos.report import News, Statistics
+from chaos.report import Statistics
 from chaos.report.findings import finding_id
 from chaos.report.live_replay import LiveReplay, dump_live_replay
 from chaos.report.places import user_frame
@@ -32,6 +32,7 @@ from chaos.scenario.model import Budget, Profile, RunOptions
 from chaos.scenario.runner.account import INTERRUPTED, Account
 from chaos.scenario.runner.history_terms import terms_of
 from chaos.scenario.runner.interleaving import blamed_frames, interleaving, live_run
+from chaos.scenario.runner.pace import Pace, is_spent, news_of
 
 __all__ = ["race_from", "race_targets", "replay_race", "run_race"]
 
@@ -63,17 +64,6 @@ class _Cause:
     played: Played
     episode: int
     episodes: int = 1
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pace:
-    """How far it is; see `Advance`."""
-
-    done: int
-    total: int | None
-    states_per_s: float
-    seconds_left: float | None
 
 
 @final
@@ -131,23 +121,11 @@ class _Race:
         self._causes[key] = _Cause(objected, played, episode)
         self._last_news = episode
         recipe = recipe_of(switches_of(played.episode))
-        self._account.cause(
-            News(
-                title=objected.message,
-                oracle=objected.oracle,
-                damage=objected.damage,
-                model=RACE_MODEL,
-                state=recipe,
-                point=len(played.episode.steps),
-            )
-        )
+        self._account.cause(news_of(objected, RACE_MODEL, recipe, len(played.episode.steps)))
 
     def _is_over(self, episodes: int, spent_s: float) -> bool:
-        budget = self._budget
-        return (
-            (budget.states is not None and episodes >= budget.states)
-            or (budget.duration_s is not None and spent_s >= budget.duration_s)
-            or (bool(self._causes) and episodes - self._last_news >= _AFTER)
+        return is_spent(self._budget, episodes, spent_s) or (
+            bool(self._causes) and episodes - self._last_news >= _AFTER
         )
 
     def _tell(self, search: Search, spent_s: float) -> None:
@@ -158,7 +136,7 @@ class _Race:
         left = [(total - search.episodes) / rate] if total else []
         left += [limit_s - spent_s] if limit_s else []
         self._account.listener.advanced(
-            _Pace(done=search.episodes, total=total, states_per_s=rate, seconds_left=min(left, default=None))
+            Pace(done=search.episodes, total=total, states_per_s=rate, seconds_left=min(left, default=None))
         )
 
     def _finding(self, cause: _Cause, stage: Stage, *, shrink: bool) -> Finding:
