@@ -11,6 +11,18 @@ from pytest_guardrails.reliability.state import BackendKind, BackendSettings, In
 
 INCIDENTS: list[Incident] = []  # of documents that were found damaged
 BACKENDS: tuple[BackendKind, ...] = ("sqlite", "json")
+FIELDS = [  # of a hook in the document, in their order
+    "state",
+    "failure_count",
+    "consecutive_failures",
+    "consecutive_successes",
+    "first_failure",
+    "last_failure",
+    "last_success",
+    "last_error",
+    "disabled_at",
+    "retry_after",
+]
 
 
 def hook_state(

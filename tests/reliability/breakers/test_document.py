@@ -11,21 +11,8 @@ from pytest_guardrails.reliability.breakers.config import load_config
 from pytest_guardrails.reliability.breakers.document import document_of, export_hooks, import_hooks
 from pytest_guardrails.reliability.breakers.hook_state import HookState
 from pytest_guardrails.reliability.breakers.hook_store import open_hooks, refresh_mirror
-from tests.reliability.breakers.stores import hook_state
+from tests.reliability.breakers.stores import FIELDS, hook_state
 from tests.reliability.clocks import MovedClock
-
-FIELDS = [
-    "state",
-    "failure_count",
-    "consecutive_failures",
-    "consecutive_successes",
-    "first_failure",
-    "last_failure",
-    "last_success",
-    "last_error",
-    "disabled_at",
-    "retry_after",
-]
 
 
 @pytest.fixture

@@ -13,21 +13,8 @@ from pytest_guardrails.reliability.breakers import HookState
 from pytest_guardrails.reliability.breakers import hook_document as module
 from pytest_guardrails.reliability.breakers.config import load_config
 from pytest_guardrails.reliability.breakers.hook_store import open_hooks
-from tests.reliability.breakers.stores import INCIDENTS, hook_state
+from tests.reliability.breakers.stores import FIELDS, INCIDENTS, hook_state
 from tests.reliability.clocks import MovedClock
-
-FIELDS = {
-    "state",
-    "failure_count",
-    "consecutive_failures",
-    "consecutive_successes",
-    "first_failure",
-    "last_failure",
-    "last_success",
-    "last_error",
-    "disabled_at",
-    "retry_after",
-}
 
 
 @pytest.fixture
@@ -60,7 +47,7 @@ def edit(folder: Path, command: str, changes: Mapping[str, object]) -> None:
 def test_the_file_has_exactly_the_documented_shape_after_each_operation(state: HookState, tmp_path: Path) -> None:
     document = read(tmp_path)
     assert list(document) == ["hooks", "global_stats"]
-    assert all(set(fields) == FIELDS for fields in document["hooks"].values())
+    assert all(list(fields) == FIELDS for fields in document["hooks"].values())
     assert list(document["global_stats"]) == ["total_executions", "total_failures", "hooks_disabled", "last_updated"]
     assert {name: fields["state"] for name, fields in document["hooks"].items()} == {
         "fine": "closed",
