@@ -192,7 +192,8 @@ class SqliteBackend:
         except sqlite3.Error as error:
             if rows.is_damage(error):
                 raise
-            raise self._refused(connection, transaction, before, error) from error
+            self._undo(connection, before.version, transaction, error)  # if it can: without a COMMIT nothing is there
+            raise StorageError(f"{self.path} refused a change ({error}); the state before it stands") from error
         return made
 
     def flush(self, connection: sqlite3.Connection, transaction: str, before: rows.Last) -> None:
@@ -207,7 +208,7 @@ class SqliteBackend:
     def _refused(
         self, connection: sqlite3.Connection, transaction: str, before: rows.Last, error: sqlite3.Error
     ) -> Exception:
-        """What an error while writing becomes; nothing that was staged is there afterwards."""
+        """What an error of a COMMIT becomes; nothing that was staged is there afterwards."""
         if not self._undo(connection, before.version, transaction, error):
             return DurabilityUnknownError(
                 f"{self.path}: the disk did not confirm a commit ({error}) and refused to take it back; until the "
