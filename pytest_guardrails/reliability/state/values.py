@@ -8,7 +8,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 
-from pytest_guardrails.errors import ConfigurationError, NewerFormatError
+from pytest_guardrails.errors import ConfigurationError, NewerFormatError, check_whole
 from pytest_guardrails.hints import Any, final
 from pytest_guardrails.reliability.durability import finite_json
 from pytest_guardrails.reliability.state.frozen import freeze
@@ -50,8 +50,7 @@ class Values:
     """
 
     def __init__(self, schema: int, migrations: Mapping[int, Migration], *, remember: bool) -> None:
-        if schema < 1:
-            raise ConfigurationError(f"schema numbers start at 1, not {schema}")
+        check_whole("schema", schema, 1)
         if missing := [number for number in migrations if not 1 <= number < schema]:
             raise ConfigurationError(f"migrations lead from 1 .. {schema - 1}; there is one from {missing[0]}")
         self.schema = schema
