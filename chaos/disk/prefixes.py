@@ -109,11 +109,11 @@ class PrefixWalk:
         self._fitting(point, choice)
         told = []
         for op in self._ops[:point]:
-            fate, text = Fate.DURABLE, operation_text(op)
+            fate, text, part = Fate.DURABLE, operation_text(op), ""
             if choice.cut is not None and op.seq == point - 1:
-                fate = Fate.TORN
-                text = f"{text}: torn, the first {choice.cut} bytes got in"
-            told.append(OperationFate(seq=op.seq, fate=fate, text=text))
+                fate, part = Fate.TORN, f"the first {choice.cut} byte{'s' * (choice.cut != 1)} got in"
+                text += f": torn, {part}"
+            told.append(OperationFate(seq=op.seq, fate=fate, text=text, part=part))
         return tuple(told)
 
     def lost(self, point: int, choice: Choice) -> tuple[StepId, ...]:
