@@ -58,16 +58,15 @@ class Shrinker:
         return (*best, self._weakest(best[0]))
 
     def _weakest(self, observation: Observation) -> str:
-        """The strongest promises under which this very state is legal, also of models that were not explored."""
+        """The strongest promises under which this very state is legal, also of models that were not explored to an end."""
         if not observation.state or observation.model not in self._spaces:
             return observation.model
         space = self._spaces[observation.model]
-        explored = [model.name for model in self._settings.models]
         tree = space.tree(observation.state)
         for name, model in MODELS.items():
             if name in (observation.model, space.model.base):
                 break
-            if name not in explored and self._allows(model, observation.point, tree):
+            if self._allows(model, observation.point, tree):
                 return name
         return observation.model
 
