@@ -58,7 +58,7 @@ class Shrinker:
         return (*best, self._weakest(best[0]))
 
     def _weakest(self, observation: Observation) -> str:
-        """The strongest promises under which this very state is legal, also of models that were not explored to an end."""
+        """The strongest promises under which this very state is legal, whether or not it was explored to an end."""
         if not observation.state or observation.model not in self._spaces:
             return observation.model
         space = self._spaces[observation.model]
