@@ -9,9 +9,10 @@ tree out with `folder.Slot`. Read `states.py` for the words.
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterator
+from itertools import islice
 from typing import final
 
-from chaos.disk.interest import passes
+from chaos.disk.interest import passes, spread
 from chaos.disk.models import PersistenceModel
 from chaos.disk.outages import OutageWalk
 from chaos.disk.prefixes import PrefixWalk
@@ -28,6 +29,8 @@ __all__ = ["DEFAULT_BOUND", "StateSpace"]
 DEFAULT_BOUND = 12
 # Trees handed out lately, so that laying out a state that `states` just gave costs no rebuilding.
 _REMEMBERED = 256
+# What a short budget sees first: at so many points, evenly over the trace, so many states each.
+_SAMPLED_POINTS, _SAMPLED_STATES = 64, 3
 
 
 @final
@@ -61,7 +64,11 @@ class StateSpace:
         """All states to check, the likeliest failures first; each call begins anew."""
         self._begin_count()
         seen: set[bytes] = set()
-        for points in passes(self.trace):
+        ordered = passes(self.trace)
+        for point in spread(ordered[0], _SAMPLED_POINTS):
+            yield from islice(self._states_at(point, seen), _SAMPLED_STATES)
+        self._generated = 0  # they come again below, and are known by then
+        for points in ordered:
             for point in points:
                 yield from self._states_at(point, seen)
                 self._count_point(point)
