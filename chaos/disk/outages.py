@@ -122,7 +122,7 @@ class OutageWalk:
         there = tuple(step.id for step in choosable(pending) if step.id in gone)
         return Choice(True, there) if len(there) <= len(kept) else Choice(False, kept)
 
-    def contains(self, point: int, tree: Tree) -> bool:
+    def contains(self, point: int, tree: Tree, *, inside: bool) -> bool:  # noqa: ARG002 - what is lost says no more
         """Whether a tree is legal at a crash point."""
         pending = self._looking = self._moved(self._looking, point)
         return holds(pending, tree)

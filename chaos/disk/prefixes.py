@@ -133,10 +133,12 @@ class PrefixWalk:
         """The whole prefix."""
         return _EVERYTHING
 
-    def contains(self, point: int, tree: Tree) -> bool:
-        """Whether the tree is the prefix, or its last write cut at any byte."""
+    def contains(self, point: int, tree: Tree, *, inside: bool) -> bool:
+        """Whether the tree is the prefix, or, inside it, its last write cut at any byte."""
         if tree == self._prefix(point):
             return True
+        if not inside:
+            return False
         op = self._ops[point - 1] if point else None
         if op is None or op.kind is not Kind.WRITE:
             return False

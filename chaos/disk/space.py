@@ -101,13 +101,21 @@ class StateSpace:
         fates = self._walk.fates(parsed.point, parsed.choice)
         return Description(model=self.model.name, point=parsed.point, acked=parsed.acked, fates=fates)
 
-    def contains(self, point: int, tree: Tree) -> bool:
+    def contains(self, point: int, tree: Tree, acked: int | None = None) -> bool:
         """Whether a tree is legal at a crash point, also where `states` would leave it out.
 
         Meant for holding models against real file systems: exact, and quick for traces of some ten operations.
+
+        Args:
+            point: the crash point.
+            tree: the tree.
+            acked: how many acknowledgements had been made by then; any number that is legal there when None.
         """
         self._check_point(point)
-        return self._walk.contains(point, tree)
+        low, high = bisect_left(self._acks, point), bisect_right(self._acks, point)
+        if acked is not None and not low <= acked <= high:
+            return False
+        return self._walk.contains(point, tree, inside=acked is None or acked == low)
 
     def losses(self, recipe: str) -> tuple[int, int, tuple[StepId, ...]]:
         """(crash point, acknowledgements, micro-operations that are not there); a write that was cut has none.
@@ -132,7 +140,8 @@ class StateSpace:
     def milder(self, recipe: str) -> Iterator[str]:
         """States that differ from one by less damage, in a fixed order, those with the least damage first.
 
-        The first of them, if any, are the same tree at an earlier crash point, where what came later was not issued.
+        The first of them, if any, are at an earlier crash point, where what came later was not issued: those with the
+        same tree, then others.
 
         Raises:
             UsageError: the text is no recipe, or does not fit this trace and model.

@@ -38,3 +38,14 @@ def test_no_state_comes_twice_and_none_is_missing(name: str) -> None:
 def test_points_are_spread_evenly_with_both_ends() -> None:
     assert spread((1, 2, 3), 5) == (1, 2, 3)
     assert spread(tuple(range(101)), 5) == (0, 25, 50, 75, 100)
+
+
+def test_a_kill_inside_a_write_is_no_state_after_what_was_acknowledged_behind_it() -> None:
+    trace = unsynced_appends(1)
+    kill = StateSpace(trace, MODELS["kill"])
+    empty = kill.tree("1/0:all")
+    assert kill.contains(2, empty)
+    assert kill.contains(2, empty, 0)
+    assert not kill.contains(2, empty, 1)
+    assert not kill.contains(2, empty, 2)
+    assert StateSpace(trace, MODELS["ext4"]).contains(2, empty, 1)

@@ -194,9 +194,9 @@ def test_an_access_list_sets_the_mode_as_sed_does(tmp_path: Path, by: str) -> No
     acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", tag, bits, 0xFFFFFFFF) for tag, bits in entries)
 
     def program() -> None:
-        target = {"descriptor": os.open(tmp_path / "f", os.O_RDONLY), "path": tmp_path / "f", "link": tmp_path / "l"}[
-            by
-        ]
+        descriptor = os.open(tmp_path / "f", os.O_RDONLY)
+        targets: dict[str, int | Path] = {"descriptor": descriptor, "path": tmp_path / "f", "link": tmp_path / "l"}
+        target = targets[by]
         os.setxattr(target, "system.posix_acl_access", acl)
         os.setxattr(target, "system.posix_acl_access", acl)  # changes nothing any more
         with suppress(OSError):  # not every file system has them
