@@ -1,5 +1,6 @@
 """Racers for the tests: each does one thing that a race must cope with."""
 
+import ctypes
 import fcntl
 import os
 import random
@@ -247,6 +248,20 @@ def hangs_up(disk: Path, *_: object) -> None:
 def tells(disk: Path, witness: Witness) -> None:
     witness(1)
     witness(2)
+
+
+def times_and_lengths(disk: Path, _: Witness) -> None:
+    """What changes a file's times, and what tells its length, each way there is."""
+    (disk / "a").write_bytes(b"123")
+    os.utime(disk / "a")
+    with open(disk / "a", "rb", buffering=0) as file:
+        os.utime(file.fileno())
+        file.seek(1)
+        file.seek(0, os.SEEK_END)
+        number = {"x86_64": 5, "aarch64": 80}[os.uname().machine]
+        ctypes.CDLL(None).syscall(
+            number, file.fileno(), ctypes.create_string_buffer(1024)
+        )  # which some libcs don't use
 
 
 def all_calls(disk: Path, witness: Witness) -> None:
