@@ -237,6 +237,34 @@ def is_counted(disk: Path, results: list[object]) -> None:
     assert counted(disk, results) == len(results)
 
 
+def lays_pipe(disk: Path) -> None:
+    os.mkfifo(disk / "pipe")
+
+
+def writes_to_pipe(disk: Path, _: Witness) -> None:
+    (disk / "pipe").write_text("here")
+
+
+def reads_from_pipe(disk: Path, _: Witness) -> str:
+    return (disk / "pipe").read_text()
+
+
+def lays_stale_lock(disk: Path) -> None:
+    (disk / "lock").touch()
+    os.utime(disk / "lock", (time.time() - 86_400, time.time() - 86_400))
+
+
+def age_of_lock(disk: Path, _: Witness) -> float:
+    return time.time() - os.stat(disk / "lock").st_mtime
+
+
+def takes_over(disk: Path, witness: Witness) -> bool:
+    if age_of_lock(disk, witness) < 3600:
+        return False
+    os.utime(disk / "lock")
+    return True
+
+
 def fails(disk: Path, *_: object) -> None:
     raise ValueError("not today")
 
