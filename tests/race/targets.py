@@ -45,6 +45,19 @@ def computes(disk: Path, witness: Witness) -> None:
         pass
 
 
+def waits_for_a_busy_child(disk: Path, witness: Witness) -> None:
+    """Its child takes longer than the deadline, and never for long without a call."""
+    child = os.fork()
+    if not child:
+        for number in range(12):
+            (disk / f"{number}").touch()
+            until = time.process_time() + 0.25
+            while time.process_time() < until:
+                pass
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
 def waits_outside(disk: Path, witness: Witness) -> None:
     (disk / "before").touch()
     threading.Event().wait()

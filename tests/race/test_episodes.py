@@ -72,6 +72,26 @@ def test_a_racer_that_computes_without_end_is_cut_at_its_deadline() -> None:
     assert played.outcomes[1].ending is Ending.HUNG
 
 
+@pytest.mark.slow
+def test_who_waits_for_a_child_that_is_busy_for_longer_than_the_deadline_is_not_said_to_compute() -> None:
+    (played,) = episodes(1, "waits_for_a_busy_child", "nothing")
+    assert played.episode.cut == ""
+    assert endings(played) == [Ending.RETURNED, Ending.RETURNED]
+
+
+@pytest.mark.slow
+def test_racers_of_whom_always_one_is_awake_out_of_sight_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    first_rests = [False]  # the second one when the first one does not; they are asked in this order
+
+    def rests(_: Cast, number: int) -> bool:
+        first_rests[0] ^= number == 0
+        return first_rests[0] == (number == 0)
+
+    monkeypatch.setattr(Cast, "_rests", rests)
+    (played,) = episodes(1, "waits_outside", "waits_outside")
+    assert "without any call on the folder" in played.episode.cut
+
+
 def test_a_racer_that_waits_for_what_nobody_brings_is_told_as_waiting() -> None:
     (played,) = episodes(1, "notes", "waits_outside")
     assert [step.participant for step in played.episode.waiting] == [1]
