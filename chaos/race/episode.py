@@ -26,7 +26,7 @@ from time import monotonic
 from typing import final
 
 from chaos.race.locks import control_lock_is_free, flock_now, waits_for_flock
-from chaos.race.moves import Form, Move, Sight
+from chaos.race.moves import UNSEEN, Form, Move, Sight
 from chaos.race.policies import Policy, in_turn
 from chaos.race.standing import is_over, racer_above, rests
 from chaos.race.waits import give_up, is_met, limit_s, rest_steps
@@ -45,7 +45,6 @@ _SPINS = 50  # time limits that pass at once; who still waits then seems to look
 _FREE_PART = 4  # the policy chooses in the first quarter of the steps allowed
 _ROUNDS = 2  # deadlines that those have together who keep waking each other without any call on the folder
 _START = "!"  # what a racer says when it is there
-_UNSEEN = Move("a call that is not watched", Form.SLEEP)
 
 
 @final
@@ -296,7 +295,7 @@ class Cast:
     def _stand_still(self) -> None:
         """Nobody can move any more."""
         waiting = [Step(number, held.move, held.source) for number, held in self._held.items()]
-        waiting += [Step(number, _UNSEEN) for number in self._running]
+        waiting += [Step(number, UNSEEN) for number in self._running]
         self.episode.waiting = tuple(sorted(waiting, key=lambda step: step.participant))
 
     def _release(self, number: int, ready: tuple[int, ...]) -> bool:

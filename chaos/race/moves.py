@@ -18,7 +18,7 @@ from chaos.syscalls.filter import Instruction, build_filter
 from chaos.syscalls.processes import Process
 from chaos.syscalls.tables import RULES, Architecture, Rule
 
-__all__ = ["Form", "Move", "Sight", "race_filter", "race_numbers"]
+__all__ = ["UNSEEN", "Form", "Move", "Sight", "race_filter", "race_numbers"]
 
 _AT_FDCWD = -100
 _PROT_WRITE = 2
@@ -106,6 +106,9 @@ class Move(NamedTuple):
     form: Form
     path: str = ""
     text: str = ""
+
+
+UNSEEN = Move("a call that is not watched", Form.SLEEP)  # what somebody is at who sleeps out of sight
 
 
 def race_numbers(architecture: Architecture) -> dict[int, str]:

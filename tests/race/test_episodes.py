@@ -15,6 +15,7 @@ from chaos.race.moves import Sight
 from chaos.race.policies import RandomWalk, Switches
 from chaos.race.shrinking import switches_of
 from chaos.race.stage import Played, Stage
+from chaos.race.wording import move_words
 from chaos.syscalls.listener import Listener
 from tests.race.playing import episodes, players, runs, staged
 
@@ -94,7 +95,9 @@ def test_racers_of_whom_always_one_is_awake_out_of_sight_are_cut(monkeypatch: py
 
 def test_a_racer_that_waits_for_what_nobody_brings_is_told_as_waiting() -> None:
     (played,) = episodes(1, "notes", "waits_outside")
-    assert [step.participant for step in played.episode.waiting] == [1]
+    assert [(step.participant, move_words(step.move)) for step in played.episode.waiting] == [
+        (1, "a call that is not watched")
+    ]
     assert endings(played) == [Ending.RETURNED, Ending.HUNG]
 
 
