@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, final
 
+from chaos.child.actors import unrun_words
 from chaos.child.target import CallableTarget, CommandTarget, PythonTarget, Roles, Target
 from chaos.errors import UsageError
 from chaos.observations import Bounds
@@ -68,6 +69,8 @@ class Call:
             hint = "give a callable, 'module:object', or a list of commands"
             raise UsageError(f"{self.fixture}: {role} is None", hint)
         if callable(value):
+            if unrun := unrun_words(value):
+                raise UsageError(f"{self.fixture}: {role} is {unrun[0]}", unrun[1])
             return CallableTarget(function=value)
         if isinstance(value, str) and ":" in value:
             return PythonTarget(ref=value, search=(self.here,))
