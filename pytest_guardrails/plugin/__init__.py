@@ -16,12 +16,7 @@ from pytest_guardrails.plugin.guards import (
     pytest_itemcollected,
     pytest_runtest_call,
 )
-from pytest_guardrails.plugin.hooks import (
-    pytest_addoption,
-    pytest_configure,
-    pytest_runtest_makereport,
-    pytest_unconfigure,
-)
+from pytest_guardrails.plugin.hooks import pytest_addoption, pytest_configure, pytest_unconfigure
 
 __all__ = [
     "chaos_proxy",
@@ -40,7 +35,6 @@ __all__ = [
     "pytest_fixture_setup",
     "pytest_itemcollected",
     "pytest_runtest_call",
-    "pytest_runtest_makereport",
     "pytest_unconfigure",
     "race",
 ]

@@ -19,7 +19,6 @@ from chaos.scenario import Explore, Inject, Scenario
 from chaos.scenario.model import Drive
 from chaos.scenario.runner import find_finding, replay_live, replay_state
 from pytest_guardrails.plugin.arguments import Call, known_names
-from pytest_guardrails.plugin.hooks import PASSED
 from pytest_guardrails.plugin.session import complaints, fail, quiet_forks, session_of
 
 __all__ = ["Door"]
@@ -36,17 +35,7 @@ class Door:
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self._request = request
         self._calls: list[str] = []  # the fixtures that were called
-        self._idle: list[str] = []  # the fixtures that were taken, and not used until now
         self._told = False  # whether a call has said what became of the finding to be replayed
-
-    def offer(self, fixture: str) -> None:
-        """The test takes a fixture."""
-        self._idle.append(fixture)
-
-    def use(self, fixture: str) -> None:
-        """The test uses a fixture that it takes."""
-        if fixture in self._idle:
-            self._idle.remove(fixture)
 
     def go(
         self,
@@ -67,7 +56,6 @@ class Door:
         """
         __tracebackhide__ = True
         self._calls.append(fixture)
-        self.use(fixture)
         try:
             known = list(options.__annotations__)
             known_names(fixture, given, known, needed)
@@ -90,12 +78,6 @@ class Door:
         if wanted and self._calls and not self._told:
             called = ", ".join(dict.fromkeys(self._calls))
             fail([f"{called}: finding {wanted} is of another test; nothing was replayed here"])
-
-    def check_used(self) -> None:
-        """Warn of a test that passed and never called what it takes: it may have tested nothing."""
-        if self._idle and self._request.node.stash.get(PASSED, False):
-            words = f"{', '.join(self._idle)}: taken by a test that never called it, and so tested nothing by it"
-            self._request.node.warn(pytest.PytestWarning(words))
 
     def seed(self) -> int:
         """The session's."""

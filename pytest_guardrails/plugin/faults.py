@@ -127,7 +127,6 @@ class Faults:
 
     def __init__(self, door: Door) -> None:
         self._door = door
-        door.offer("faults")
 
     def __call__(
         self,
@@ -174,7 +173,6 @@ class Faults:
             table: one more fault, its keys as arguments.
         """
         __tracebackhide__ = True
-        self._door.use("faults")
         given = {"fault": [*tables, *([table] if table else [])], "deadline": deadline}
         try:
             child = StruckChild(Path(folder), seed=self._door.seed(), **parsed("faults.child", given, _CHILD))

@@ -25,7 +25,6 @@ def door_of_the_test(request: pytest.FixtureRequest) -> Iterator["Door"]:
     door = Door(request)
     yield door
     door.check_replayed()
-    door.check_used()
 
 
 @pytest.fixture

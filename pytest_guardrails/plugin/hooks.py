@@ -3,25 +3,16 @@
 Everything else waits until a fixture is used. Read `fixtures.py` next.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 
 import pytest
 
 from pytest_guardrails.plugin.guards import GUARDRAILS_MARKER
 
-__all__ = [
-    "ENDINGS",
-    "PASSED",
-    "pytest_addoption",
-    "pytest_configure",
-    "pytest_runtest_makereport",
-    "pytest_unconfigure",
-]
+__all__ = ["ENDINGS", "pytest_addoption", "pytest_configure", "pytest_unconfigure"]
 
 # What has to be closed when the session ends; whoever opens something puts its closing function here.
 ENDINGS = pytest.StashKey[list[Callable[[], None]]]()
-
-PASSED = pytest.StashKey[bool]()  # of a test: whether its own function came to its end
 
 _MARKERS = tuple(
     f"{fixture}({examples}, ...): arguments for every call of the fixture `{fixture}` in this test; "
@@ -55,17 +46,6 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers."""
     for marker in (*_MARKERS, GUARDRAILS_MARKER):
         config.addinivalue_line("markers", marker)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Remember whether the test has passed, for what its fixtures have to say when they end."""
-    report = yield
-    if call.when == "call":
-        item.stash[PASSED] = report.passed
-    return report
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -124,21 +124,3 @@ def test_a_marker_that_makes_no_sense_is_refused_by_its_name(
 def test_one_name_needs_no_list(pytester: pytest.Pytester) -> None:
     text = "def test_it(crash):\n    crash(workload=overwrite, recover=load, oracles='clean', exclude='*.tmp')\n"
     run(pytester, PLAIN_PROGRAM + text, passed=1)
-
-
-def test_a_test_that_never_calls_what_it_takes_is_warned_of(pytester: pytest.Pytester) -> None:
-    for fixture in ("crash", "faults", "fleet", "race"):
-        text = PROGRAM + f"def test_idle({fixture}):\n    pass\n"
-        assert f"PytestWarning: {fixture}: taken by a test that never called it" in run(pytester, text, passed=1)
-
-
-def test_no_warning_where_it_was_called_or_where_the_test_did_not_come_so_far(pytester: pytest.Pytester) -> None:
-    text = PROGRAM + (
-        "def test_called(race):\n    race(replace, replace, oracles=['returns'], budget=2)\n\n"
-        "def test_child(faults, tmp_path):\n"
-        "    with faults.child(tmp_path, call='write', nth=1, errno='EIO') as child:\n"
-        "        child(replace, tmp_path, print)\n\n"
-        "def test_skipped(race):\n    pytest.skip('not here')\n\n"
-        "def test_fails(race):\n    assert False\n"
-    )
-    assert "never called" not in run(pytester, text, passed=2, failed=1, skipped=1)
