@@ -133,8 +133,8 @@ class Step:
     text: str
 
 
-def script_of(*turns: Turn | Feedback | Trouble | str, then: Then | str = Then.END) -> Script:
-    """A script of turns, where a text, a feedback or a trouble stands for a turn that says, gives or makes it.
+def script_of(*turns: Turn | Feedback | str, then: Then | str = Then.END) -> Script:
+    """A script of turns, where a text stands for a turn that says it, and a feedback for one that gives it.
 
     Raises:
         UsageError: there is no such `then`, or a turn makes no sense.
@@ -163,16 +163,10 @@ def troubled(script: Iterator[Step], nth: int, trouble: Trouble) -> Iterator[Ste
         yield Step(Turn(say=step.text, trouble=trouble), step.text) if number == nth else step
 
 
-def _turn(given: object) -> Turn:
+def _turn(given: Turn | Feedback | str) -> Turn:
     if isinstance(given, Turn):
         return given
-    if isinstance(given, Feedback):
-        return Turn(feedback=given)
-    if isinstance(given, Trouble):  # before the texts, of which it is one
-        return Turn(trouble=given)
-    if isinstance(given, str) and not isinstance(given, Enum):
-        return Turn(say=given)
-    raise UsageError(f"a turn is a text, a Turn, a Feedback or a Trouble, not {given!r}", 'such as "good" or Turn(...)')
+    return Turn(feedback=given) if isinstance(given, Feedback) else Turn(say=given)
 
 
 def _steps(turn: Turn) -> Iterator[Step]:

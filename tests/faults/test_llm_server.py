@@ -431,18 +431,3 @@ def test_scripts_that_make_no_sense_are_refused(build: Callable[[], object], rea
     with pytest.raises(UsageError, match=reason):
         build()
     assert threading.active_count() == threads
-
-
-@pytest.mark.parametrize("given", [5, None, FeedbackKind.CYCLIC, ["One."]])
-def test_what_is_no_turn_is_refused_and_the_script_stays(llm: FakeLLM, client: openai.OpenAI, given: object) -> None:
-    llm.play("One.")
-    with pytest.raises(UsageError, match="a turn is a text, a Turn, a Feedback or a Trouble"):
-        llm.play("Two.", given)  # type: ignore[arg-type]
-    assert ask(client).choices[0].message.content == "One."
-
-
-def test_a_trouble_stands_for_a_turn_that_makes_it(llm: FakeLLM, client: openai.OpenAI) -> None:
-    llm.play(Trouble.NO_MONEY, "One.")
-    with pytest.raises(openai.RateLimitError):
-        ask(client)
-    assert ask(client).choices[0].message.content == "One."

@@ -80,7 +80,7 @@ class FakeLLM:
         """The same where something on loopback stands in front of it: a proxy."""
         return {**self.environment, "OPENAI_BASE_URL": f"http://{HOST}:{port}/v1"}
 
-    def play(self, *turns: Turn | Feedback | Trouble | str, then: Then | str = Then.END) -> None:
+    def play(self, *turns: Turn | Feedback | str, then: Then | str = Then.END) -> None:
         """Go on with another script; requests that are held stay so.
 
         Raises:
