@@ -6,6 +6,7 @@ Each imports its part when it is first used. Read `loops.py`, `finiteness.py`, `
 # ruff: noqa: PLC0415 - see above
 
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -123,7 +124,10 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object], request: pytest.
         request.node.stash[_PENDING] = False
         if fixturedef.argname == _GUARDS:
             return
-        request.getfixturevalue(_GUARDS)
+        # Raised here, an error would leave this fixture broken for all tests to come. It is kept with the guards, and
+        # raised when their own turn comes.
+        with suppress(Exception, pytest.fail.Exception):
+            request.getfixturevalue(_GUARDS)
 
 
 @pytest.fixture(name="_guardrails")
