@@ -19,10 +19,11 @@ from chaos.observations import Finding
 from chaos.report import ScenarioResult, Status, status, why
 from chaos.report.text import counted, finding_lines, printable, tried, verdict_lines
 from chaos.scenario import RunOptions, Scenario
+from chaos.scenario.model import Budget
 from chaos.scenario.quantities import budget
 from chaos.scenario.runner import Run
 from pytest_guardrails.plugin.hooks import ENDINGS
-from pytest_guardrails.plugin.settings import run_options
+from pytest_guardrails.plugin.settings import ini_budget, run_options
 
 __all__ = [
     "Session",
@@ -41,8 +42,9 @@ _SHOWN = 3  # findings told in full; the others are in the report
 class Session:
     """What the explorations of one pytest session share; the run folder is made by the first."""
 
-    def __init__(self, config: pytest.Config, options: RunOptions) -> None:
+    def __init__(self, config: pytest.Config, options: RunOptions, budget: Budget | None) -> None:
         self.options = options
+        self._budget = budget  # of calls that have none of their own
         self._config = config
         self._run: Run | None = None
 
@@ -52,8 +54,8 @@ class Session:
             self._run = Run(self.options, command="pytest", replay=self.replay_command)
             self._config.stash.setdefault(ENDINGS, []).append(self._end)
         own = replace(self.options, jobs=given.get("jobs", self.options.jobs))
-        if "budget" in given and own.budget is None:
-            own = replace(own, budget=budget(given["budget"]))
+        if own.budget is None:
+            own = replace(own, budget=budget(given["budget"]) if "budget" in given else self._budget)
         return self._run.scenario(scenario, options=own)
 
     def replay_command(self, finding: Finding) -> str:
@@ -81,7 +83,7 @@ def session_of(config: pytest.Config) -> Session:
         UsageError: which setting is wrong.
     """
     if _SESSION not in config.stash:
-        config.stash[_SESSION] = Session(config, run_options(config))
+        config.stash[_SESSION] = Session(config, run_options(config), ini_budget(config))
     return config.stash[_SESSION]
 
 
