@@ -4,7 +4,7 @@ Read `door.py` for how workloads are run, `fixtures.py` for who makes it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from pytest_guardrails.plugin.arguments import (
     Settings,
     TargetLike,
     parsed,
+    refusal,
     tables,
 )
 from pytest_guardrails.plugin.door import Door
@@ -118,7 +119,7 @@ class StruckChild:
             with quiet_forks():
                 return call_with_faults(function, self._folder, self._faults, deadline_s=self._deadline_s, seed=seed)
         except ChaosError as error:
-            fail([f"faults: {error}"])
+            fail([refusal("faults", error)])
 
 
 @final
@@ -156,10 +157,9 @@ class Faults:
             needed=("workload", "recover", "fault"),
         )
 
-    @contextmanager
     def child(
         self, folder: Path | str, *tables: _Table, deadline: float | str = 60.0, **table: Any
-    ) -> Iterator[StruckChild]:
+    ) -> AbstractContextManager[StruckChild]:
         """Children of this process in which calls on the files of `folder` are struck.
 
             with faults.child(tmp_path, call="write", nth=2, errno="ENOSPC") as child:
@@ -172,15 +172,25 @@ class Faults:
             deadline: for one call, in seconds or as "10s".
             table: one more fault, its keys as arguments.
         """
+        return self._child(folder, {"fault": [*tables, *([table] if table else [])], "deadline": deadline})
+
+    @contextmanager
+    def _child(self, folder: Path | str, given: Mapping[str, Any]) -> Iterator[StruckChild]:
         __tracebackhide__ = True
-        given = {"fault": [*tables, *([table] if table else [])], "deadline": deadline}
+        self._door.used.add("faults")
         try:
-            child = StruckChild(Path(folder), seed=self._door.seed(), **parsed("faults.child", given, _CHILD))
+            child = StruckChild(_folder(folder), seed=self._door.seed(), **parsed("faults.child", given, _CHILD))
         except ChaosError as error:
-            fail([f"faults: {error}"])
+            fail([refusal("faults", error)])
         yield child
         if not child.struck:
             fail(["faults: no call was struck: this test tested nothing"])
+
+
+def _folder(given: Path | str) -> Path:
+    if not isinstance(given, (str, Path)):
+        raise UsageError(f"faults.child(...): expected a folder, got {given!r}", "such as tmp_path")
+    return Path(given)
 
 
 def _drive(call: Call, workload: TargetLike, recover: TargetLike, fault: object) -> Inject:

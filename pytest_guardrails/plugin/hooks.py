@@ -4,12 +4,13 @@ Everything else waits until a fixture is used. Read `fixtures.py` next.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from pytest_guardrails.plugin.guards import GUARDRAILS_MARKER
 
-__all__ = ["ENDINGS", "pytest_addoption", "pytest_configure", "pytest_unconfigure"]
+__all__ = ["ENDINGS", "pytest_addoption", "pytest_configure", "pytest_terminal_summary", "pytest_unconfigure"]
 
 # What has to be closed when the session ends; whoever opens something puts its closing function here.
 ENDINGS = pytest.StashKey[list[Callable[[], None]]]()
@@ -46,6 +47,21 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers."""
     for marker in (*_MARKERS, GUARDRAILS_MARKER):
         config.addinivalue_line("markers", marker)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say what the fixtures of the harness tried, where they were used."""
+    reports = [one for some in terminalreporter.stats.values() for one in some if getattr(one, "user_properties", ())]
+    verbosity = config.get_verbosity()
+    if not reports or verbosity < 0:
+        return
+    from pytest_guardrails.plugin.summary import call_line, last_line, told  # noqa: PLC0415 - see above
+
+    if calls := list(told(reports)):
+        terminalreporter.write_sep("=", "chaos")
+        for test, call in calls if verbosity > 0 else ():
+            terminalreporter.write_line(call_line(test, call))
+        terminalreporter.write_line(last_line(calls))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
