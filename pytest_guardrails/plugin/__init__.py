@@ -18,6 +18,7 @@ from pytest_guardrails.plugin.guards import (
 )
 from pytest_guardrails.plugin.hooks import (
     pytest_addoption,
+    pytest_collection_modifyitems,
     pytest_configure,
     pytest_terminal_summary,
     pytest_unconfigure,
@@ -36,6 +37,7 @@ __all__ = [
     "loop_guard",
     "no_leaks",
     "pytest_addoption",
+    "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_fixture_setup",
     "pytest_itemcollected",

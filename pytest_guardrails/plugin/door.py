@@ -5,22 +5,24 @@ their results, nothing of engines. Read `crash.py` for a fixture, `session.py` f
 """
 
 import inspect
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any, NoReturn, final
 
 import pytest
 
 from chaos.errors import ChaosError, UsageError
 from chaos.observations import Verdict
-from chaos.report import ScenarioResult
+from chaos.report import ScenarioResult, Status, status
 from chaos.report.live_replay import LiveReplay
 from chaos.report.replay import Replay
 from chaos.scenario import Explore, Inject, Scenario
 from chaos.scenario.model import Drive
 from chaos.scenario.runner import find_finding, replay_live, replay_state
 from pytest_guardrails.plugin.arguments import Call, known_names, refusal
-from pytest_guardrails.plugin.session import complaints, fail, quiet_forks, session_of
+from pytest_guardrails.plugin.hooks import REPLAYED
+from pytest_guardrails.plugin.session import complaints, fail, quiet_forks, refuse, session_of
 from pytest_guardrails.plugin.summary import property_of
 
 __all__ = ["Door"]
@@ -51,6 +53,7 @@ class Door:
         self.made: set[str] = set()
         self.used: set[str] = set()
         self._request = request
+        self._replaying = request.config.getoption("--chaos-replay") is not None
         self._calls: list[str] = []  # the fixtures that were called
         self._told = False  # whether a call has said what became of the finding to be replayed
 
@@ -83,7 +86,10 @@ class Door:
         except ChaosError as error:
             self._told = True
             fail([refusal(fixture, error)])
-        self._request.node.user_properties.append(property_of(fixture, result))
+        if not self._replaying:
+            self._request.node.user_properties.append(property_of(fixture, result))
+        if lines and status(result) is Status.NOT_MEASURED and not self._replaying:
+            self.refuse(lines)
         if lines:
             fail(lines)
         if doubt := _doubt(result):
@@ -104,7 +110,14 @@ class Door:
         wanted = self._request.config.getoption("--chaos-replay")
         if wanted and self._calls and not self._told:
             called = ", ".join(dict.fromkeys(self._calls))
-            fail([f"{called}: finding {wanted} is of another test; nothing was replayed here"])
+            owner = self._request.config.stash[REPLAYED]
+            what = f"{called}: finding {wanted} is of another test; nothing was replayed here"
+            fail([what, f"  next: pytest {shlex.quote(owner)} --chaos-replay {wanted}"])
+
+    def refuse(self, lines: Sequence[str]) -> NoReturn:
+        """End the test as one that could not be measured."""
+        __tracebackhide__ = True
+        refuse(self._request.config, lines)
 
     def seed(self) -> int:
         """The session's."""

@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast, final
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, TypeVar, cast, final
 
-from chaos.errors import ChaosError, UsageError
+from chaos.errors import ChaosError, NotMeasured, UsageError
 from chaos.observations import Ending
 from chaos.report import ScenarioResult
 from chaos.scenario import Inject
@@ -79,8 +79,17 @@ class StruckChild:
         struck: what was struck so far, one line each.
     """
 
-    def __init__(self, folder: Path, faults: tuple[Any, ...], seed: int, deadline_s: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        faults: tuple[Any, ...],
+        seed: int,
+        deadline_s: float,
+        refuse: Callable[[Sequence[str]], NoReturn],
+    ) -> None:
         check_single(faults)
+        self._refuse = refuse
         self._folder, self._faults, self._seed, self._deadline_s = folder, faults, seed, deadline_s
         self._calls = 0
         self.struck: list[str] = []
@@ -118,6 +127,8 @@ class StruckChild:
         try:
             with quiet_forks():
                 return call_with_faults(function, self._folder, self._faults, deadline_s=self._deadline_s, seed=seed)
+        except NotMeasured as error:
+            self._refuse([refusal("faults", error)])
         except ChaosError as error:
             fail([refusal("faults", error)])
 
@@ -179,7 +190,8 @@ class Faults:
         __tracebackhide__ = True
         self._door.used.add("faults")
         try:
-            child = StruckChild(_folder(folder), seed=self._door.seed(), **parsed("faults.child", given, _CHILD))
+            settings = parsed("faults.child", given, _CHILD)
+            child = StruckChild(_folder(folder), seed=self._door.seed(), refuse=self._door.refuse, **settings)
         except ChaosError as error:
             fail([refusal("faults", error)])
         yield child

@@ -16,7 +16,9 @@ from chaos.scenario import Profile, RunOptions
 from chaos.scenario.model import ENGINES, Budget
 from chaos.scenario.quantities import budget
 
-__all__ = ["ini_budget", "run_options"]
+__all__ = ["ini_budget", "run_options", "skips_unmeasured"]
+
+_FAIL, _SKIP = "fail", "skip"
 
 _T = TypeVar("_T")
 
@@ -47,6 +49,15 @@ def ini_budget(config: pytest.Config) -> Budget | None:
     return _of_ini(config, "budget", budget)
 
 
+def skips_unmeasured(config: pytest.Config) -> bool:
+    """Whether tests that this machine can't measure are skipped; they fail unless that is asked for.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    return _setting(config, "no_engine", _one_of((_FAIL, _SKIP), str)) == _SKIP
+
+
 def _setting(config: pytest.Config, name: str, parse: Callable[[str], _T]) -> _T | None:
     """What is given first; None when nothing is."""
     called_with = _called_with(config, name, parse)
@@ -55,7 +66,8 @@ def _setting(config: pytest.Config, name: str, parse: Callable[[str], _T]) -> _T
 
 def _called_with(config: pytest.Config, name: str, parse: Callable[[str], _T]) -> _T | None:
     variable = f"CHAOS_{name.upper()}"
-    on_line = _parsed(f"--chaos-{name}", config.getoption(f"--chaos-{name}"), parse)
+    option = f"--chaos-{name.replace('_', '-')}"
+    on_line = _parsed(option, config.getoption(option), parse)
     return _parsed(variable, os.environ.get(variable), parse) if on_line is None else on_line
 
 

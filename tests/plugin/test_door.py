@@ -41,6 +41,25 @@ def test_a_finding_of_the_second_fixture_in_a_test_is_replayed_by_it_and_by_it_a
     run(pytester, mended, "--chaos-replay", finding, passed=1)
 
 
+def test_a_replay_alone_runs_the_finding_s_test_alone(pytester: pytest.Pytester) -> None:
+    text = (
+        PLAIN_PROGRAM
+        + """def test_first(crash):
+    crash(workload=replace, recover=load)
+
+
+@pytest.mark.parametrize("workload", [replace, overwrite])
+def test_weak(crash, workload):
+    crash(workload=workload, recover=load)
+"""
+    )
+    finding = replay_id(run(pytester, text, failed=1, passed=2))
+    for options in ([], ["-n", "1"]):
+        printed = run(pytester, text, "--chaos-replay", finding, *options, failed=1)
+        assert f"crash: finding {finding} still shows" in printed
+    assert "2 deselected" in run(pytester, text, "--chaos-replay", finding, failed=1, deselected=2)
+
+
 def test_fixtures_that_replayed_nothing_are_named_once(pytester: pytest.Pytester) -> None:
     finding = replay_id(run(pytester, BOTH, failed=1))
     other = BOTH.replace("test_both", "test_other")
