@@ -281,6 +281,7 @@ class Stage:
 
     def _leave(self) -> None:
         self._processor.__exit__(None, None, None)
+        self._clocks.close()
         os.close(self._output)
         remove(self._root)
 

@@ -252,12 +252,14 @@ class FileLock:
         start_s = self._clock.monotonic()
         while True:
             pair = self._seat.pair()
-            if not pair.try_take(mode):
+            taken, current = pair.try_take(mode), self._seat.is_current(pair)
+            if current and not taken:
                 left_s = None if wait_s is None else max(0.0, wait_s - (self._clock.monotonic() - start_s))
                 pair = self._wait_take(pair, mode, left_s, wait_s)
-            if self._seat.is_current(pair):
+                current = self._seat.is_current(pair)
+            if current:
                 return pair
-            pair.close()  # someone removed or replaced the lock file: what we hold guards nothing
+            pair.close()  # someone removed, replaced or moved the lock file: holding it guards nothing
 
     def _wait_take(self, pair: Pair, mode: Mode, left_s: float | None, wait_s: float | None) -> Pair:
         if left_s == 0.0:
