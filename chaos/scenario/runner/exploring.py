@@ -24,6 +24,7 @@ from chaos.trace.model import NodeType, Trace
 
 __all__ = ["Explored", "ask_for", "describer", "explore"]
 
+_SCANNED_BYTES = 1 << 28  # of one file: a larger one is a database or a disk's image, most of it holes
 _SCANNED_TREES = 100  # undamaged trees whose files are searched for NaN; more acknowledgements are sampled evenly
 
 
@@ -215,7 +216,8 @@ def _undamaged_files(trace: Trace) -> Iterator[tuple[int, dict[str, bytes]]]:
 
 def _files(tree: Tree) -> dict[str, bytes]:
     nodes = ((path, tree.nodes[number]) for path, number in tree.paths())
-    return {path: bytes(node.content) for path, node in nodes if node.type is NodeType.FILE}
+    files = ((path, node.content) for path, node in nodes if node.type is NodeType.FILE)
+    return {path: bytes(content) for path, content in files if content.size <= _SCANNED_BYTES}
 
 
 def _statistics(trace: Trace, exploration: Exploration, coverage: Coverage, interrupted: bool) -> Statistics:
