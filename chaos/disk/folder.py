@@ -16,6 +16,7 @@ from glob import escape
 from typing import final
 
 from chaos.disk.content import PIECE_BYTES, Content
+from chaos.disk.relocating import linked_to
 from chaos.disk.replay import apply, initial_tree
 from chaos.disk.tree import ROOT, Edit, Node, Tree
 from chaos.errors import HarnessFault
@@ -165,7 +166,7 @@ class Slot:
         mode = self._opened_up()
         for name in os.listdir(self.folder):
             _remove(f"{self.folder}/{name}")
-        _fill(tree, ROOT, self.folder, mode, {})
+        _fill(tree, ROOT, self.folder, mode, {ROOT: self.folder})
 
     def _opened_up(self) -> int:
         """Make the folder again where a recovery removed or replaced it, or give us our rights back; says its mode."""
@@ -227,7 +228,7 @@ def _fill(tree: Tree, number: int, path: str, mode: int, laid: dict[int, str]) -
             if node.type is NodeType.FILE:
                 _write_file(where, node)
             else:
-                os.symlink(node.target, where)
+                os.symlink(linked_to(node.target, laid[ROOT]), where)
     if directory.mode != mode:
         os.chmod(path, directory.mode)  # last: it may forbid writing
 

@@ -12,6 +12,8 @@ from chaos.child.target import Roles
 from chaos.disk import CrashState, PersistenceModel, StateSpace, Tree, apply, initial_tree
 from chaos.disk import Fate as DiskFate
 from chaos.disk.realmode import crash_states, is_real
+from chaos.disk.relocating import HOLDS_PATH
+from chaos.errors import NotMeasured
 from chaos.explore.exploration import Exploration
 from chaos.explore.settings import Ask, Settings
 from chaos.observations import Ending, Finding, Observation, Outcome, Reference
@@ -67,6 +69,7 @@ def explore(
 
     Raises:
         UsageError: a target can't be imported, or a setting can't be carried out.
+        NotMeasured: recovery fails where nothing is damaged, and looks for the folder of the recording.
         HarnessFault: a worker failed.
     """
     settings = replace(settings, ask=ask_for(oracles))
@@ -86,6 +89,8 @@ def explore(
                     listener.found(news)
             except KeyboardInterrupt:
                 finisher.close()
+        else:
+            _check_findable(trace)
         coverage = crash_map.finish()
         return Explored(
             findings=finisher.finish(findings),
@@ -124,6 +129,13 @@ def _recovers_undamaged(trace: Trace, panel: Panel, findings: Findings, *, files
     for point, files in _undamaged_files(trace) if files_too else ():
         findings.add_undamaged(panel.judge_files(files, state="", point=point))
     return not any(violation.oracle == "recovers" for violation in undamaged)
+
+
+def _check_findable(trace: Trace) -> None:
+    """Where recovery fails on undamaged copies, and a path leads to the folder that they were copied from."""
+    note = next((note for note in trace.notes if note.endswith(HOLDS_PATH)), "")
+    if note:
+        raise NotMeasured(note, "let the program keep paths relative to its folder, or exclude that file by a glob")
 
 
 def _judged(
