@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import final
 
-from chaos.child.target import Roles
+from chaos.child.target import UNKNOWN, Roles
 from chaos.disk import CrashState, PersistenceModel, StateSpace, Tree, apply, initial_tree
 from chaos.disk import Fate as DiskFate
 from chaos.disk.realmode import crash_states, is_real
@@ -78,6 +78,7 @@ def explore(
         reference = exploration.reference
         panel = Panel(reference, oracles, operations=len(trace.ops))
         probe = stack.enter_context(_Probe(trace, roles, settings))
+        probe.closed = roles.workload == UNKNOWN  # only its trace is known
         finisher = Finisher(exploration, trace, roles, settings, oracles, probe)
         findings = _findings(scenario, trace, reference, settings, probe, finisher)
         crash_map = CrashMap(trace)
