@@ -25,6 +25,7 @@ from chaos.explore.settings import Isolation, Settings, check_settings
 from chaos.explore.tally import Progress, Statistics, Tally
 from chaos.observations import Observation, Outcome, Reference
 from chaos.trace.model import Trace
+from chaos.trace.overlaps import overlaps
 
 __all__ = ["Exploration"]
 
@@ -195,6 +196,7 @@ class Exploration:
             writers=len({ack.process for ack in acks}),
             names=frozenset(name for step in steps for name in step.names),
             checked=self._roles.check is not None,
+            overlaps=overlaps(self._trace),
             bounds=self._settings.allowed,
             vague=_vague([*steps, twin]),
         )

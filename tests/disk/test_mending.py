@@ -62,6 +62,19 @@ def test_milder_states_lose_less_or_come_earlier_and_are_legal(script: Script, m
             assert space.contains(point, tree)
 
 
+def test_before_less_is_lost_it_is_tried_whether_it_fails_with_nothing_lost() -> None:
+    script = Script()
+    script.create("s")
+    script.create("aside")
+    script.write("s", b"old")
+    script.start()
+    script.write("aside", b"x")
+    script.truncate("s")
+    space = StateSpace(script.trace(), MODELS["ext4"])
+    here = [recipe for recipe in space.milder("2/0:all-0.1") if recipe.startswith("2/")]
+    assert here[0] == "2/0:all"
+
+
 def replace_without_syncs() -> Script:
     script = Script()
     script.create("s")

@@ -59,6 +59,14 @@ def test_a_recovery_that_never_returns_the_same_can_not_be_compared() -> None:
         assert exploration.reference.vague == "two recoveries of one undamaged tree returned different values"
 
 
+def test_the_reference_knows_where_threads_worked_side_by_side() -> None:
+    trace = traces.overwrite(2)
+    ops = tuple(dataclasses.replace(op, thread=number % 2) for number, op in enumerate(trace.ops))
+    together = dataclasses.replace(trace, ops=ops, acks=())
+    with Exploration(together, roles("load"), settings()) as exploration:
+        assert exploration.reference.overlaps == ((0, 4),)
+
+
 def test_a_recovery_whose_value_shows_nothing_of_its_state_can_not_be_compared() -> None:
     def lines(disk: Path) -> Iterator[str]:
         yield from (disk / "state.json").read_text().splitlines()

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +19,7 @@ from chaos.child.actors import TargetError, recover_actor, work_actor
 from chaos.child.run import TARGET_MISSING, argument_vector
 from chaos.child.target import CallableTarget, PythonTarget, Target
 from chaos.disk import Tree, materialise, prove
+from chaos.disk.relocating import held_path, relocated
 from chaos.errors import HarnessFault, NotMeasured, UsageError
 from chaos.explore.places import base_folder, make_root, remove
 from chaos.faults.syncs import FailingSync
@@ -64,7 +66,7 @@ def record_scenario(drive: Explore, engine: Engine) -> Trace:
             raise NotMeasured(f"sync {drive.failed_sync} was to fail, and the workload made fewer", "lower failed_sync")
         _checkended_words(trace, drive, tail)
         check_proven(trace, disk)
-        return trace
+        return _movable(trace, disk)
 
 
 @contextmanager
@@ -134,7 +136,13 @@ def record_command(command: Sequence[str], folder: Path, options: RecordOptions,
         trace = record_by(engine, tuple(command), folder, options=options)
     check_measured(trace)
     check_proven(trace, os.fspath(folder))
-    return trace
+    return _movable(trace, os.path.realpath(folder))
+
+
+def _movable(trace: Trace, folder: str) -> Trace:
+    """What recovery can be run on in another folder; where it may miss the one of the recording, that is noted."""
+    note = held_path(trace, folder)
+    return replace(relocated(trace, folder), notes=(*trace.notes, note) if note else trace.notes)
 
 
 def check_measured(trace: Trace) -> None:
