@@ -28,7 +28,7 @@ from typing import final
 from chaos.race.locks import control_lock_is_free, flock_now, waits_for_flock
 from chaos.race.moves import UNSEEN, Form, Move, Sight
 from chaos.race.policies import Policy, in_turn
-from chaos.race.standing import is_over, racer_above, rests
+from chaos.race.standing import is_locked, is_over, racer_above, rests
 from chaos.race.waits import give_up, is_met, limit_s, rest_steps
 from chaos.syscalls.listener import Listener, Notification
 from chaos.syscalls.processes import Process, ProcessGone, ProcessTable, Unreadable
@@ -39,6 +39,8 @@ __all__ = ["Cast", "Episode", "Step"]
 
 _LOOK_S = 0.002  # a participant that is silent for so long is looked at
 _END_S = 5.0  # for those who are killed to be gone
+_LOCKED_S = 0.1  # until it is looked whether all wait for threads of their own, which nobody else can wake
+_LOCKED_LOOKS = 2  # in a row: while the last one is looked at, it may wake the first one
 _LONGEST_REST = 20  # steps
 _EARLY = 6  # times that a policy may wake one participant early: as if the others were stopped for as long
 _SPINS = 50  # time limits that pass at once; who still waits then seems to look at another clock, and waits for real
@@ -285,11 +287,13 @@ class Cast:
         self._running[number] = monotonic()
 
     def _hears_from_outside(self) -> bool:
-        """Wait for those who sleep out of sight, as long as the deadline allows."""
-        give_up = monotonic() + self._deadline_s
-        while monotonic() < give_up:
-            if self._take_events(max(0.0, give_up - monotonic())):
+        """Wait for those who sleep out of sight, as long as the deadline allows, or less where nobody can come."""
+        give_up, looks = monotonic() + self._deadline_s, 0
+        while looks < _LOCKED_LOOKS and (left_s := give_up - monotonic()) > 0:
+            if self._take_events(min(left_s, _LOCKED_S)):
                 return True
+            threads = [thread for thread, number in self._participants.items() if number in self._running]
+            looks = looks + 1 if all(is_locked(thread, self._futex) for thread in threads) else 0
         return False
 
     def _stand_still(self) -> None:

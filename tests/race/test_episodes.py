@@ -1,6 +1,7 @@
 """Whatever a racer does, an episode comes to an end and tells honestly what happened."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -91,6 +92,14 @@ def test_racers_of_whom_always_one_is_awake_out_of_sight_are_cut(monkeypatch: py
     monkeypatch.setattr(Cast, "_rests", rests)
     (played,) = episodes(1, "waits_outside", "waits_outside")
     assert "without any call on the folder" in played.episode.cut
+
+
+def test_threads_that_only_threads_of_the_race_could_wake_are_not_waited_for_until_the_deadline() -> None:
+    deadline_s = 30.0
+    with Stage(replace(players("waits_outside", "nothing"), deadline_s=deadline_s)) as stage:
+        began = monotonic()
+        assert stage.play(IN_TURN).episode.waiting
+        assert monotonic() - began < deadline_s
 
 
 def test_a_racer_that_waits_for_what_nobody_brings_is_told_as_waiting() -> None:

@@ -39,6 +39,8 @@ __all__ = ["race_from", "race_targets", "replay_race", "run_race"]
 _EPISODES = {Profile.QUICK: 100, Profile.CI: 500, Profile.DEEP: 20_000}
 _DURATION_S = {Profile.QUICK: 10.0, Profile.CI: 60.0, Profile.DEEP: None}
 _AFTER = 50  # episodes without a new cause, once there is one: then it is enough
+# Where episodes are slow, as when they go on sleeping for ever: for waiting for a new cause, and for shrinking each.
+_PATIENCE_S = {Profile.QUICK: 5.0, Profile.CI: 20.0, Profile.DEEP: 600.0}
 _REPORT_S = 0.2
 _UNSTEADY = (
     "it did not happen again in the same order of calls: the workers do something that differs from run to run, such "
@@ -79,7 +81,8 @@ class _Race:
         self._causes: dict[tuple[str, ...], _Cause] = {}
         self._mapped: set[str] = set()  # files that were changed through memory, out of sight
         self._had_choice = False  # whether there ever was more than one who could go
-        self._last_news = self._told_s = 0.0
+        self._last_news, self._last_news_s, self._told_s = 0, 0.0, 0.0
+        self._patience_s = _PATIENCE_S[account.options.profile]
 
     def run(self) -> None:
         interrupted = False
@@ -114,7 +117,7 @@ class _Race:
 
     def _play(self, search: Search, began: float) -> None:
         for played in search:
-            self._judge(played, search.episodes)
+            self._judge(played, search.episodes, monotonic() - began)
             self._had_choice = self._had_choice or any(len(ready) > 1 for ready in played.episode.ready)
             self._mapped |= {step.move.path for step in played.episode.steps if step.move.form is Form.MAP}
             spent_s = monotonic() - began
@@ -122,7 +125,7 @@ class _Race:
             if self._is_over(search.episodes, spent_s):
                 return
 
-    def _judge(self, played: Played, episode: int) -> None:
+    def _judge(self, played: Played, episode: int, spent_s: float) -> None:
         objected = self._jury.judge(live_run(played))
         if objected is None:
             return
@@ -131,13 +134,14 @@ class _Race:
             self._causes[key].episodes += 1
             return
         self._causes[key] = _Cause(objected, played, episode)
-        self._last_news = episode
+        self._last_news, self._last_news_s = episode, spent_s
         recipe = recipe_of(switches_of(played.episode))
         self._account.cause(news_of(objected, RACE_MODEL, recipe, len(played.episode.steps)))
 
     def _is_over(self, episodes: int, spent_s: float) -> bool:
         return is_spent(self._budget, episodes, spent_s) or (
-            bool(self._causes) and episodes - self._last_news >= _AFTER
+            bool(self._causes)
+            and (episodes - self._last_news >= _AFTER or spent_s - self._last_news_s >= self._patience_s)
         )
 
     def _tell(self, search: Search, spent_s: float) -> None:
@@ -158,7 +162,7 @@ class _Race:
         notes: tuple[str, ...] = ()
         if shrink:
             try:
-                switches, (played, objected) = shrunk(switches, self._judge_of(cause, stage))
+                switches, (played, objected) = shrunk(switches, self._judge_of(cause, stage), limit_s=self._patience_s)
                 played, objected = self._again(stage, switches, objected) or (played, objected)
             except ValueError:
                 notes = (_UNSTEADY,)
