@@ -42,7 +42,7 @@ _END_S = 5.0  # for those who are killed to be gone
 _LOCKED_S = 0.1  # until it is looked whether all wait for threads of their own, which nobody else can wake
 _LOCKED_LOOKS = 2  # in a row: while the last one is looked at, it may wake the first one
 _LONGEST_REST = 20  # steps
-_EARLY = 6  # times that a policy may wake one participant early: as if the others were stopped for as long
+_EARLY = 6  # times that a policy may wake a racer early: as if the others were stopped for as long
 _SPINS = 50  # time limits that pass at once; who still waits then seems to look at another clock, and waits for real
 _FREE_PART = 4  # the policy chooses in the first quarter of the steps allowed
 _ROUNDS = 2  # deadlines that those have together who keep waking each other without any call on the folder
@@ -140,6 +140,7 @@ class Cast:
         self._running: dict[int, float] = {}  # participant -> since when, or since it was seen at rest
         self._asleep: set[int] = set()  # of those who run, out of sight
         self._held: dict[int, _Held] = {}
+        # By racer: a script that polls sleeps in a process of its own each time.
         self._slept: Counter[int] = Counter()
         self._woken: Counter[int] = Counter()  # early
         self._waited: Counter[int] = Counter()  # until the time was over
@@ -264,7 +265,7 @@ class Cast:
     def _early(self, ready: tuple[int, ...]) -> tuple[int, ...]:
         """Sleepers that may be woken though others should go first: a process may be stopped at any time."""
         sleepers = [number for number, held in self._held.items() if held.move.form is Form.SLEEP]
-        return tuple(sorted(one for one in sleepers if one not in ready and self._woken[one] < _EARLY))
+        return tuple(sorted(one for one in sleepers if one not in ready and self._woken[self._racer(one)] < _EARLY))
 
     def _go_on(self) -> bool:
         """Let those go on that wait for what has come; whether there were any."""
@@ -312,7 +313,7 @@ class Cast:
             held.stuck = True
             return False
         if held.move.form is Form.SLEEP and number not in ready:
-            self._woken[number] += 1
+            self._woken[self._racer(number)] += 1
         self._set_running(number)
         self.episode.steps.append(Step(number, held.move, held.source))
         self.episode.ready.append(ready)
@@ -420,8 +421,9 @@ class Cast:
             with suppress(OSError, ProcessGone, Unreadable):  # the kernel says so to the caller
                 wait_s = limit_s(held.call, held.arguments, held.process) or 0.0
                 held.due_s = monotonic() + self._ahead_s + wait_s
-            self._slept[number] += form is Form.SLEEP
-            rest = min(self._slept[number], _LONGEST_REST) if form is Form.SLEEP else rest_steps(wait_s)
+            racer = self._racer(number)
+            self._slept[racer] += form is Form.SLEEP
+            rest = min(self._slept[racer], _LONGEST_REST) if form is Form.SLEEP else rest_steps(wait_s)
             held.awake_at += rest
         held.source = self._source(held.thread, held.process)
         self._held[number] = held
@@ -467,8 +469,11 @@ class Cast:
                 self._running[number] = monotonic()
                 self._listener.answer(waiting, 1)
 
+    def _racer(self, number: int) -> int:
+        return number % len(self._racers)
+
     def _name(self, number: int) -> str:
-        return f"worker {number % len(self._racers)}"
+        return f"worker {self._racer(number)}"
 
     def _end(self) -> None:
         """Kill who is left, and answer until nobody is."""

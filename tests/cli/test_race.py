@@ -41,6 +41,12 @@ def test_command_lines_race_and_the_lost_update_is_told_and_replayed(tmp_path: P
     assert chaos(tmp_path, *replay.split()[1:], "--shell").code == 2
 
 
+def test_command_lines_that_touch_nothing_are_not_measured(tmp_path: Path) -> None:
+    done = chaos(tmp_path, "race", "--", "true", "--", "true")
+    assert done.code == 3
+    assert "nothing raced" in done.out
+
+
 def test_functions_of_the_current_folder_race_too(tmp_path: Path) -> None:
     (tmp_path / "targets_of_race.py").write_text(TARGETS)
     named = [f"targets_of_race:{name}" for name in ("setup", "total", "naive", "naive")]

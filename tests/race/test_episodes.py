@@ -12,7 +12,7 @@ from chaos.errors import UsageError
 from chaos.observations import Ending
 from chaos.oracles.exclusive import exclusive
 from chaos.race.episode import Cast
-from chaos.race.moves import Sight
+from chaos.race.moves import Form, Sight
 from chaos.race.policies import RandomWalk, Switches
 from chaos.race.shrinking import switches_of
 from chaos.race.stage import Played, Stage
@@ -120,6 +120,12 @@ def test_a_correct_lock_is_never_accused(lock: str) -> None:
     for played, run in zip(found := episodes(30, lock, lock, lock), runs(found), strict=True):
         assert exclusive(run.said) is None
         assert endings(played) == [Ending.RETURNED] * 3, (played.episode.cut, played.episode.waiting)
+
+
+def test_who_polls_by_programs_that_sleep_sleeps_longer_and_longer_too() -> None:
+    with staged("polls_by_programs", "takes_its_time") as stage:
+        episode = stage.play(RandomWalk("0")).episode
+    assert 5 < [step.move.form for step in episode.steps].count(Form.SLEEP) < 40  # of 200 calls of the other one
 
 
 def test_a_loop_that_polls_for_ever_is_cut_after_so_many_calls() -> None:

@@ -16,6 +16,7 @@ from chaos.observations import Finding, Outcome, Verdict
 from chaos.oracles import OracleVerdict
 from chaos.oracles.jury import Jury, Objected
 from chaos.oracles.live import choose_live
+from chaos.race.episode import Episode
 from chaos.race.exploring import Search
 from chaos.race.moves import Form
 from chaos.race.policies import Switches
@@ -38,6 +39,7 @@ __all__ = ["race_from", "race_targets", "replay_race", "run_race"]
 
 _EPISODES = {Profile.QUICK: 100, Profile.CI: 500, Profile.DEEP: 20_000}
 _DURATION_S = {Profile.QUICK: 10.0, Profile.CI: 60.0, Profile.DEEP: None}
+_ACK = "a"  # as `chaos.child.witness` has it
 _AFTER = 50  # episodes without a new cause, once there is one: then it is enough
 # Where episodes are slow, as when they go on sleeping for ever: for waiting for a new cause, and for shrinking each.
 _PATIENCE_S = {Profile.QUICK: 5.0, Profile.CI: 20.0, Profile.DEEP: 600.0}
@@ -118,7 +120,7 @@ class _Race:
     def _play(self, search: Search, began: float) -> None:
         for played in search:
             self._judge(played, search.episodes, monotonic() - began)
-            self._had_choice = self._had_choice or any(len(ready) > 1 for ready in played.episode.ready)
+            self._had_choice = self._had_choice or _had_choice(played.episode)
             self._mapped |= {step.move.path for step in played.episode.steps if step.move.form is Form.MAP}
             spent_s = monotonic() - began
             self._tell(search, spent_s)
@@ -250,6 +252,12 @@ class _Race:
                 f"different; digest of their histories: {search.digest}",
             ),
         )
+
+
+def _had_choice(episode: Episode) -> bool:
+    """Whether two did something else than acknowledging, which no oracle here looks at, and one could go first."""
+    doing = {step.participant for step in episode.steps if step.move.text[:1] != _ACK or step.move.form is not Form.SAY}
+    return len(doing) > 1 and any(len(ready) > 1 for ready in episode.ready)
 
 
 def _left_out(search: Search) -> str:
