@@ -157,6 +157,6 @@ def test_the_harness_killed_in_a_race_leaves_no_process_and_a_readable_run(tmp_p
     wait_until_gone(tmp_path)
     assert not load_run(latest_run(tmp_path / ".chaos")).complete
     with nothing_left(str(tmp_path)):  # the next run removes the temporary folder of the one that was killed
-        done = start(tmp_path, "race", "--budget", "2", "--", "true", "--", "true")
+        done = start(tmp_path, "race", "--budget", "2", "--", "touch", "a", "--", "touch", "b")
         done.communicate(timeout=GIVE_UP_S)
     assert done.returncode == 0
