@@ -217,6 +217,17 @@ def test_where_episodes_are_slow_a_race_ends_though_it_was_seldom_played(
     assert ran(race(_reads, _reads_and_fails), tmp_path).statistics.states == 1
 
 
+def _raises(*_: object) -> None:
+    raise ValueError
+
+
+def test_what_goes_wrong_in_every_order_is_not_said_to_need_switches(tmp_path: Path) -> None:
+    (found,) = ran(race(_raises, _raises), tmp_path).findings
+    assert found.explanation[1] == "there was no call on the folder before"
+    (found,) = ran(race(_reads_and_fails, _reads), tmp_path).findings
+    assert found.explanation[1].endswith("no switch had to be made")
+
+
 def test_a_worker_that_fails_is_a_finding_with_its_line(tmp_path: Path) -> None:
     result = ran(race(_touch, _fails), tmp_path, episodes=5)
     (finding,) = result.findings

@@ -177,7 +177,7 @@ class _Race:
             damage=objected.damage,
             model=RACE_MODEL,
             title=objected.message,
-            explanation=(*self._explanation(cause, len(switches)), *notes),
+            explanation=(*self._explanation(cause, switches, played), *notes),
             source=user_frame(frames),
             timeline=tuple(interleaving(played.episode, until=objected.position)),
             point=len(played.episode.steps),
@@ -193,12 +193,13 @@ class _Race:
         self._keep(finding)
         return finding
 
-    def _explanation(self, cause: _Cause, switches: int) -> tuple[str, ...]:
+    def _explanation(self, cause: _Cause, switches: Mapping[int, int], shown: Played) -> tuple[str, ...]:
         played = self._account.result.statistics.states
-        return (
-            f"seen in {cause.episodes} of {played} episodes, first in number {cause.episode}",
-            f"shown below, * where another worker goes on: {counted(switches, 'switch')} that had to be made",
-        )
+        seen = f"seen in {cause.episodes} of {counted(played, 'episode')}, first in number {cause.episode}"
+        if not shown.episode.steps:
+            return (seen, "there was no call on the folder before")
+        made = f"{counted(len(switches), 'switch')} that had to be made" if switches else "no switch had to be made"
+        return (seen, f"shown below, * where another worker goes on: {made}")
 
     def _judge_of(self, cause: _Cause, stage: Stage) -> Callable[[Mapping[int, int]], tuple[Played, Objected] | None]:
         return lambda schedule: self._again(stage, schedule, cause.objected, sources=False)
