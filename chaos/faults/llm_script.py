@@ -10,15 +10,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from itertools import count, islice, repeat
+from types import NoneType
 from typing import final
 
-from chaos.errors import UsageError
+from chaos.errors import UsageError, is_usage
 from chaos.faults.feedback import Feedback, rounds
 
 __all__ = ["Script", "Step", "Then", "Trouble", "Turn", "script_of", "steps", "troubled"]
 
+# In a test that gave a wrong value, pytest shows the line of the test.
+__tracebackhide__ = is_usage
+
 _RETRY_AFTER_S = 1.0
 _STATUS = 500
+_EXAMPLE = 'such as "Not yet.", or Turn(trouble=Trouble.TIMEOUT)'
 
 
 @final
@@ -49,6 +54,19 @@ class Then(str, Enum):
     AGAIN = "again"  # from the first turn on
 
 
+# Of each attribute of a turn: what it may be, and an example.
+_KINDS: tuple[tuple[str, tuple[type, ...], str], ...] = (
+    ("say", (str,), '"Not yet."'),
+    ("feedback", (Feedback, NoneType), 'Feedback(kind=FeedbackKind.IDENTICAL, texts=("Not yet.",))'),
+    ("trouble", (Trouble, NoneType), "Trouble.TIMEOUT"),
+    ("times", (int, NoneType), "3"),
+    ("status", (int,), "503"),
+    ("retry_after_s", (int, float, NoneType), "0.01"),
+    ("after_chunks", (int, NoneType), "2"),
+    ("finish", (str,), '"length"'),
+)
+
+
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
@@ -76,6 +94,7 @@ class Turn:
     finish: str = "stop"
 
     def __post_init__(self) -> None:
+        self._refuse_others()
         if self.times is not None and self.times < 1:
             raise UsageError(f"a turn is there for 1 request or more, not {self.times}")
         if self.feedback is not None and self.say:
@@ -85,6 +104,12 @@ class Turn:
         if self.after_chunks is not None and self.after_chunks < 0:
             raise UsageError(f"after_chunks must be 0 or more, not {self.after_chunks}")
         self._refuse_pointless()
+
+    def _refuse_others(self) -> None:
+        for name, wanted, example in _KINDS:
+            value = getattr(self, name)
+            if not (isinstance(value, wanted) and not isinstance(value, bool)):
+                raise UsageError(f"{name} of a turn can't be {value!r}", f"such as {name}={example}")
 
     def _refuse_pointless(self) -> None:
         if self.after_chunks is not None and self.trouble not in (Trouble.STALL, Trouble.DROP):
@@ -133,8 +158,8 @@ class Step:
     text: str
 
 
-def script_of(*turns: Turn | Feedback | Trouble | str, then: Then | str = Then.END) -> Script:
-    """A script of turns, where a text, a feedback or a trouble stands for a turn that says, gives or makes it.
+def script_of(*turns: Turn | Feedback | str, then: Then | str = Then.END) -> Script:
+    """A script of turns, where a text stands for a turn that says it, a feedback or a trouble for one that gives it.
 
     Raises:
         UsageError: there is no such `then`, or a turn makes no sense.
@@ -163,16 +188,16 @@ def troubled(script: Iterator[Step], nth: int, trouble: Trouble) -> Iterator[Ste
         yield Step(Turn(say=step.text, trouble=trouble), step.text) if number == nth else step
 
 
-def _turn(given: object) -> Turn:
+def _turn(given: Turn | Feedback | str) -> Turn:
     if isinstance(given, Turn):
         return given
     if isinstance(given, Feedback):
         return Turn(feedback=given)
-    if isinstance(given, Trouble):  # before the texts, of which it is one
+    if isinstance(given, Trouble):
         return Turn(trouble=given)
-    if isinstance(given, str) and not isinstance(given, Enum):
-        return Turn(say=given)
-    raise UsageError(f"a turn is a text, a Turn, a Feedback or a Trouble, not {given!r}", 'such as "good" or Turn(...)')
+    if not isinstance(given, str) or isinstance(given, Enum):
+        raise UsageError(f"a turn is a text, a Turn or a Feedback, not {given!r}", _EXAMPLE)
+    return Turn(say=given)
 
 
 def _steps(turn: Turn) -> Iterator[Step]:

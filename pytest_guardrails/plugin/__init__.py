@@ -18,8 +18,9 @@ from pytest_guardrails.plugin.guards import (
 )
 from pytest_guardrails.plugin.hooks import (
     pytest_addoption,
+    pytest_collection_modifyitems,
     pytest_configure,
-    pytest_runtest_makereport,
+    pytest_terminal_summary,
     pytest_unconfigure,
 )
 
@@ -36,11 +37,12 @@ __all__ = [
     "loop_guard",
     "no_leaks",
     "pytest_addoption",
+    "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_fixture_setup",
     "pytest_itemcollected",
     "pytest_runtest_call",
-    "pytest_runtest_makereport",
+    "pytest_terminal_summary",
     "pytest_unconfigure",
     "race",
 ]

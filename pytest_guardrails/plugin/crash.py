@@ -60,7 +60,6 @@ class Crash:
 
     def __init__(self, door: Door) -> None:
         self._door = door
-        door.offer("crash")
 
     def __call__(
         self, *, workload: TargetLike, recover: TargetLike, **options: "Unpack[CrashOptions]"

@@ -71,7 +71,6 @@ class Fleet:
 
     def __init__(self, door: Door) -> None:
         self._door = door
-        door.offer("fleet")
 
     def __call__(self, worker: TargetLike, **options: "Unpack[FleetOptions]") -> ScenarioResult:
         """Run several processes, hurt them, and fail the test when something is lost, or when nothing struck.

@@ -60,7 +60,6 @@ class Race:
 
     def __init__(self, door: Door) -> None:
         self._door = door
-        door.offer("race")
 
     def __call__(self, *workers: TargetLike, **options: "Unpack[RaceOptions]") -> ScenarioResult:
         """Let the workers race, and fail the test when an order of their calls goes wrong.

@@ -136,6 +136,8 @@ class Lease:
             LeaseHeldError: somebody else, or this object already, is the holder.
             CorruptionError: the record is not what was written; it is left as it is.
         """
+        if not 0.0 <= deadline_s < 1e9:
+            raise ConfigurationError(f"deadline_s must be from 0 to a thousand million seconds, not {deadline_s}")
         end_s = self._clock.monotonic() + deadline_s
         while True:
             found = self._try_acquire()

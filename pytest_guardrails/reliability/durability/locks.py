@@ -184,8 +184,8 @@ class FileLock:
             wait.cancelled = True
             wait.rouse()
 
-    def sign(self, note: str) -> None:
-        """Write this thread down as the holder; it holds the lock exclusively."""
+    def sign(self, note: str) -> bool:
+        """Write this thread down as the holder, if the disk takes it; it holds the lock exclusively."""
         holding = self._seat.mine.holding
         if holding is None or holding.mode != "exclusive":
             raise LockNotHeldError(f"{self.path} is not held exclusively by this thread of process {os.getpid()}")
@@ -193,8 +193,9 @@ class FileLock:
         record = b'{%b,"since":%.6f,"note":%b}' % (_signature(os.getpid()), self._clock.wall(), text)
         try:
             os.pwrite(holding.pair.lock, record.ljust(_RECORD_BYTES - 1) + b"\n", 0)
-        except OSError:  # a full disk keeps nobody from locking: the record is for people only
-            return
+        except OSError:  # a full disk keeps nobody from locking
+            return False
+        return True
 
     def last_note(self) -> str:
         """The note of whoever signed last; this thread holds the lock. "" when it can't be read.
@@ -252,12 +253,14 @@ class FileLock:
         start_s = self._clock.monotonic()
         while True:
             pair = self._seat.pair()
-            if not pair.try_take(mode):
+            taken, current = pair.try_take(mode), self._seat.is_current(pair)
+            if current and not taken:
                 left_s = None if wait_s is None else max(0.0, wait_s - (self._clock.monotonic() - start_s))
                 pair = self._wait_take(pair, mode, left_s, wait_s)
-            if self._seat.is_current(pair):
+                current = self._seat.is_current(pair)
+            if current:
                 return pair
-            pair.close()  # someone removed or replaced the lock file: what we hold guards nothing
+            pair.close()  # someone removed, replaced or moved the lock file: holding it guards nothing
 
     def _wait_take(self, pair: Pair, mode: Mode, left_s: float | None, wait_s: float | None) -> Pair:
         if left_s == 0.0:

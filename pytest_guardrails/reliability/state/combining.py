@@ -49,14 +49,15 @@ class Request:
     def perform(self, session: Session, values: Values, gauge: PressureGauge) -> None:
         """Do the work, and stage what it wrote. The work's own error stays with it; one of the session's is raised.
 
-        A KeyboardInterrupt in the main thread is a signal to that thread, whosever work it is doing.
+        What is no `Exception`, such as KeyboardInterrupt or the SystemExit of a handler, is in the main thread a signal
+        to that thread, whosever work it is doing.
         """
         self.transaction = Transaction(session, values, self.id)
         try:
             self._work(self.transaction)
         except BaseException as error:
             self.transaction.abandon()
-            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
                 raise
             self.error, self.rolled_back = error, True
         else:

@@ -340,13 +340,17 @@ class JsonBackend:
     # What follows runs under the mutex.
 
     def _load(self) -> _Loaded:
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = -1
         try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             identity = _identity(os.fstat(descriptor))
             with open(descriptor, "rb", closefd=False) as file:
                 document = documents.load(file.read())
-        except BaseException:
-            os.close(descriptor)
+        except BaseException as error:
+            if descriptor >= 0:
+                os.close(descriptor)
+            if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+                raise StorageError(f"{self.path} can't be read: {error.strerror or error}") from error
             raise
         self._forget()
         self._loaded = _Loaded(document, identity, descriptor)

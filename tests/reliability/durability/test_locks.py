@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.errors import ConfigurationError, StorageError
 from pytest_guardrails.reliability.durability import (
     FileLock,
     LockCancelledError,
@@ -197,6 +197,25 @@ def test_a_lock_file_that_others_removed_is_not_trusted(tmp_path: Path) -> None:
         assert (tmp_path / "lock").exists()
         with pytest.raises(LockDeadlineError):
             Thread(lambda: FileLock(tmp_path / "lock").acquire(deadline_s=0)).done()
+
+
+def test_a_lock_file_that_was_moved_away_with_its_folder_is_not_trusted(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    lock = FileLock(tmp_path / "folder" / "lock")
+    (tmp_path / "folder").rename(tmp_path / "elsewhere")
+    (tmp_path / "folder").mkdir()
+    moved = FileLock(tmp_path / "elsewhere" / "lock")
+    with moved.exclusive(deadline_s=0), lock.exclusive(deadline_s=0):
+        assert (tmp_path / "folder" / "lock").exists()
+
+
+def test_a_lock_whose_folder_is_gone_says_so(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    lock = FileLock(tmp_path / "folder" / "lock")
+    (tmp_path / "folder").rename(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match=r"folder/lock can't be taken: .*No such file"):
+        lock.acquire(deadline_s=0)
+    assert not (tmp_path / "folder").exists()
 
 
 def test_a_kernel_without_locks_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
