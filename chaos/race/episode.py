@@ -28,7 +28,7 @@ from typing import final
 from chaos.race.locks import control_lock_is_free, flock_now, waits_for_flock
 from chaos.race.moves import UNSEEN, Form, Move, Sight
 from chaos.race.policies import Policy, in_turn
-from chaos.race.standing import is_over, racer_above, rests
+from chaos.race.standing import is_locked, is_over, racer_above, rests
 from chaos.race.waits import give_up, is_met, limit_s, rest_steps
 from chaos.syscalls.listener import Listener, Notification
 from chaos.syscalls.processes import Process, ProcessGone, ProcessTable, Unreadable
@@ -39,8 +39,10 @@ __all__ = ["Cast", "Episode", "Step"]
 
 _LOOK_S = 0.002  # a participant that is silent for so long is looked at
 _END_S = 5.0  # for those who are killed to be gone
+_LOCKED_S = 0.1  # until it is looked whether all wait for threads of their own, which nobody else can wake
+_LOCKED_LOOKS = 2  # in a row: while the last one is looked at, it may wake the first one
 _LONGEST_REST = 20  # steps
-_EARLY = 6  # times that a policy may wake one participant early: as if the others were stopped for as long
+_EARLY = 6  # times that a policy may wake a racer early: as if the others were stopped for as long
 _SPINS = 50  # time limits that pass at once; who still waits then seems to look at another clock, and waits for real
 _FREE_PART = 4  # the policy chooses in the first quarter of the steps allowed
 _ROUNDS = 2  # deadlines that those have together who keep waking each other without any call on the folder
@@ -138,6 +140,7 @@ class Cast:
         self._running: dict[int, float] = {}  # participant -> since when, or since it was seen at rest
         self._asleep: set[int] = set()  # of those who run, out of sight
         self._held: dict[int, _Held] = {}
+        # By racer: a script that polls sleeps in a process of its own each time.
         self._slept: Counter[int] = Counter()
         self._woken: Counter[int] = Counter()  # early
         self._waited: Counter[int] = Counter()  # until the time was over
@@ -262,7 +265,7 @@ class Cast:
     def _early(self, ready: tuple[int, ...]) -> tuple[int, ...]:
         """Sleepers that may be woken though others should go first: a process may be stopped at any time."""
         sleepers = [number for number, held in self._held.items() if held.move.form is Form.SLEEP]
-        return tuple(sorted(one for one in sleepers if one not in ready and self._woken[one] < _EARLY))
+        return tuple(sorted(one for one in sleepers if one not in ready and self._woken[self._racer(one)] < _EARLY))
 
     def _go_on(self) -> bool:
         """Let those go on that wait for what has come; whether there were any."""
@@ -285,11 +288,13 @@ class Cast:
         self._running[number] = monotonic()
 
     def _hears_from_outside(self) -> bool:
-        """Wait for those who sleep out of sight, as long as the deadline allows."""
-        give_up = monotonic() + self._deadline_s
-        while monotonic() < give_up:
-            if self._take_events(max(0.0, give_up - monotonic())):
+        """Wait for those who sleep out of sight, as long as the deadline allows, or less where nobody can come."""
+        give_up, looks = monotonic() + self._deadline_s, 0
+        while looks < _LOCKED_LOOKS and (left_s := give_up - monotonic()) > 0:
+            if self._take_events(min(left_s, _LOCKED_S)):
                 return True
+            threads = [thread for thread, number in self._participants.items() if number in self._running]
+            looks = looks + 1 if all(is_locked(thread, self._futex) for thread in threads) else 0
         return False
 
     def _stand_still(self) -> None:
@@ -308,7 +313,7 @@ class Cast:
             held.stuck = True
             return False
         if held.move.form is Form.SLEEP and number not in ready:
-            self._woken[number] += 1
+            self._woken[self._racer(number)] += 1
         self._set_running(number)
         self.episode.steps.append(Step(number, held.move, held.source))
         self.episode.ready.append(ready)
@@ -416,8 +421,9 @@ class Cast:
             with suppress(OSError, ProcessGone, Unreadable):  # the kernel says so to the caller
                 wait_s = limit_s(held.call, held.arguments, held.process) or 0.0
                 held.due_s = monotonic() + self._ahead_s + wait_s
-            self._slept[number] += form is Form.SLEEP
-            rest = min(self._slept[number], _LONGEST_REST) if form is Form.SLEEP else rest_steps(wait_s)
+            racer = self._racer(number)
+            self._slept[racer] += form is Form.SLEEP
+            rest = min(self._slept[racer], _LONGEST_REST) if form is Form.SLEEP else rest_steps(wait_s)
             held.awake_at += rest
         held.source = self._source(held.thread, held.process)
         self._held[number] = held
@@ -463,8 +469,11 @@ class Cast:
                 self._running[number] = monotonic()
                 self._listener.answer(waiting, 1)
 
+    def _racer(self, number: int) -> int:
+        return number % len(self._racers)
+
     def _name(self, number: int) -> str:
-        return f"worker {number % len(self._racers)}"
+        return f"worker {self._racer(number)}"
 
     def _end(self) -> None:
         """Kill who is left, and answer until nobody is."""

@@ -41,6 +41,12 @@ def test_command_lines_race_and_the_lost_update_is_told_and_replayed(tmp_path: P
     assert chaos(tmp_path, *replay.split()[1:], "--shell").code == 2
 
 
+def test_command_lines_that_touch_nothing_are_not_measured(tmp_path: Path) -> None:
+    done = chaos(tmp_path, "race", "--", "true", "--", "true")
+    assert done.code == 3
+    assert "nothing raced" in done.out
+
+
 def test_functions_of_the_current_folder_race_too(tmp_path: Path) -> None:
     (tmp_path / "targets_of_race.py").write_text(TARGETS)
     named = [f"targets_of_race:{name}" for name in ("setup", "total", "naive", "naive")]
@@ -151,6 +157,6 @@ def test_the_harness_killed_in_a_race_leaves_no_process_and_a_readable_run(tmp_p
     wait_until_gone(tmp_path)
     assert not load_run(latest_run(tmp_path / ".chaos")).complete
     with nothing_left(str(tmp_path)):  # the next run removes the temporary folder of the one that was killed
-        done = start(tmp_path, "race", "--budget", "2", "--", "true", "--", "true")
+        done = start(tmp_path, "race", "--budget", "2", "--", "touch", "a", "--", "touch", "b")
         done.communicate(timeout=GIVE_UP_S)
     assert done.returncode == 0

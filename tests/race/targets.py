@@ -250,6 +250,22 @@ def is_counted(disk: Path, results: list[object]) -> None:
     assert counted(disk, results) == len(results)
 
 
+def polls_by_programs(disk: Path, _: Witness) -> None:
+    """Each time in a process of its own."""
+    while not (disk / "go").exists():
+        child = os.fork()
+        if not child:
+            time.sleep(1)
+            os._exit(0)
+        os.waitpid(child, 0)
+
+
+def takes_its_time(disk: Path, _: Witness) -> None:
+    for number in range(100):
+        os.close(os.open(disk / str(number), os.O_CREAT))
+    os.close(os.open(disk / "go", os.O_CREAT))
+
+
 def lays_pipe(disk: Path) -> None:
     os.mkfifo(disk / "pipe")
 

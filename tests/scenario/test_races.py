@@ -18,7 +18,8 @@ from chaos.report import ScenarioResult, Status, status
 from chaos.report.live_replay import LiveReplay
 from chaos.scenario import Budget, Race, RunOptions, Scenario, ScenarioError, load
 from chaos.scenario.kinds.race import HISTORIES, RACE_ORACLES
-from chaos.scenario.runner import Run, find_finding, live_drive, replay_live
+from chaos.scenario.model import Profile
+from chaos.scenario.runner import Run, find_finding, live_drive, racing, replay_live
 
 SHELF = Path(__file__).resolve().parents[2] / "scenarios"
 BROKEN = (
@@ -201,6 +202,30 @@ def test_the_same_seed_gives_the_same_digest(tmp_path: Path) -> None:
     digests = [re.findall(r"histories: (\w+)", result.notes[0]) for result in (one, again, other)]
     assert digests[0] == digests[1]
     assert digests[0] != digests[2]
+
+
+def _reads_and_fails(disk: Path, witness: Any) -> None:
+    _reads(disk, witness)
+    raise ValueError
+
+
+def test_where_episodes_are_slow_a_race_ends_though_it_was_seldom_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ran(race(_reads, _reads_and_fails), tmp_path).statistics.states > 50
+    monkeypatch.setattr(racing, "_PATIENCE_S", dict.fromkeys(Profile, 0.0))
+    assert ran(race(_reads, _reads_and_fails), tmp_path).statistics.states == 1
+
+
+def _raises(*_: object) -> None:
+    raise ValueError
+
+
+def test_what_goes_wrong_in_every_order_is_not_said_to_need_switches(tmp_path: Path) -> None:
+    (found,) = ran(race(_raises, _raises), tmp_path).findings
+    assert found.explanation[1] == "there was no call on the folder before"
+    (found,) = ran(race(_reads_and_fails, _reads), tmp_path).findings
+    assert found.explanation[1].endswith("no switch had to be made")
 
 
 def test_a_worker_that_fails_is_a_finding_with_its_line(tmp_path: Path) -> None:
