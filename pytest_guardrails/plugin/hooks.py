@@ -3,15 +3,14 @@
 Everything else waits until a fixture is used. Read `fixtures.py` next.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from pytest_guardrails.plugin.guards import GUARDRAILS_MARKER
+from pytest_guardrails.plugin.stash import ENDINGS, REPLAYED
 
 __all__ = [
-    "ENDINGS",
     "pytest_addoption",
     "pytest_collection_modifyitems",
     "pytest_configure",
@@ -19,11 +18,7 @@ __all__ = [
     "pytest_unconfigure",
 ]
 
-# What has to be closed when the session ends; whoever opens something puts its closing function here.
-ENDINGS = pytest.StashKey[list[Callable[[], None]]]()
 
-# The test whose finding is tried again.
-REPLAYED = pytest.StashKey[str]()
 _MARKERS = tuple(
     f"{fixture}({examples}, ...): arguments for every call of the fixture `{fixture}` in this test; "
     "those of the call itself come first"
