@@ -50,12 +50,16 @@ def explore_trace(arguments: ExploreArguments) -> int:
     """Run a check on every crash state of a trace."""
     options = run_options(arguments)
     oracles = tuple(dict.fromkeys(chosen("--oracle", name, ORACLES) for name in arguments.oracles or ("recovers",)))
+    if "resumable" in oracles:
+        raise UsageError("--oracle resumable: a trace alone can't be run on", "write a scenario, and use `chaos run`")
     deadline = deadline_s("--deadline", arguments.deadline)
     trace = load(arguments.trace)
     check = target_named("--check", arguments.check)
     drive = Explore(
-        # The workload is not run again; what stands here is only told.
-        roles=Roles(workload=CommandTarget(commands=((trace.command,),)), recover=check),
+        # The workload is not run again: what stands here is only told, and nothing goes on after a crash.
+        roles=Roles(
+            workload=CommandTarget(commands=((trace.command,),)), recover=check, resume=CommandTarget(commands=())
+        ),
         models=options.models or ("kill",),
         oracles=oracles,
         deadline_s=deadline,

@@ -8,12 +8,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import final
 
-from chaos.child.target import Roles
+from chaos.child.target import CommandTarget, Roles
 from chaos.disk import CrashState, PersistenceModel, StateSpace, Tree, apply, initial_tree
 from chaos.disk import Fate as DiskFate
 from chaos.disk.realmode import crash_states, is_real
 from chaos.explore.exploration import Exploration
-from chaos.explore.settings import Ask, Settings
+from chaos.explore.settings import Ask, Settings, work_target
 from chaos.observations import Ending, Finding, Observation, Outcome, Reference
 from chaos.oracles import ORACLES, OracleVerdict, Panel
 from chaos.report import Coverage, CrashMap, Fate, Findings, News, Statistics
@@ -186,8 +186,9 @@ class _Probe:
             self._exploration.close()
 
     def __call__(self, observation: Observation) -> Outcome | None:
-        """The outcome of going on, or None when there is no time left to try."""
-        if self.closed:
+        """The outcome of going on, or None when there is no time left to try, or nothing that goes on."""
+        work = work_target(self._roles)
+        if self.closed or (isinstance(work, CommandTarget) and not work.commands):
             return None
         if self._exploration is None:
             self._exploration = Exploration(self._trace, self._roles, self._settings)
