@@ -8,6 +8,7 @@ cuts it. Read `server.py` for what happens to one state, `crew.py` for how work 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from time import monotonic
 from types import TracebackType
 from typing import final
@@ -34,6 +35,7 @@ _LARGEST_CHUNK = 2048
 _SHARE, _SMALLEST_PART = 4, 8
 _FORESIGHT = 100_000  # states enumerated ahead of the workers while they are busy, so that the total is known early
 _AT_A_TIME = 50
+_FIRST_TURN = 16  # models take turns, so that a short budget sees something of each: so many states, then twice as many
 _COUNT_S = 1.0  # how long a cut run goes on counting what it left out
 
 
@@ -214,6 +216,7 @@ class _Run:
         self._ahead: deque[tuple[int, CrashState]] = deque()
         self._given: deque[CrashState] = deque()
         self._exhausted = False
+        self._enumerated: set[int] = set()  # the models of which there are no more states
         self._size = 1
         self._done = 0
         self._source = self._enumerate(spaces, source)
@@ -264,20 +267,29 @@ class _Run:
         give_up = monotonic() + _COUNT_S
         while monotonic() < give_up and self._advance(_AT_A_TIME):
             pass
-        self._tally.leave_out(Counter(model for model, _ in self._ahead), exact=self._exhausted)
+        self._tally.leave_out(Counter(model for model, _ in self._ahead), self._enumerated)
 
     def _enumerate(
         self, spaces: list[StateSpace], source: Callable[[StateSpace], Iterator[CrashState]]
     ) -> Iterator[tuple[int, CrashState]]:
         seen: set[tuple[bytes, int]] = set()
-        for number, space in enumerate(spaces):
-            for state in source(space):
-                key = (state.digest, state.acked)
-                if key in seen:
-                    self._tally.known(number)
-                    continue
-                seen.add(key)
-                yield number, state
+        waiting = {number: source(space) for number, space in enumerate(spaces)}
+        turn = _FIRST_TURN
+        while waiting:
+            for number, states in list(waiting.items()):
+                room = turn
+                for state in islice(states, turn):
+                    room -= 1
+                    key = (state.digest, state.acked)
+                    if key in seen:
+                        self._tally.known(number)
+                        continue
+                    seen.add(key)
+                    yield number, state
+                if room:
+                    self._enumerated.add(number)
+                    del waiting[number]
+            turn *= 2
 
     def _advance(self, count: int) -> bool:
         before = len(self._ahead)

@@ -26,7 +26,7 @@ from time import monotonic
 from typing import final
 
 from chaos.race.locks import control_lock_is_free, flock_now, waits_for_flock
-from chaos.race.moves import Form, Move, Sight
+from chaos.race.moves import UNSEEN, Form, Move, Sight
 from chaos.race.policies import Policy, in_turn
 from chaos.race.standing import is_over, racer_above, rests
 from chaos.race.waits import give_up, is_met, limit_s, rest_steps
@@ -43,9 +43,8 @@ _LONGEST_REST = 20  # steps
 _EARLY = 6  # times that a policy may wake one participant early: as if the others were stopped for as long
 _SPINS = 50  # time limits that pass at once; who still waits then seems to look at another clock, and waits for real
 _FREE_PART = 4  # the policy chooses in the first quarter of the steps allowed
-_IDLE = "nothing comes, or the wall clock is waited for, which no sleep moves here"
+_ROUNDS = 2  # deadlines that those have together who keep waking each other without any call on the folder
 _START = "!"  # what a racer says when it is there
-_UNSEEN = Move("a call that is not watched", Form.SLEEP)
 
 
 @final
@@ -136,7 +135,7 @@ class Cast:
         self._offspring: Counter[int] = Counter()  # racer -> how many threads and processes of its own
         self._at_start: dict[int, int] = {}  # racer -> its call, until all are there
         self._begun = False
-        self._running: dict[int, float] = {}  # participant -> since when
+        self._running: dict[int, float] = {}  # participant -> since when, or since it was seen at rest
         self._asleep: set[int] = set()  # of those who run, out of sight
         self._held: dict[int, _Held] = {}
         self._slept: Counter[int] = Counter()
@@ -201,7 +200,10 @@ class Cast:
             self._asleep = {number for number in list(self._running) if self._rests(number)}
             busy = {number: self._running[number] for number in self._running.keys() - self._asleep}
             busy |= dict.fromkeys(self._computes_beside(), computing_since)
-            late = [number for number, since in busy.items() if monotonic() - since > self._deadline_s]
+            now = monotonic()
+            self._running.update(dict.fromkeys(self._asleep & self._running.keys(), now))  # who rests computes anew
+            is_endless = now - computing_since > _ROUNDS * self._deadline_s
+            late = [number for number, since in busy.items() if is_endless or now - since > self._deadline_s]
             if late:
                 self.episode.cut = (
                     f"{self._name(min(late))} computed for {self._deadline_s:g} s without any call on the folder"
@@ -293,7 +295,7 @@ class Cast:
     def _stand_still(self) -> None:
         """Nobody can move any more."""
         waiting = [Step(number, held.move, held.source) for number, held in self._held.items()]
-        waiting += [Step(number, _UNSEEN) for number in self._running]
+        waiting += [Step(number, UNSEEN) for number in self._running]
         self.episode.waiting = tuple(sorted(waiting, key=lambda step: step.participant))
 
     def _release(self, number: int, ready: tuple[int, ...]) -> bool:

@@ -4,7 +4,6 @@ It runs nothing. A fixture's arguments are a table, argument -> (setting, what m
 tables need stand here. Read `door.py` for what becomes of a call.
 """
 
-import inspect
 import os
 import sys
 import sysconfig
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, final
 
+from chaos.child.actors import unrun_words
 from chaos.child.target import CallableTarget, CommandTarget, PythonTarget, Roles, Target
 from chaos.errors import UsageError
 from chaos.observations import Bounds
@@ -44,13 +44,6 @@ Settings = Mapping[str, tuple[str, Callable[[Any], Any]]]
 _POWER = MODELS[: MODELS.index("posix") + 1]
 
 
-_LAZY = (
-    ("an async function", inspect.iscoroutinefunction),
-    ("an async generator", inspect.isasyncgenfunction),
-    ("a generator", inspect.isgeneratorfunction),
-)
-
-
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
@@ -80,7 +73,7 @@ class Call:
             hint = "give a callable, 'module:object', or a list of commands"
             raise UsageError(f"{self.fixture}: {role} is None", hint)
         if callable(value):
-            self._refuse_lazy(value, role)
+            self._refuse_unrun(value, role)
             return CallableTarget(function=value)
         if isinstance(value, str) and ":" in value:
             return PythonTarget(ref=value, search=(self.here, *_own_search()))
@@ -91,16 +84,12 @@ class Call:
             "a command is a list of arguments: [['git', 'fsck']]",
         )
 
-    def _refuse_lazy(self, function: Callable[..., Any], role: str) -> None:
+    def _refuse_unrun(self, function: Callable[..., Any], role: str) -> None:
         """Refuse what does nothing when it is called: the test would test nothing."""
-        for what, is_it in _LAZY:
-            if is_it(function) or is_it(type(function).__call__):
-                name = getattr(function, "__name__", "it")
-                raise UsageError(
-                    f"{self.fixture}({role}=...): expected a plain function, and {name} is {what}: a call runs nothing",
-                    "give one that runs to its end when it is called"
-                    + (f": lambda *given: asyncio.run({name}(*given))" if "async function" in what else ""),
-                )
+        if unrun := unrun_words(function):
+            name = getattr(function, "__name__", "it")
+            told = f"{self.fixture}({role}=...): expected a plain function, and {name} is {unrun[0]}"
+            raise UsageError(told, unrun[1])
 
     def targets(self, *roles: str) -> dict[str, Any]:
         """The targets among the arguments, by role; None for those that are not given."""

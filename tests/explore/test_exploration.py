@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from chaos.child.target import CallableTarget, CommandTarget, PythonTarget
+from chaos.disk import MODELS
 from chaos.errors import UsageError
 from chaos.explore.exploration import Exploration
 from chaos.explore.settings import Ask, Isolation
@@ -203,6 +204,22 @@ def test_a_budget_of_states_is_kept_and_says_what_it_left_out() -> None:
     assert plainly(found) == plainly(every[:7])
     assert statistics.left_out == (f"kill: {len(every) - 7} of {len(every)} states not run",)
     assert not statistics.complete
+
+
+def test_models_take_turns_so_that_a_budget_sees_something_of_each() -> None:
+    models = (KILL, MODELS["ext4"], MODELS["posix"])
+    with Exploration(traces.overwrite(10), roles("load"), settings(models=models, budget_states=40)) as exploration:
+        list(exploration.observations())
+        statistics = exploration.statistics()
+    assert set(statistics.by_model) == {"kill", "ext4", "posix"}
+    assert statistics.untried == ()
+
+
+def test_models_that_the_budget_did_not_reach_are_named() -> None:
+    models = (KILL, MODELS["ext4"], MODELS["posix"])
+    with Exploration(traces.overwrite(10), roles("load"), settings(models=models, budget_states=7)) as exploration:
+        list(exploration.observations())
+        assert exploration.statistics().untried == ("ext4", "posix")
 
 
 def test_a_budget_of_time_is_kept_and_says_what_it_left_out() -> None:

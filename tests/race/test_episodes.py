@@ -15,6 +15,7 @@ from chaos.race.moves import Sight
 from chaos.race.policies import RandomWalk, Switches
 from chaos.race.shrinking import switches_of
 from chaos.race.stage import Played, Stage
+from chaos.race.wording import move_words
 from chaos.syscalls.listener import Listener
 from tests.race.playing import episodes, players, runs, staged
 
@@ -72,9 +73,31 @@ def test_a_racer_that_computes_without_end_is_cut_at_its_deadline() -> None:
     assert played.outcomes[1].ending is Ending.HUNG
 
 
+@pytest.mark.slow
+def test_who_waits_for_a_child_that_is_busy_for_longer_than_the_deadline_is_not_said_to_compute() -> None:
+    (played,) = episodes(1, "waits_for_a_busy_child", "nothing")
+    assert played.episode.cut == ""
+    assert endings(played) == [Ending.RETURNED, Ending.RETURNED]
+
+
+@pytest.mark.slow
+def test_racers_of_whom_always_one_is_awake_out_of_sight_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    first_rests = [False]  # the second one when the first one does not; they are asked in this order
+
+    def rests(_: Cast, number: int) -> bool:
+        first_rests[0] ^= number == 0
+        return first_rests[0] == (number == 0)
+
+    monkeypatch.setattr(Cast, "_rests", rests)
+    (played,) = episodes(1, "waits_outside", "waits_outside")
+    assert "without any call on the folder" in played.episode.cut
+
+
 def test_a_racer_that_waits_for_what_nobody_brings_is_told_as_waiting() -> None:
     (played,) = episodes(1, "notes", "waits_outside")
-    assert [step.participant for step in played.episode.waiting] == [1]
+    assert [(step.participant, move_words(step.move)) for step in played.episode.waiting] == [
+        (1, "a call that is not watched")
+    ]
     assert endings(played) == [Ending.RETURNED, Ending.HUNG]
 
 

@@ -1,6 +1,7 @@
 """Scenarios of kind `race`: how they are read, what the shipped ones find, and how a finding is played again."""
 
 import fcntl
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -160,7 +161,7 @@ def test_the_sound_twins_and_the_stack_survive(name: str, tmp_path: Path) -> Non
 
 
 def _touch(disk: Path, witness: Any) -> None:
-    (disk / "x").touch()
+    os.close(os.open(disk / "x", os.O_CREAT))
 
 
 def _reads(disk: Path, witness: Any) -> None:
@@ -226,6 +227,28 @@ def test_a_set_up_that_fails_is_wrong_usage(tmp_path: Path) -> None:
 
     result = ran(race(_touch, _touch, setup=CallableTarget(function=setup)), tmp_path)
     assert status(result) is Status.USAGE
+
+
+def _works_elsewhere(*_: object) -> None:
+    Path(__file__).read_text()
+
+
+def _works_alone(disk: Path, witness: Any) -> None:
+    if not witness.number:
+        (disk / "a").write_text("a")
+
+
+@pytest.mark.parametrize(
+    ("worker", "why"),
+    [(_works_elsewhere, "no worker touched the folder"), (_works_alone, "never was more than one worker")],
+)
+def test_workers_that_do_not_meet_in_the_folder_are_not_measured(
+    worker: Callable[..., Any], why: str, tmp_path: Path
+) -> None:
+    result = ran(race(worker, worker), tmp_path)
+    assert status(result) is Status.NOT_MEASURED
+    assert result.stop is not None
+    assert why in result.stop.message
 
 
 def test_an_oracle_that_is_asked_for_and_has_nothing_to_judge_is_not_a_pass(tmp_path: Path) -> None:

@@ -155,17 +155,9 @@ def describer(trace: Trace, settings: Settings) -> Callable[[str, str], Sequence
         if not recipe:
             return ()
         told = spaces[model].describe(recipe).with_fate(DiskFate.LOST, DiskFate.TORN)
-        return [
-            Fate(seq=one.seq, loss="torn" if one.fate is DiskFate.TORN else "lost", words=_words(one.text))
-            for one in told
-        ]
+        return [Fate(seq=one.seq, loss="torn" if one.fate is DiskFate.TORN else "lost", words=one.part) for one in told]
 
     return describe
-
-
-def _words(text: str) -> str:
-    """`write 8 bytes at 0 of f: torn, the first 4 bytes got in` -> what comes after the fate."""
-    return text.rpartition(": ")[2].partition(", ")[2]
 
 
 @final
@@ -240,7 +232,8 @@ def _statistics(trace: Trace, exploration: Exploration, coverage: Coverage, inte
         states=tally.states,
         reused=tally.reused,
         exhaustive=tally.complete and not interrupted and all(space.exhaustive for space in spaces),
-        left_out=(*tally.left_out, *left_out),
+        left_out=(*tally.left_out, *dict.fromkeys(left_out)),
+        untried=tally.untried,
         states_per_s=tally.states_per_s,
         explore_s=tally.seconds,
         hung=tally.hung,

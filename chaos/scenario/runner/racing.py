@@ -78,6 +78,7 @@ class _Race:
         self._budget = _budget(account.options, account.scenario.budget)
         self._causes: dict[tuple[str, ...], _Cause] = {}
         self._mapped: set[str] = set()  # files that were changed through memory, out of sight
+        self._had_choice = False  # whether there ever was more than one who could go
         self._last_news = self._told_s = 0.0
 
     def run(self) -> None:
@@ -95,7 +96,17 @@ class _Race:
             self._learn(search, monotonic() - began, tuple(findings))
         if interrupted:
             self._account.learn(stop=INTERRUPTED)
-        elif self._mapped and not self._causes:
+        elif not self._causes:
+            self._check_measured(search.steps)
+
+    def _check_measured(self, steps: int) -> None:
+        """Object to a race that found nothing because it could not."""
+        if not self._had_choice:
+            why = "there never was more than one worker that could go on" if steps else "no worker touched the folder"
+            raise NotMeasured(
+                f"nothing raced: {why}", "let two workers or more work on files of the folder that they get as `disk`"
+            )
+        if self._mapped:
             raise NotMeasured(
                 f"workers change {min(self._mapped)} through shared memory: no call is made that could be held",
                 "exclude the file by a glob if that is done under a lock",
@@ -104,6 +115,7 @@ class _Race:
     def _play(self, search: Search, began: float) -> None:
         for played in search:
             self._judge(played, search.episodes)
+            self._had_choice = self._had_choice or any(len(ready) > 1 for ready in played.episode.ready)
             self._mapped |= {step.move.path for step in played.episode.steps if step.move.form is Form.MAP}
             spent_s = monotonic() - began
             self._tell(search, spent_s)

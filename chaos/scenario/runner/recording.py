@@ -89,7 +89,7 @@ def recorded_run(
 
     Raises:
         UsageError: the set-up fails, or a target can't be found.
-        NotMeasured: the engine does not work here.
+        NotMeasured: the engine does not work here, or the workload did away with the folder itself.
         KeyboardInterrupt: nothing of the target runs on, and its folder is gone.
     """
     with _own_folder() as (disk, output):
@@ -105,8 +105,21 @@ def recorded_run(
             sources=sources,
             reads=reads,
         )
-        trace = record_by(engine, _workload(drive.roles.workload, disk), disk, options=options, policy=policy)
+        with _kept(disk):
+            trace = record_by(engine, _workload(drive.roles.workload, disk), disk, options=options, policy=policy)
         yield trace, disk, _tail(output, disk)
+
+
+@contextmanager
+def _kept(folder: str) -> Iterator[None]:
+    """Whoever runs inside must leave the watched folder itself in its place: what is in another one was not seen."""
+    before = os.stat(folder) if os.path.isdir(folder) else None  # where there is none, the engine says so
+    yield
+    if before is not None and not (os.path.isdir(folder) and os.path.samestat(before, os.stat(folder))):
+        raise NotMeasured(
+            "the workload removed or replaced the watched folder itself",
+            "let it change what is in the folder; to try a whole folder's replacement, let it be one inside `disk`",
+        )
 
 
 def record_command(command: Sequence[str], folder: Path, options: RecordOptions, engine: Engine = "auto") -> Trace:
@@ -114,10 +127,11 @@ def record_command(command: Sequence[str], folder: Path, options: RecordOptions,
 
     Raises:
         UsageError: there is no such folder or command.
-        NotMeasured: the engine does not work here, or the command wrote nothing there.
+        NotMeasured: the engine does not work here, or the command wrote nothing there, or did away with the folder.
         HarnessFault: see `record_scenario`.
     """
-    trace = record_by(engine, tuple(command), folder, options=options)
+    with _kept(os.fspath(folder)):
+        trace = record_by(engine, tuple(command), folder, options=options)
     check_measured(trace)
     check_proven(trace, os.fspath(folder))
     return trace
