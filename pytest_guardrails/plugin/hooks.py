@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_guardrails.plugin.guards import GUARDRAILS_MARKER
-from pytest_guardrails.plugin.stash import ENDINGS, REPLAYED
+from pytest_guardrails.plugin.stash import ENDINGS, PROPERTY, REPLAYED
 
 __all__ = [
     "pytest_addoption",
@@ -75,7 +75,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Say what the fixtures of the harness tried, where they were used."""
-    reports = [one for some in terminalreporter.stats.values() for one in some if getattr(one, "user_properties", ())]
+    reports = [
+        one
+        for some in terminalreporter.stats.values()
+        for one in some
+        if any(name == PROPERTY for name, _ in getattr(one, "user_properties", ()))
+    ]
     verbosity = config.get_verbosity()
     if not reports or verbosity < 0:
         return

@@ -4,7 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-__all__ = ["CHECKS", "ENDINGS", "REPLAYED"]
+__all__ = ["CHECKS", "ENDINGS", "PROPERTY", "REPLAYED"]
+
+# Of a test's report: the name of the properties that tell what was tried.
+PROPERTY = "chaos"
 
 # Of the session: what has to be closed when it ends; whoever opens something puts its closing function here.
 ENDINGS = pytest.StashKey[list[Callable[[], None]]]()
