@@ -14,6 +14,7 @@ import pytest
 
 from chaos.errors import ChaosError, UsageError
 from chaos.observations import Verdict
+from chaos.oracles.durable import SHOWS_NOTHING
 from chaos.report import ScenarioResult, Status, status
 from chaos.report.live_replay import LiveReplay
 from chaos.report.replay import Replay
@@ -21,8 +22,8 @@ from chaos.scenario import Explore, Inject, Scenario
 from chaos.scenario.model import Drive
 from chaos.scenario.runner import find_finding, replay_live, replay_state
 from pytest_guardrails.plugin.arguments import Call, known_names, refusal
-from pytest_guardrails.plugin.hooks import REPLAYED
 from pytest_guardrails.plugin.session import complaints, fail, quiet_forks, refuse, session_of
+from pytest_guardrails.plugin.stash import REPLAYED
 from pytest_guardrails.plugin.summary import property_of
 
 __all__ = ["Door"]
@@ -162,10 +163,12 @@ class Door:
 
 
 def _doubt(result: ScenarioResult) -> str:
-    """Why nothing that recovery returned was judged; "" when something was."""
+    """Why what recovery returned says nothing of what is lost; "" when it does."""
     verdicts = [verdict for verdict in result.verdicts if verdict.oracle in _OF_VALUES]
-    if any(verdict.verdict is not Verdict.UNKNOWN for verdict in verdicts):
+    constant = [verdict for verdict in verdicts if verdict.reason == SHOWS_NOTHING]
+    if not constant and any(verdict.verdict is not Verdict.UNKNOWN for verdict in verdicts):
         return ""
+    verdicts = constant or verdicts
     reasons = dict.fromkeys(verdict.reason for verdict in verdicts)
     return "; ".join(
         f"{' and '.join(verdict.oracle for verdict in verdicts if verdict.reason == reason)} could not tell: {reason}"

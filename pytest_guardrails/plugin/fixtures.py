@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_guardrails.plugin.guards import CHECKS
+from pytest_guardrails.plugin.stash import CHECKS
 
 if TYPE_CHECKING:
     from pytest_guardrails.plugin.crash import Crash

@@ -5,11 +5,13 @@ Each imports its part when it is first used. Read `loops.py`, `finiteness.py`, `
 
 # ruff: noqa: PLC0415 - see above
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
+
+from pytest_guardrails.plugin.stash import CHECKS
 
 if TYPE_CHECKING:
     from chaos.faults.llm import FakeLLM
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from pytest_guardrails.plugin.services import ChaosProxies
 
 __all__ = [
-    "CHECKS",
     "GUARDRAILS_MARKER",
     "chaos_proxy",
     "chaos_seed",
@@ -37,8 +38,6 @@ GUARDRAILS_MARKER = (
     "guardrails(timeout=, max_rss=, finite=, no_leaks=): limits of this test: '5s' for its call, '100MB' by which the "
     "resident memory may grow, NumPy raising where a NaN is made, nothing left behind"
 )
-# What is asked when a test's call has passed, each failing it when it tested nothing; fixtures add to it.
-CHECKS = pytest.StashKey[list[Callable[[], None]]]()
 _LIMITS = pytest.StashKey["Limits"]()
 _PENDING = pytest.StashKey[bool]()  # whether the guards are still to be begun with
 _GUARDS = "_guardrails"

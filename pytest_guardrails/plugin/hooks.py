@@ -3,15 +3,14 @@
 Everything else waits until a fixture is used. Read `fixtures.py` next.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from pytest_guardrails.plugin.guards import GUARDRAILS_MARKER
+from pytest_guardrails.plugin.stash import ENDINGS, PROPERTY, REPLAYED
 
 __all__ = [
-    "ENDINGS",
     "pytest_addoption",
     "pytest_collection_modifyitems",
     "pytest_configure",
@@ -19,11 +18,7 @@ __all__ = [
     "pytest_unconfigure",
 ]
 
-# What has to be closed when the session ends; whoever opens something puts its closing function here.
-ENDINGS = pytest.StashKey[list[Callable[[], None]]]()
 
-# The test whose finding is tried again.
-REPLAYED = pytest.StashKey[str]()
 _MARKERS = tuple(
     f"{fixture}({examples}, ...): arguments for every call of the fixture `{fixture}` in this test; "
     "those of the call itself come first"
@@ -80,7 +75,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Say what the fixtures of the harness tried, where they were used."""
-    reports = [one for some in terminalreporter.stats.values() for one in some if getattr(one, "user_properties", ())]
+    reports = [
+        one
+        for some in terminalreporter.stats.values()
+        for one in some
+        if any(name == PROPERTY for name, _ in getattr(one, "user_properties", ()))
+    ]
     verbosity = config.get_verbosity()
     if not reports or verbosity < 0:
         return

@@ -21,8 +21,8 @@ from chaos.report.text import counted, finding_lines, printable, tried, verdict_
 from chaos.scenario import Scenario
 from chaos.scenario.quantities import budget
 from chaos.scenario.runner import Run, find_finding, supervisor_missing
-from pytest_guardrails.plugin.hooks import ENDINGS
 from pytest_guardrails.plugin.settings import ini_budget, run_options, skips_unmeasured
+from pytest_guardrails.plugin.stash import ENDINGS
 
 __all__ = [
     "Session",

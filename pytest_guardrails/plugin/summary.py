@@ -14,10 +14,10 @@ from chaos.observations import Verdict
 from chaos.report import ScenarioResult, Status, status
 from chaos.report.text import counted
 from chaos.scenario import Explore, Inject
+from pytest_guardrails.plugin.stash import PROPERTY
 
-__all__ = ["PROPERTY", "call_line", "last_line", "property_of", "told"]
+__all__ = ["call_line", "last_line", "property_of", "told"]
 
-PROPERTY = "chaos"
 _HELD, _UNKNOWN = "held", "could not tell"
 
 
@@ -31,6 +31,7 @@ def property_of(fixture: str, result: ScenarioResult) -> tuple[str, str]:
             "tried": numbers.states,
             "unit": numbers.unit,
             "all": numbers.exhaustive,
+            "left_out": list(dict.fromkeys(numbers.left_out)),
             "points": numbers.crash_points if result.kind == "explore" else 0,
             "models": result.models if result.kind in (Explore.kind, Inject.kind) else (),
             "engine": result.engine,
@@ -84,4 +85,8 @@ def last_line(calls: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
 def _extent(call: Mapping[str, Any]) -> str:
     if not call["points"]:
         return ""
-    return ", all that there are" if call["all"] else ", not all that there are"
+    if call["all"]:
+        return ", all that there are"
+    return (
+        f", not all that there are ({'; '.join(call['left_out'])})" if call["left_out"] else ", not all that there are"
+    )

@@ -45,6 +45,12 @@ def test_a_test_that_judges_nothing_of_what_recovery_returns_is_warned(pytester:
     assert "TextIOWrapper, which shows nothing of its state: return plain values; give a check" in printed
 
 
+def test_a_recovery_that_always_returns_the_same_is_warned_of(pytester: pytest.Pytester) -> None:
+    text = SOUND + "def test_blind(crash):\n    crash(workload=replace, recover=lambda disk: None)\n"
+    printed = run(pytester, text, passed=2, warnings=1)
+    assert "durable could not tell: recovery returned the same before and after all acknowledgements; let it" in printed
+
+
 def test_a_replay_in_another_test_says_that_it_replayed_nothing(pytester: pytest.Pytester) -> None:
     finding = replay_id(run(pytester, WEAK, failed=1))
     other = (

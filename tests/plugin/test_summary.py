@@ -54,7 +54,8 @@ def test_verbose_tells_of_each_call(pytester: pytest.Pytester) -> None:
         r"held: durable, recovers, finite, atomic",
         sound,
     )
-    assert "test_cut crash: 2 crash states at 1 crash point, not all that there are; model kill; held: " in cut
+    assert "test_cut crash: 2 crash states at 1 crash point, not all that there are (" in cut
+    assert "); model kill; held: " in cut
     assert re.search(r"test_cut race: [12] episodes?; held: terminates, returns", race)
     assert re.search(r"test_weak crash: \d+ crash states at \d+ crash points, all that there are; .*; violated$", weak)
 
