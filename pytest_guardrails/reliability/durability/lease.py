@@ -25,6 +25,7 @@ from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import (
     ConfigurationError,
     ConflictError,
+    StorageError,
 )
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability import finite_json
@@ -169,9 +170,11 @@ class Lease:
 
     def release(self) -> None:
         """End the grant; a lost one is left alone, so that a late release ends nobody else's."""
+        if not self._token:
+            return
         with self._lock.exclusive():
             record = self._read()
-            if self._token and record.get("token") == self._token:
+            if record.get("token") == self._token:
                 self._write({**record, "holder": None})
             self._token = 0
 
@@ -204,8 +207,12 @@ class Lease:
                 "expires_s": self._clock.monotonic() + self._ttl_s,
                 "since": self._clock.wall(),
             }
-            self._write({**record, **granted})
-            self._token = token
+            self._token = token  # before the record says so: whoever is interrupted in between can `release` it
+            try:
+                self._write({**record, **granted})
+            except StorageError:
+                self._token = 0
+                raise
             return token
 
     def _status(self, record: Mapping[str, Any]) -> LeaseStatus:

@@ -161,7 +161,11 @@ class FileLock:
             raise StorageError(f"the lock {self.path} can't be taken: {error}") from error
         self._seat.mine.holding = Holding(pair, mode)
         if mode == "exclusive" and note is not None:
-            self.sign(note)
+            try:
+                self.sign(note)
+            except BaseException:  # an interruption: who is not told that it has the lock will not release it
+                self.release()
+                raise
 
     def release(self) -> None:
         """Undo one acquisition of this thread.
@@ -220,7 +224,7 @@ class FileLock:
     @contextmanager
     def exclusive(self, *, deadline_s: float | None = _OWN, note: str | None = "") -> Iterator[None]:
         """Hold the lock alone during the block. Raises as `acquire`."""
-        self.acquire("exclusive", deadline_s=deadline_s, note=note)
+        self._enter("exclusive", deadline_s, note)
         try:
             yield
         finally:
@@ -229,20 +233,35 @@ class FileLock:
     @contextmanager
     def shared(self, *, deadline_s: float | None = _OWN) -> Iterator[None]:
         """Hold the lock together with other readers during the block. Raises as `acquire`."""
-        self.acquire("shared", deadline_s=deadline_s)
+        self._enter("shared", deadline_s, None)
         try:
             yield
         finally:
             self._leave()
 
     def __enter__(self) -> "FileLock":
-        self.acquire()
+        self._enter("exclusive", _OWN, "")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._leave()
+
+    def _enter(self, mode: Mode, deadline_s: float | None, note: str | None) -> None:
+        """Take it for a block; where an interruption comes after that and before the block, give it back."""
+        before = self._count
+        try:
+            self.acquire(mode, deadline_s=deadline_s, note=note)
+        except BaseException:
+            if self._count > before:
+                self.release()
+            raise
+
+    @property
+    def _count(self) -> int:
+        holding = self._seat.mine.holding
+        return holding.count if holding else 0
 
     def _leave(self) -> None:
         if self._seat.mine.holding is not None:  # a child forked inside the block holds nothing to give back

@@ -109,8 +109,8 @@ class JsonBackend:
     @contextmanager
     def session(self, transaction: str) -> Iterator[Session]:
         """See `Backend.session`."""
-        waited_s = wait_for(self._lock)
-        try:
+        try:  # from here on, as an interruption may come when the lock is just taken
+            waited_s = wait_for(self._lock)
             session = _JsonSession(self, self._take_over(), waited_s)
             self._lock.sign(note_for(transaction))
             try:
