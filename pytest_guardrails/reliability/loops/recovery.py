@@ -339,6 +339,15 @@ _mutex = threading.Lock()
 _active: set[tuple[object, ...]] = set()  # what threads of this process are at, whichever manager they use
 
 
+def _in_child() -> None:
+    global _mutex  # noqa: PLW0603 - the one that a thread of the parent may have held is of no use here
+    _mutex = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
+
 @contextmanager
 def _alone_at(store: object, item: str) -> Iterator[None]:
     mine = (os.getpid(), store, item)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pytest_guardrails.errors import ConfigurationError, NewerFormatError, check_whole
 from pytest_guardrails.hints import Any, final
 from pytest_guardrails.reliability.durability import finite_json
+from pytest_guardrails.reliability.durability.forking import renew_in_children
 from pytest_guardrails.reliability.state.frozen import freeze
 from pytest_guardrails.reliability.state.model import Cell, Draft
 
@@ -59,6 +60,7 @@ class Values:
         self._remember = remember
         self._known: dict[str, tuple[Cell, Any]] = {}
         self._mutex = threading.Lock()
+        renew_in_children(self)
 
     def draft(self, key: str, value: Any, keep: int | None = None) -> Draft:
         """A change that sets the key; raises `JsonRefusedError` with the path to what JSON has not."""
