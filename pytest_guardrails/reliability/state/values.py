@@ -98,9 +98,17 @@ class Values:
         with self._mutex:
             self._known.clear()
 
-    def _decode(self, key: str, text: str, schema: int) -> Any:
+    def check_schema(self, key: str, schema: int) -> None:
+        """Refuse what a later version of the application wrote.
+
+        Raises:
+            NewerFormatError: it did.
+        """
         if schema > self.schema:
             raise NewerFormatError(f"{key!r} has schema {schema}; this program knows {self.schema}: update it")
+
+    def _decode(self, key: str, text: str, schema: int) -> Any:
+        self.check_schema(key, schema)
         value = json.loads(text)  # the strict reader is for outside data: this was checked when it was written
         for number in range(schema, self.schema):
             if number not in self._migrations:
