@@ -39,6 +39,7 @@ __all__ = [
 
 DEADLINE_S = 30.0  # longer than any honest critical section here, short enough for a person to wait
 _RECORD_BYTES = 512  # written whole, in place, padded: so it needs no truncation
+_NOTE_BYTES = 240  # beside a long host name it still fits into the record
 _NOTE = b'"note":"'
 _OWN = -1.0  # stands for the deadline that the object was made with
 
@@ -193,7 +194,8 @@ class FileLock:
         holding = self._seat.mine.holding
         if holding is None or holding.mode != "exclusive":
             raise LockNotHeldError(f"{self.path} is not held exclusively by this thread of process {os.getpid()}")
-        text = b'"%b"' % note.encode() if note.replace(" ", "").isalnum() and note.isascii() else _quoted(note)
+        is_plain = len(note) <= _NOTE_BYTES and note.isascii() and note.replace(" ", "").isalnum()
+        text = b'"%b"' % note.encode() if is_plain else _quoted(note)
         record = b'{%b,"since":%.6f,"note":%b}' % (_signature(os.getpid()), self._clock.wall(), text)
         try:
             os.pwrite(holding.pair.lock, record.ljust(_RECORD_BYTES - 1) + b"\n", 0)
@@ -310,7 +312,8 @@ def _signature(_pid: int) -> bytes:
 
 
 def _quoted(note: str) -> bytes:
-    return json.dumps(note[:100]).encode()
+    text = json.dumps(note[:100])
+    return (text if len(text) <= _NOTE_BYTES else json.dumps(note[: _NOTE_BYTES // 12])).encode()  # an emoji is twelve
 
 
 def _checked(deadline_s: float | None) -> float | None:

@@ -270,3 +270,13 @@ def test_several_locks_or_none(tmp_path: Path) -> None:
         with pytest.raises(LockDeadlineError):
             Thread(enter_both).done()
         Thread(lambda: enter(one, "exclusive")).done()
+
+
+@pytest.mark.parametrize("note", ["\U0001f600" * 100, "\ud800" * 100, '"' * 100, "plain " * 100])
+def test_the_holder_can_be_read_whatever_its_note_is(tmp_path: Path, note: str) -> None:
+    lock = FileLock(tmp_path / "lock")
+    with lock.exclusive(note=note):
+        holder = lock.holder()
+    assert holder is not None
+    assert note.startswith(holder.note)
+    assert len(holder.note) >= 20
