@@ -9,7 +9,7 @@ import pytest
 from pytest_guardrails.reliability.breakers import Breaker, MemoryKeeper
 from pytest_guardrails.reliability.durability.forking import HasMutex
 from pytest_guardrails.reliability.loops import RecoveryManager, recovery
-from pytest_guardrails.reliability.state import BackendKind, StateStore, open_store
+from pytest_guardrails.reliability.state import BackendKind, StateStore, open_store, sqlite_connections
 from pytest_guardrails.reliability.state.json_file import JsonBackend
 from tests.reliability.processes import Child
 
@@ -84,3 +84,14 @@ def _recovered(store: StateStore) -> object:
         return "done"
 
     return RecoveryManager(store).run("item", act)
+
+
+def test_connections_that_came_over_a_fork_are_not_closed_when_the_child_ends(tmp_path: Path) -> None:
+    def end() -> bool:
+        with open_store(tmp_path / "other"):
+            connections = next(iter(sqlite_connections._open))
+            sqlite_connections._disown()  # as after a fork in the middle of another thread's transaction
+            sqlite_connections._close_idle()  # as when the interpreter ends
+            return connections.closed
+
+    assert child_does(end) == "False"
