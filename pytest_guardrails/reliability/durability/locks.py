@@ -273,7 +273,11 @@ class FileLock:
         start_s = self._clock.monotonic()
         while True:
             pair = self._seat.pair()
-            taken, current = pair.try_take(mode), self._seat.is_current(pair)
+            try:
+                taken, current = pair.try_take(mode), self._seat.is_current(pair)
+            except BaseException:  # it may be taken, and nobody else would close it as long as the error is kept
+                pair.close()
+                raise
             if current and not taken:
                 left_s = None if wait_s is None else max(0.0, wait_s - (self._clock.monotonic() - start_s))
                 pair = self._wait_take(pair, mode, left_s, wait_s)
