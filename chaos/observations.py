@@ -157,6 +157,8 @@ class Reference:
             unless the user gives a check.
         names: every path that an undamaged tree holds after recovery.
         checked: the user gave a check of their own, which then decides what is legal between the steps.
+        overlaps: ranges of crash points, (after this one, up to this one), inside which several threads or processes
+            were at work side by side: no state there is one step's.
         vague: why recovered values can't be compared: they differ from run to run, or show nothing of their state.
         before: of a run that follows a crash: how many of the acknowledgements were made before it.
         first: of such a run: the reference of the run without any crash, which shows how values hold acknowledgements.
@@ -169,6 +171,7 @@ class Reference:
     writers: int
     names: frozenset[str] = frozenset()
     checked: bool = False
+    overlaps: tuple[tuple[int, int], ...] = ()
     vague: str = ""
     before: int = 0
     first: "Reference | None" = field(default=None, compare=False)

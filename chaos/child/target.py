@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
 
-__all__ = ["CallableTarget", "CommandTarget", "PythonTarget", "Roles", "Target"]
+__all__ = ["UNKNOWN", "CallableTarget", "CommandTarget", "PythonTarget", "Roles", "Target"]
 
 
 @final
@@ -56,6 +56,9 @@ class CommandTarget:
 
 
 Target = PythonTarget | CallableTarget | CommandTarget
+
+UNKNOWN = CommandTarget(commands=())
+"""A workload of which only the trace is known: it can't be run on from a crash state."""
 
 
 @final

@@ -245,6 +245,8 @@ def _other(value: Any, trail: list[int]) -> str:
         return f'{{"$path":{_str(str(value))}}}'
     if kind.__module__ == "numpy" and hasattr(value, "dtype") and hasattr(value, "tolist"):
         return _numpy(value, trail)
+    if kind.__module__.partition(".")[0] == "pandas" and kind.__name__ in _TABLES:
+        return _object(kind, _text(_TABLES[kind.__name__](value), trail))
     if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType)):
         return f'{{"$global":{_str(type_name(value))}}}'
     if isinstance(value, enum.Enum):
@@ -268,6 +270,18 @@ def _repr(value: object) -> str:
         raise
     except Exception as error:
         raise Unencodable(f"repr() of a {type_name(type(value))} raised {type(error).__name__}") from error
+
+
+# Tables by what they show: their inner state has markers of its own, NaN among them, and caches.
+_TABLES: dict[str, Callable[[Any], Any]] = {
+    "DataFrame": lambda frame: {"dtypes": [str(dtype) for dtype in frame.dtypes], **frame.to_dict(orient="split")},
+    "Series": lambda series: {
+        "dtype": str(series.dtype),
+        "name": series.name,
+        "index": list(series.index),
+        "data": series.tolist(),
+    },
+}
 
 
 def _numpy(value: Any, trail: list[int]) -> str:

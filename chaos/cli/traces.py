@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import cast
 
-from chaos.child.target import CommandTarget, Roles
+from chaos.child.target import UNKNOWN, Roles
 from chaos.cli.arguments import ExploreArguments, RecordArguments
 from chaos.cli.edge import say
 from chaos.cli.running import run_and_report
@@ -50,12 +50,13 @@ def explore_trace(arguments: ExploreArguments) -> int:
     """Run a check on every crash state of a trace."""
     options = run_options(arguments)
     oracles = tuple(dict.fromkeys(chosen("--oracle", name, ORACLES) for name in arguments.oracles or ("recovers",)))
+    if "resumable" in oracles:
+        raise UsageError("--oracle resumable runs the workload on, and a trace can't be run", "leave it out")
     deadline = deadline_s("--deadline", arguments.deadline)
     trace = load(arguments.trace)
     check = target_named("--check", arguments.check)
     drive = Explore(
-        # The workload is not run again; what stands here is only told.
-        roles=Roles(workload=CommandTarget(commands=((trace.command,),)), recover=check),
+        roles=Roles(workload=UNKNOWN, recover=check),
         models=options.models or ("kill",),
         oracles=oracles,
         deadline_s=deadline,

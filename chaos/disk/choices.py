@@ -9,6 +9,7 @@ Read `outages.py` for how choices become states.
 
 import random
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import combinations
 from typing import final
 
@@ -32,9 +33,27 @@ _JOURNALLED = frozenset({StepKind.ENTRY, StepKind.CUT, StepKind.MODE})
 
 def choosable(pending: Pending) -> list[Step]:
     """The live steps whose presence can be seen: not the bytes of files that no legal choice gives a name."""
+    steps = _ordered(pending)
     if pending.model.overwrite_order:
-        return list(pending.live.values())  # one file's data may hold back another's
-    return [step for step in pending.live.values() if step.kind in _JOURNALLED or _can_be_named(pending, step.node)]
+        return steps  # one file's data may hold back another's
+    return [step for step in steps if step.kind in _JOURNALLED or _can_be_named(pending, step.node)]
+
+
+def _ordered(pending: Pending) -> list[Step]:
+    """The live steps; those that only a commit of everything can have written need what such a commit writes."""
+    steps = list(pending.live.values())
+    if pending.model.directory_order or not pending.model.commit_order:
+        return steps
+    journalled = [step.id for step in steps if step.kind in _JOURNALLED]
+    whole = pending.model.rename_atomic  # then each operation is
+    latest = {seq: (seq, index) for seq, index in journalled} if whole else {}
+    before = tuple(known for known in journalled if known[0] < pending.since)
+    for place, step in enumerate(steps):
+        if step.kind in _JOURNALLED and step.id[0] >= pending.since:
+            needs = {*step.needs, *before, latest.get(step.id[0], step.id)} - {step.id}
+            steps[place] = replace(step, needs=tuple(sorted(needs)))
+            before = (step.id,)
+    return steps
 
 
 def _can_be_named(pending: Pending, node: int) -> bool:
@@ -155,14 +174,21 @@ def _seen_by(pending: Pending, step: Step) -> tuple[StepId, ...]:
 
 
 def _merged(pending: Pending, steps: Iterable[Step]) -> list[list[Step]]:
-    """Data beyond a file's end joins the step that lengthens the file, where that one needs it."""
+    """Data beyond a file's end joins the step that lengthens the file, where that one needs it.
+
+    A step that needs a later one, of the same operation, joins that.
+    """
     listed = list(steps)
     loose = _unordered_files(listed)
     sizes: dict[int, int] = {}
     joined: dict[StepId, list[Step]] = {}
     units: list[list[Step]] = []
+    ahead: dict[StepId, list[Step]] = {}
     for step in listed:
-        unit = joined[step.id] = [step]
+        if step.needs and step.needs[-1] > step.id:
+            ahead.setdefault(step.needs[-1], []).append(step)
+            continue
+        unit = joined[step.id] = [*ahead.get(step.id, ()), step]
         units.append(unit)
         if step.kind is not StepKind.GROW or step.node in loose:
             continue
@@ -233,7 +259,7 @@ class Menu:
         self._tail: Units | None = None
         self.unvaried = 0
         if len(pending.live) > _RELATED:
-            everything = list(pending.live.values())
+            everything = _ordered(pending)
             self._tail = Units(pending, everything[:_OLDEST])
             self.unvaried = len(everything) - _OLDEST - _LATEST
             steps = everything[-_LATEST:]

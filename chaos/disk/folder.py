@@ -8,12 +8,15 @@ because one exploration lays out thousands of trees. Read `space.py` next.
 
 import os
 import stat
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from errno import ENXIO
 from fnmatch import fnmatchcase
 from glob import escape
 from typing import final
 
 from chaos.disk.content import PIECE_BYTES, Content
+from chaos.disk.relocating import linked_to
 from chaos.disk.replay import apply, initial_tree
 from chaos.disk.tree import ROOT, Edit, Node, Tree
 from chaos.errors import HarnessFault
@@ -23,6 +26,7 @@ __all__ = ["Slot", "first_difference", "is_excluded", "materialise", "prove", "r
 
 _OPEN = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 _READ_BYTES = 1 << 20
+_KNOWS_HOLES = hasattr(os, "SEEK_DATA")
 
 
 def is_excluded(path: str, patterns: Sequence[str]) -> bool:
@@ -83,7 +87,7 @@ class _Reader:
             return self.known[identity]
         mode = stat.S_IMODE(seen.st_mode)
         if stat.S_ISREG(seen.st_mode):
-            node = Node(NodeType.FILE, mode, Content.of(_read(entry.path)))
+            node = Node(NodeType.FILE, mode, _read(entry.path))
         elif stat.S_ISDIR(seen.st_mode):
             node = Node(NodeType.DIRECTORY, mode)
         elif stat.S_ISLNK(seen.st_mode):
@@ -96,15 +100,39 @@ class _Reader:
         return self.count
 
 
-def _read(path: str) -> bytes:
+def _read(path: str) -> Content:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0))
     try:
-        parts = []
-        while part := os.read(descriptor, _READ_BYTES):
-            parts.append(part)
+        size = os.fstat(descriptor).st_size
+        if size <= _READ_BYTES or not _KNOWS_HOLES:
+            return Content.of(b"".join(_parts(descriptor)))
+        content = Content()
+        for start, end in _extents(descriptor, size):
+            os.lseek(descriptor, start, os.SEEK_SET)
+            content = content.write(start, b"".join(_parts(descriptor, end - start)))
+        return content.resized(size)
     finally:
         os.close(descriptor)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _parts(descriptor: int, most: int = sys.maxsize) -> Iterator[bytes]:
+    while part := os.read(descriptor, min(most, _READ_BYTES)):
+        yield part
+        most -= len(part)
+
+
+def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    """Where a file holds data; holes, of which a small disk may hold terabytes, are not read."""
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(descriptor, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == ENXIO:
+                return  # a hole up to the end
+            raise
+        end = os.lseek(descriptor, start, os.SEEK_HOLE)
+        yield start, end
 
 
 def materialise(tree: Tree, folder: str) -> None:
@@ -138,7 +166,7 @@ class Slot:
         mode = self._opened_up()
         for name in os.listdir(self.folder):
             _remove(f"{self.folder}/{name}")
-        _fill(tree, ROOT, self.folder, mode, {})
+        _fill(tree, ROOT, self.folder, mode, {ROOT: self.folder})
 
     def _opened_up(self) -> int:
         """Make the folder again where a recovery removed or replaced it, or give us our rights back; says its mode."""
@@ -200,7 +228,7 @@ def _fill(tree: Tree, number: int, path: str, mode: int, laid: dict[int, str]) -
             if node.type is NodeType.FILE:
                 _write_file(where, node)
             else:
-                os.symlink(node.target, where)
+                os.symlink(linked_to(node.target, laid[ROOT]), where)
     if directory.mode != mode:
         os.chmod(path, directory.mode)  # last: it may forbid writing
 

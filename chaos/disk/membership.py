@@ -123,11 +123,13 @@ def _closed_sets(steps: list[StepId], needs: dict[StepId, _Ids]) -> Iterator[_Id
     while waiting:
         index, taken = waiting.pop()
         if index == len(steps):
-            yield taken
+            if all(needs[known] <= taken for known in taken):  # a step may need a later one of its operation
+                yield taken
             continue
         waiting.append((index + 1, taken))
-        if needs[steps[index]] <= taken | {steps[index]}:
-            waiting.append((index + 1, taken | {steps[index]}))
+        kept = taken | {steps[index]}
+        if all(need in kept or need > steps[index] for need in needs[steps[index]]):
+            waiting.append((index + 1, kept))
 
 
 def _regions(data: list[Step]) -> list[tuple[int, int, list[StepId]]]:

@@ -21,7 +21,7 @@ from chaos.disk.tree import Tree
 from chaos.disk.walk import Candidate, Survey
 from chaos.disk.wording import operation_text
 from chaos.errors import UsageError
-from chaos.trace.model import Kind, Trace
+from chaos.trace.model import Kind, Op, Trace
 
 __all__ = ["OutageWalk"]
 
@@ -83,15 +83,17 @@ class OutageWalk:
         told: list[OperationFate] = []
         damaged = False
         for op in self._ops[:point]:
-            text, fate = operation_text(op), Fate.DURABLE
+            text, fate, part = operation_text(op), Fate.DURABLE, ""
             if lost_of[op.seq]:
                 damaged = True
-                fate = Fate.LOST if lost_of[op.seq] == pending.totals[op.seq] else Fate.TORN
-                text += ": lost" if fate is Fate.LOST else ": torn, " + _missing(lost, op.seq, op.kind)
+                gone = lost_of[op.seq] == pending.totals[op.seq] or _is_hidden(op, free, lost, pending)
+                fate = Fate.LOST if gone else Fate.TORN
+                part = "" if fate is Fate.LOST else _missing(lost, op, pending)
+                text += f": torn, {part}" if part else ": lost"
             elif free_of[op.seq]:
                 fate = Fate.REORDERED if damaged else Fate.KEPT
                 text += ": there, before what was issued earlier" if damaged else ""
-            told.append(OperationFate(seq=op.seq, fate=fate, text=text))
+            told.append(OperationFate(seq=op.seq, fate=fate, text=text, part=part))
         return tuple(told)
 
     def lost(self, point: int, choice: Choice) -> tuple[StepId, ...]:
@@ -120,7 +122,7 @@ class OutageWalk:
         there = tuple(step.id for step in choosable(pending) if step.id in gone)
         return Choice(True, there) if len(there) <= len(kept) else Choice(False, kept)
 
-    def contains(self, point: int, tree: Tree) -> bool:
+    def contains(self, point: int, tree: Tree, *, inside: bool) -> bool:  # noqa: ARG002 - what is lost says no more
         """Whether a tree is legal at a crash point."""
         pending = self._looking = self._moved(self._looking, point)
         return holds(pending, tree)
@@ -191,23 +193,42 @@ def _named(lost: list[Step], pending: Pending) -> tuple[tuple[int, ...], tuple[i
     return tuple(gone[-_NAMED:]), tuple(torn[-_NAMED:])
 
 
-def _missing(lost: list[Step], seq: int, kind: Kind) -> str:
+def _is_hidden(op: Op, free: list[Step], lost: list[Step], pending: Pending) -> bool:
+    """Whether nothing of an append can be seen, since the file is not as long on the disk."""
+    own = [step for step in free if step.id[0] == op.seq]
+    if len(own) != pending.totals[op.seq] or op.offset < pending.durable.nodes[op.node].content.size:
+        return False
+    grows = {step.id for step in own if step.kind is StepKind.GROW}
+    return bool(grows) and grows <= {step.id for step in lost}
+
+
+def _missing(lost: list[Step], op: Op, pending: Pending) -> str:
     """What of an operation is not there, in words."""
-    if kind is Kind.TRUNCATE:
+    if op.kind is Kind.TRUNCATE:
         return "the bytes behind the cut are zero, the file's length is as before"
-    if kind is not Kind.WRITE:
+    if op.kind is not Kind.WRITE:
         return "only a part of its names has changed"
-    own = [step for step in lost if step.id[0] == seq]
+    own = [step for step in lost if step.id[0] == op.seq]
     ranges: list[list[int]] = []
     for step in own:
-        if step.kind is StepKind.DATA:
-            if ranges and ranges[-1][1] == step.offset:
-                ranges[-1][1] = step.offset + len(step.data)
-            else:
-                ranges.append([step.offset, step.offset + len(step.data)])
+        low, high = max(step.offset, op.offset), min(step.offset + len(step.data), op.offset + len(op.data))
+        if step.kind is not StepKind.DATA or low >= high:
+            continue
+        if ranges and ranges[-1][1] == low:
+            ranges[-1][1] = high
+        else:
+            ranges.append([low, high])
     if not ranges:
-        return "its data is there, the file's length is not"
+        return "the file is not as long on the disk yet"
     text = "not there: bytes " + ", ".join(f"{low} to {high - 1}" for low, high in ranges)
     if all(step.kind is StepKind.DATA for step in own):
-        text += " (the file's length is as if they were)"
+        text += f" ({_instead(ranges, pending.durable.nodes[op.node].content.size, pending.model)})"
     return text
+
+
+def _instead(ranges: list[list[int]], durable_size: int, model: PersistenceModel) -> str:
+    """What stands where data is missing and the length is not."""
+    if ranges[-1][1] <= durable_size:
+        return "what was there before is still there"
+    filling = "garbage" if model.early_size == "garbage" else "zeroes"
+    return f"the file is as long as if they were, with {filling} in their place"

@@ -37,6 +37,7 @@ class Pending:
         live: the steps that a crash may keep or lose, in order of issue.
         totals: operation -> how many steps it fell into, settled ones included.
         putters: node -> the live steps that give it a name.
+        since: the first operation after the last sync of anything.
     """
 
     def __init__(self, trace: Trace, model: PersistenceModel) -> None:
@@ -47,6 +48,7 @@ class Pending:
         self.live: dict[StepId, Step] = {}
         self.totals: dict[int, int] = {}  # the same for every walk of the trace, hence shared by copies
         self.putters: dict[int, list[StepId]] = {}
+        self.since = 0
         self._ops = trace.ops
         self._last_use = _last_uses(trace)
         self._decomposer = Decomposer(model)
@@ -61,7 +63,7 @@ class Pending:
         """An independent copy."""
         made = object.__new__(Pending)
         made.model, made.point, made.issued, made.durable = self.model, self.point, self.issued, self.durable
-        made._committed = self._committed
+        made._committed, made.since = self._committed, self.since
         made.live, made.totals, made._ops, made._last_use = self.live.copy(), self.totals, self._ops, self._last_use
         made.putters = {node: steps.copy() for node, steps in self.putters.items()}
         made._decomposer = self._decomposer.copy()
@@ -122,6 +124,8 @@ class Pending:
     # What becomes durable.
 
     def _sync(self, op: Op) -> None:
+        if op.kind in (Kind.FSYNC, Kind.FDATASYNC, Kind.SYNC) or op.sync is not Sync.NONE:
+            self.since = op.seq + 1
         if op.kind in (Kind.FSYNC, Kind.FDATASYNC, Kind.SYNC):
             if op.errno:
                 self._fail(op)

@@ -109,11 +109,11 @@ class PrefixWalk:
         self._fitting(point, choice)
         told = []
         for op in self._ops[:point]:
-            fate, text = Fate.DURABLE, operation_text(op)
+            fate, text, part = Fate.DURABLE, operation_text(op), ""
             if choice.cut is not None and op.seq == point - 1:
-                fate = Fate.TORN
-                text = f"{text}: torn, the first {choice.cut} bytes got in"
-            told.append(OperationFate(seq=op.seq, fate=fate, text=text))
+                fate, part = Fate.TORN, f"the first {choice.cut} byte{'s' * (choice.cut != 1)} got in"
+                text += f": torn, {part}"
+            told.append(OperationFate(seq=op.seq, fate=fate, text=text, part=part))
         return tuple(told)
 
     def lost(self, point: int, choice: Choice) -> tuple[StepId, ...]:
@@ -133,10 +133,12 @@ class PrefixWalk:
         """The whole prefix."""
         return _EVERYTHING
 
-    def contains(self, point: int, tree: Tree) -> bool:
-        """Whether the tree is the prefix, or its last write cut at any byte."""
+    def contains(self, point: int, tree: Tree, *, inside: bool) -> bool:
+        """Whether the tree is the prefix, or, inside it, its last write cut at any byte."""
         if tree == self._prefix(point):
             return True
+        if not inside:
+            return False
         op = self._ops[point - 1] if point else None
         if op is None or op.kind is not Kind.WRITE:
             return False

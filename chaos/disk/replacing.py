@@ -6,8 +6,9 @@ Each run of writes to the file becomes such a replacement; all else stays. Pure.
 from collections.abc import Iterator
 from dataclasses import replace
 
+from chaos.disk.content import Content
 from chaos.disk.replay import apply, initial_tree
-from chaos.disk.tree import Tree
+from chaos.disk.tree import ROOT, Tree
 from chaos.trace.model import Kind, Op, Sync, Trace
 
 __all__ = ["is_written_in_place", "with_replacement"]
@@ -17,7 +18,9 @@ _TEMPORARY = ".chaos-new"
 
 
 def is_written_in_place(trace: Trace, node: int) -> bool:
-    """Whether a file that has one name loses bytes to a write or a truncate."""
+    """Whether a file that has one name loses bytes to a write or a truncate, or is made and filled under its name."""
+    if _is_filled_at_once(trace, node):
+        return True
     tree = initial_tree(trace)
     for op in trace.ops:
         if op.node == node and op.kind in _CONTENT and _hurts(tree, op):
@@ -33,6 +36,16 @@ def with_replacement(trace: Trace, node: int) -> Trace | None:
         return made.trace()
     except KeyError:
         return None  # it is linked, moved or exchanged in a way that a replacement would change
+
+
+def _is_filled_at_once(trace: Trace, node: int) -> bool:
+    """Whether a new file gets all its bytes right after it was made, and keeps its name."""
+    own = [op for op in trace.ops if op.node == node and op.kind not in (Kind.FSYNC, Kind.FDATASYNC, Kind.CHMOD)]
+    kinds = [op.kind for op in own]
+    if len(kinds) < 2 or kinds[0] is not Kind.CREATE or set(kinds[1:]) - _CONTENT:
+        return False
+    first, last = own[0].seq, own[-1].seq
+    return len(own) == last + 1 - first and not any(first < ack.after <= last for ack in trace.acks)
 
 
 def _hurts(tree: Tree, op: Op) -> bool:
@@ -56,8 +69,13 @@ class _Rewriting:
         while position < len(ops):
             run = list(self._run(position))
             self._after[position] = len(self._ops)
-            if run and any(_hurts(tree, op) for op in run):
-                self._replace(tree, run)
+            made = list(self._made(position))
+            if made:
+                run = made
+                self._replace(made[0].parent or ROOT, made[0].name, None, made[0].mode, made[1:])
+            elif run and any(_hurts(tree, op) for op in run):
+                ((parent, name),) = tree.nodes[self._node].names
+                self._replace(parent, name, tree.nodes[self._node].content, tree.nodes[self._node].mode, run)
             else:
                 run = run or [ops[position]]
                 for op in run:
@@ -78,16 +96,24 @@ class _Rewriting:
                 return
             yield op
 
-    def _replace(self, tree: Tree, run: list[Op]) -> None:
-        """A new file with what was there, the writes, and the rename; `tree` is the original's before them."""
-        ((parent, name),) = tree.nodes[self._node].names
-        node, first, old = self._next, run[0], tree.nodes[self._node].content
+    def _made(self, position: int) -> Iterator[Op]:
+        """The making of the file, with the writes right after it; nothing where none come."""
+        op = self._trace.ops[position]
+        if op.kind is not Kind.CREATE or op.node != self._node or any(ack.after == position + 1 for ack in self._acks):
+            return
+        run = list(self._run(position + 1))
+        if run:
+            yield op
+            yield from run
+
+    def _replace(self, parent: int, name: str, old: Content | None, mode: int, run: list[Op]) -> None:
+        """A new file with what was there, the writes, and the rename; `old` is None where there was none."""
+        node, first = self._next, run[0]
         self._next += 1
         path = first.path + _TEMPORARY
-        mode = tree.nodes[self._node].mode
         fields = {"node": node, "path": path, "parent": parent, "name": name + _TEMPORARY}
         self._add(replace(first, kind=Kind.CREATE, call="openat", data=b"", mode=mode, sync=Sync.NONE, **fields))  # type: ignore[arg-type]
-        if old.size:
+        if old is not None and old.size:
             self._add(replace(first, kind=Kind.WRITE, call="write", node=node, path=path, offset=0, data=bytes(old)))
         for op in run:
             self._add(replace(op, node=node, path=path))
@@ -101,7 +127,7 @@ class _Rewriting:
                 to_parent=parent,
                 to_name=name,
                 to_path=first.path,
-                victim=self._current,
+                victim=None if old is None else self._current,
                 **fields,  # type: ignore[arg-type]
             )
         )

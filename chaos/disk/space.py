@@ -9,9 +9,10 @@ tree out with `folder.Slot`. Read `states.py` for the words.
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterator
+from itertools import islice
 from typing import final
 
-from chaos.disk.interest import passes
+from chaos.disk.interest import passes, spread
 from chaos.disk.models import PersistenceModel
 from chaos.disk.outages import OutageWalk
 from chaos.disk.prefixes import PrefixWalk
@@ -28,6 +29,8 @@ __all__ = ["DEFAULT_BOUND", "StateSpace"]
 DEFAULT_BOUND = 12
 # Trees handed out lately, so that laying out a state that `states` just gave costs no rebuilding.
 _REMEMBERED = 256
+# What a short budget sees first: at so many points, evenly over the trace, so many states each.
+_SAMPLED_POINTS, _SAMPLED_STATES = 64, 3
 
 
 @final
@@ -61,7 +64,11 @@ class StateSpace:
         """All states to check, the likeliest failures first; each call begins anew."""
         self._begin_count()
         seen: set[bytes] = set()
-        for points in passes(self.trace):
+        ordered = passes(self.trace)
+        for point in spread(ordered[0], _SAMPLED_POINTS):
+            yield from islice(self._states_at(point, seen), _SAMPLED_STATES)
+        self._generated = 0  # they come again below, and are known by then
+        for points in ordered:
             for point in points:
                 yield from self._states_at(point, seen)
                 self._count_point(point)
@@ -94,13 +101,21 @@ class StateSpace:
         fates = self._walk.fates(parsed.point, parsed.choice)
         return Description(model=self.model.name, point=parsed.point, acked=parsed.acked, fates=fates)
 
-    def contains(self, point: int, tree: Tree) -> bool:
+    def contains(self, point: int, tree: Tree, acked: int | None = None) -> bool:
         """Whether a tree is legal at a crash point, also where `states` would leave it out.
 
         Meant for holding models against real file systems: exact, and quick for traces of some ten operations.
+
+        Args:
+            point: the crash point.
+            tree: the tree.
+            acked: how many acknowledgements had been made by then; any number that is legal there when None.
         """
         self._check_point(point)
-        return self._walk.contains(point, tree)
+        low, high = bisect_left(self._acks, point), bisect_right(self._acks, point)
+        if acked is not None and not low <= acked <= high:
+            return False
+        return self._walk.contains(point, tree, inside=acked is None or acked == low)
 
     def losses(self, recipe: str) -> tuple[int, int, tuple[StepId, ...]]:
         """(crash point, acknowledgements, micro-operations that are not there); a write that was cut has none.
@@ -125,7 +140,8 @@ class StateSpace:
     def milder(self, recipe: str) -> Iterator[str]:
         """States that differ from one by less damage, in a fixed order, those with the least damage first.
 
-        The first of them, if any, are the same tree at an earlier crash point, where what came later was not issued.
+        The first of them, if any, are at an earlier crash point, where what came later was not issued: those with the
+        same tree, then others.
 
         Raises:
             UsageError: the text is no recipe, or does not fit this trace and model.

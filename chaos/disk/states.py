@@ -30,11 +30,13 @@ class OperationFate:
         seq: the operation's position in the trace.
         fate: what became of it.
         text: one line for a timeline, e.g. `write 4096 bytes at 0 of state.json: lost`.
+        part: what of a torn operation is there or not, e.g. `only its first 8 bytes are there`; else "".
     """
 
     seq: int
     fate: Fate
     text: str
+    part: str = ""
 
 
 @final

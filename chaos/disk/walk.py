@@ -75,5 +75,11 @@ class Walk(Protocol):
     def choice_without(self, point: int, lost: tuple[StepId, ...]) -> Choice:
         """The canonical choice that lacks these."""
 
-    def contains(self, point: int, tree: Tree) -> bool:
-        """Whether a tree is legal at a crash point, whatever the candidates leave out."""
+    def contains(self, point: int, tree: Tree, *, inside: bool) -> bool:
+        """Whether a tree is legal at a crash point, whatever the candidates leave out.
+
+        Args:
+            point: the crash point.
+            tree: the tree.
+            inside: whether the crash may have fallen inside the last operation, before its caller could go on.
+        """

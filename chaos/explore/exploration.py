@@ -8,6 +8,7 @@ cuts it. Read `server.py` for what happens to one state, `crew.py` for how work 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from time import monotonic
 from types import TracebackType
 from typing import final
@@ -24,14 +25,18 @@ from chaos.explore.settings import Isolation, Settings, check_settings
 from chaos.explore.tally import Progress, Statistics, Tally
 from chaos.observations import Observation, Outcome, Reference
 from chaos.trace.model import Trace
+from chaos.trace.overlaps import overlaps
 
 __all__ = ["Exploration"]
 
-_CHUNK_S = 0.1  # work handed out at a time: short against a budget, long against the cost of a message
-_LARGEST_CHUNK = 1024
-_SHARE = 4  # at the end chunks get smaller, so that all workers end together: a quarter of a worker's share
+_CHUNK_S = 0.2  # work handed out at a time: short against a budget, long against what a batch's process costs
+_LARGEST_CHUNK = 2048
+# At the end chunks get smaller, so that several workers end together: a quarter of a worker's share, and not less than
+# an eighth of what they were.
+_SHARE, _SMALLEST_PART = 4, 8
 _FORESIGHT = 100_000  # states enumerated ahead of the workers while they are busy, so that the total is known early
 _AT_A_TIME = 50
+_FIRST_TURN = 16  # models take turns, so that a short budget sees something of each: so many states, then twice as many
 _COUNT_S = 1.0  # how long a cut run goes on counting what it left out
 
 
@@ -191,6 +196,7 @@ class Exploration:
             writers=len({ack.process for ack in acks}),
             names=frozenset(name for step in steps for name in step.names),
             checked=self._roles.check is not None,
+            overlaps=overlaps(self._trace),
             bounds=self._settings.allowed,
             vague=_vague([*steps, twin]),
         )
@@ -212,6 +218,7 @@ class _Run:
         self._ahead: deque[tuple[int, CrashState]] = deque()
         self._given: deque[CrashState] = deque()
         self._exhausted = False
+        self._enumerated: set[int] = set()  # the models of which there are no more states
         self._size = 1
         self._done = 0
         self._source = self._enumerate(spaces, source)
@@ -262,20 +269,29 @@ class _Run:
         give_up = monotonic() + _COUNT_S
         while monotonic() < give_up and self._advance(_AT_A_TIME):
             pass
-        self._tally.leave_out(Counter(model for model, _ in self._ahead), exact=self._exhausted)
+        self._tally.leave_out(Counter(model for model, _ in self._ahead), self._enumerated)
 
     def _enumerate(
         self, spaces: list[StateSpace], source: Callable[[StateSpace], Iterator[CrashState]]
     ) -> Iterator[tuple[int, CrashState]]:
         seen: set[tuple[bytes, int]] = set()
-        for number, space in enumerate(spaces):
-            for state in source(space):
-                key = (state.digest, state.acked)
-                if key in seen:
-                    self._tally.known(number)
-                    continue
-                seen.add(key)
-                yield number, state
+        waiting = {number: source(space) for number, space in enumerate(spaces)}
+        turn = _FIRST_TURN
+        while waiting:
+            for number, states in list(waiting.items()):
+                room = turn
+                for state in islice(states, turn):
+                    room -= 1
+                    key = (state.digest, state.acked)
+                    if key in seen:
+                        self._tally.known(number)
+                        continue
+                    seen.add(key)
+                    yield number, state
+                if room:
+                    self._enumerated.add(number)
+                    del waiting[number]
+            turn *= 2
 
     def _advance(self, count: int) -> bool:
         before = len(self._ahead)
@@ -291,8 +307,9 @@ class _Run:
 
     def _room(self) -> int:
         size = self._size
-        if self._exhausted:
-            size = min(size, max(1, len(self._ahead) // (_SHARE * self._settings.jobs)))
+        if self._exhausted and self._settings.jobs > 1:
+            share = len(self._ahead) // (_SHARE * self._settings.jobs)
+            size = max(1, min(size, share), size // _SMALLEST_PART)
         if self._settings.budget_states is None:
             return size
         return min(size, self._settings.budget_states - self._tally.handed_out)

@@ -1,7 +1,7 @@
 """The books of an exploration: what was run, how it ended, how fast, and what was left out and why."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import final
@@ -39,6 +39,7 @@ class Statistics:
         isolation: how recoveries were kept apart in fact.
         complete: every enumerated state was run.
         left_out: what a budget cut off, one line for each model.
+        untried: models of which the budget left out every state that no earlier model has.
         workers_lost: worker processes that a recovery took down.
     """
 
@@ -52,6 +53,7 @@ class Statistics:
     isolation: Isolation
     complete: bool
     left_out: tuple[str, ...]
+    untried: tuple[str, ...]
     workers_lost: int
 
     @property
@@ -88,6 +90,7 @@ class Tally:
         self.reused = 0
         self._given: Counter[str] = Counter()
         self._left_out: tuple[str, ...] = ()
+        self._untried: tuple[str, ...] = ()
         self._complete = False
         self._began = monotonic()
         self._seconds: float | None = None
@@ -114,16 +117,18 @@ class Tally:
         """The clock stops."""
         self._seconds = monotonic() - self._began
 
-    def leave_out(self, waiting: Mapping[int, int], *, exact: bool) -> None:
-        """States enumerated and not run, by model; when not `exact`, enumeration itself was not finished."""
-        lines = []
+    def leave_out(self, waiting: Mapping[int, int], enumerated: Collection[int]) -> None:
+        """States enumerated and not run, by model; of a model that is not in `enumerated` there may be more."""
+        lines, untried = [], []
         for number, name in enumerate(self._models):
             missing = waiting.get(number, 0) + self._given[name] - self._by_model[name]
-            unfinished = not exact and number >= max(waiting, default=len(self._models) - 1)
-            if missing or unfinished:
-                least = "at least " if unfinished else ""
-                lines.append(f"{name}: {least}{missing} of {least}{missing + self._by_model[name]} states not run")
-        self._left_out = tuple(lines)
+            if not missing and number in enumerated:
+                continue
+            least = "" if number in enumerated else "at least "
+            lines.append(f"{name}: {least}{missing} of {least}{missing + self._by_model[name]} states not run")
+            if not self._by_model[name]:
+                untried.append(name)
+        self._left_out, self._untried = tuple(lines), tuple(untried)
         self._complete = not lines
 
     def statistics(self, workers_lost: int) -> Statistics:
@@ -141,5 +146,6 @@ class Tally:
             isolation=self._isolation,
             complete=self._complete,
             left_out=self._left_out,
+            untried=self._untried,
             workers_lost=workers_lost,
         )

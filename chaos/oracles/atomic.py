@@ -1,8 +1,8 @@
 """Oracle `atomic`: recovery yields the value before or after the unacknowledged step, nothing between.
 
 It needs no code of the user: the values seen on undamaged trees after whole steps are the only legal ones. With
-several writers, or with values that differ between two readings of one tree, the steps say nothing; with a check of
-the user's own, that check decides. Read `durable.py` next.
+several writers, or with values that differ between two readings of one tree, the steps say nothing, and where threads
+work side by side, nothing in between; with a check of the user's own, that check decides. Read `durable.py` next.
 """
 
 from chaos.child import values
@@ -34,6 +34,8 @@ def atomic(observation: Observation, reference: Reference) -> Answer:
         return unknown("recovery returned no value")
     if is_legal(outcome, observation, reference):
         return holds()
+    if any(after < observation.point <= until for after, until in reference.overlaps):
+        return unknown("several threads or processes were at work side by side, so no step is whole; give a check")
     shown = values.render(outcome.value, VALUE_LIMIT)
     older = any(step.value == outcome.value for step in reference.steps[: observation.acked])
     return violated(

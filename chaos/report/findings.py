@@ -31,8 +31,8 @@ Probe = Callable[[Observation], Outcome | None]
 Shrink = Callable[[Observation, Violation], tuple[Observation, Violation, str]]
 """(witness, objection) -> a smaller witness of the same, the objection to it, the weakest model that allows it."""
 
-Advise = Callable[[str, Damage, Sequence[Blamed], Sequence[tuple[str, str]]], tuple[str, ...]]
-"""(oracle, damage, operations to blame, (recipe, model) of failing states) -> lines of advice."""
+Advise = Callable[[str, Damage, Sequence[Blamed], Sequence[tuple[str, str]], int], tuple[str, ...]]
+"""(oracle, damage, operations to blame, (recipe, model) of failing states, how many there are) -> lines of advice."""
 
 # Failing states kept of each group, so that advice can be proven on them.
 _KEPT = 400
@@ -200,7 +200,7 @@ class Findings:
             state=observation.state,
             states=group.states,
             outcome=observation.outcome,
-            advice=() if advise is None else advise(violation.oracle, damage, to_blame, group.failing),
+            advice=() if advise is None else advise(violation.oracle, damage, to_blame, group.failing, group.states),
             extra={
                 "acked": str(observation.acked),
                 "blamed": "; ".join(dict.fromkeys(_blamed_words(to_blame))),

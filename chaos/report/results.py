@@ -85,6 +85,7 @@ class Statistics:
         reused: of these, at depth 1, those whose answer was that of another state: recovery never opened what differs.
         exhaustive: every state that the models allow was among them.
         left_out: what was not tried, one line each.
+        untried: persistence models of which no state was tried that an earlier model does not have.
         states_per_s: over the exploration.
         record_s: wall time of recording, in seconds.
         explore_s: wall time of the exploration, in seconds.
@@ -104,6 +105,7 @@ class Statistics:
     reused: int = 0
     exhaustive: bool = False
     left_out: tuple[str, ...] = ()
+    untried: tuple[str, ...] = ()
     states_per_s: float = 0.0
     record_s: float = 0.0
     explore_s: float = 0.0
@@ -255,6 +257,9 @@ def _untested(result: ScenarioResult) -> str:
         return ""  # broken on an undamaged disk: no crash was needed
     if not result.statistics.states:
         return f"no {result.statistics.unit} was reached"
+    if result.statistics.untried:
+        models = ", ".join(result.statistics.untried)
+        return f"the budget ended before any state of {models} alone was tried; give a larger one"
     known = [verdict for verdict in result.verdicts if verdict.verdict is not Verdict.UNKNOWN]
     if not known:
         reasons = [f"{verdict.oracle}: {verdict.reason}" for verdict in result.verdicts]

@@ -86,6 +86,9 @@ _X86_64 = {
     "chroot": 161,
     "sync": 162,
     "mount": 165,
+    "setxattr": 188,
+    "lsetxattr": 189,
+    "fsetxattr": 190,
     "io_submit": 209,
     "openat": 257,
     "mkdirat": 258,
@@ -116,6 +119,9 @@ _X86_64 = {
 
 _AARCH64 = {
     "io_submit": 2,
+    "setxattr": 5,
+    "lsetxattr": 6,
+    "fsetxattr": 7,
     "ioctl": 29,
     "mknodat": 33,
     "mkdirat": 34,

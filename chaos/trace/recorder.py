@@ -28,6 +28,7 @@ from chaos.trace.copy_calls import CopyCalls
 from chaos.trace.data_calls import DataCalls
 from chaos.trace.journal import Journal
 from chaos.trace.mapped import MappedFiles
+from chaos.trace.mode_calls import ModeCalls
 from chaos.trace.model import Frame, InitialNode, Trace
 from chaos.trace.name_calls import NameCalls
 from chaos.trace.nodes import Nodes
@@ -191,6 +192,7 @@ class _Recorder:
             **DataCalls(self._recording).handlers(),
             **CopyCalls(self._recording).handlers(),
             **NameCalls(self._recording).handlers(),
+            **ModeCalls(self._recording).handlers(),
             **Renames(self._recording).handlers(),
             **OpenCalls(self._recording).handlers(),
             **ReadCalls(self._recording).handlers(),

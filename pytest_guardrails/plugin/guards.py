@@ -5,7 +5,8 @@ Each imports its part when it is first used. Read `loops.py`, `finiteness.py`, `
 
 # ruff: noqa: PLC0415 - see above
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_guardrails.plugin.services import ChaosProxies
 
 __all__ = [
+    "CHECKS",
     "GUARDRAILS_MARKER",
     "chaos_proxy",
     "chaos_seed",
@@ -35,6 +37,8 @@ GUARDRAILS_MARKER = (
     "guardrails(timeout=, max_rss=, finite=, no_leaks=): limits of this test: '5s' for its call, '100MB' by which the "
     "resident memory may grow, NumPy raising where a NaN is made, nothing left behind"
 )
+# What is asked when a test's call has passed, each failing it when it tested nothing; fixtures add to it.
+CHECKS = pytest.StashKey[list[Callable[[], None]]]()
 _LIMITS = pytest.StashKey["Limits"]()
 _PENDING = pytest.StashKey[bool]()  # whether the guards are still to be begun with
 _GUARDS = "_guardrails"
@@ -55,14 +59,14 @@ def chaos_seed(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
-def fake_llm() -> Iterator["FakeLLM"]:
+def fake_llm(request: pytest.FixtureRequest) -> Iterator["FakeLLM"]:
     """A fake LLM over HTTP on loopback, that does what it is told.
 
     fake_llm.play("First answer.", Turn(trouble=Trouble.TIMEOUT)); OpenAI(base_url=fake_llm.url, api_key="fake")
     """
     from pytest_guardrails.plugin.services import scripted_llm
 
-    with scripted_llm() as server:
+    with scripted_llm(request.node.stash.setdefault(CHECKS, [])) as server:
         yield server
 
 
@@ -123,7 +127,10 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object], request: pytest.
         request.node.stash[_PENDING] = False
         if fixturedef.argname == _GUARDS:
             return
-        request.getfixturevalue(_GUARDS)
+        # Raised here, an error would leave this fixture broken for all tests to come. It is kept with the guards, and
+        # raised when their own turn comes.
+        with suppress(Exception, pytest.fail.Exception):
+            request.getfixturevalue(_GUARDS)
 
 
 @pytest.fixture(name="_guardrails")
@@ -135,12 +142,13 @@ def guardrails_of_the_test(request: pytest.FixtureRequest) -> None:
             request.getfixturevalue("no_leaks")
         return
     from chaos.errors import UsageError
+    from pytest_guardrails.plugin.arguments import refusal
     from pytest_guardrails.plugin.limits import limits_of
 
     try:
         limits = limits_of(marker.args, marker.kwargs)
     except UsageError as error:
-        raise pytest.fail.Exception(f"guardrails: {error}", pytrace=False) from None
+        raise pytest.fail.Exception(refusal("guardrails", error), pytrace=False) from None
     request.node.stash[_LIMITS] = limits
     for name, wanted in (("no_leaks", limits.no_leaks), ("finite", limits.finite)):
         if wanted or name in request.fixturenames:
@@ -149,12 +157,15 @@ def guardrails_of_the_test(request: pytest.FixtureRequest) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Keep a marked test within its limits of time and memory."""
+    """Keep a marked test within its limits of time and memory, and ask in the end whether it tested anything."""
     __tracebackhide__ = True
     limits = item.stash.get(_LIMITS, None)
     if limits is None:
-        return (yield)
-    from pytest_guardrails.plugin.limits import limited
+        yield
+    else:
+        from pytest_guardrails.plugin.limits import limited
 
-    with limited(limits):
-        return (yield)
+        with limited(limits):
+            yield
+    for check in item.stash.get(CHECKS, ()):
+        check()

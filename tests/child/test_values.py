@@ -292,3 +292,30 @@ def test_a_described_value_is_equal_by_its_text() -> None:
     assert isinstance(one, Described)
     assert one == other
     assert {one} == {other}
+
+
+class _Frame:
+    """What pandas shows of a table, and an inner state with a NaN that is no value of it."""
+
+    def __init__(self, data: list[list[object]]) -> None:
+        self.data = data
+        self._missing = float("nan")
+
+    @property
+    def dtypes(self) -> list[str]:
+        return ["int64", "str"]
+
+    def to_dict(self, *, orient: str) -> dict[str, object]:
+        assert orient == "split"
+        return {"index": list(range(len(self.data))), "columns": ["n", "v"], "data": self.data}
+
+
+_Frame.__module__, _Frame.__name__, _Frame.__qualname__ = "pandas.core.frame", "DataFrame", "DataFrame"
+
+
+def test_a_table_is_what_it_shows_and_not_what_it_is_made_of() -> None:
+    table = encode(_Frame([[1, "a"]]))
+    assert non_finite(table) == []
+    assert encode(_Frame([[1, "a"]])) == table
+    assert encode(_Frame([[2, "a"]])) != table
+    assert non_finite(encode(_Frame([[float("inf"), "a"]]))) == ["value.data[0][0]"]

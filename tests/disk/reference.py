@@ -112,9 +112,23 @@ class Reference:
         for count in range(len(free) + 1):
             for chosen in combinations(free, count):
                 kept = self.forced | set(chosen)
-                if all(self.needs[n] <= kept for n in kept) and all(self.sees[n] <= kept for n in chosen):
+                legal = all(self.needs[n] <= kept for n in kept) and all(self.sees[n] <= kept for n in chosen)
+                if legal and self._committed_in_order(kept):
                     found.add(self.tree(kept))
         return found
+
+    def _committed_in_order(self, kept: set[int]) -> bool:
+        """Since the last sync only a commit of everything writes: whole operations, and all before them."""
+        syncs = [n for n, op in enumerate(self.ops) if op.kind.value in ("fsync", "fdatasync", "sync")]
+        syncs += [n for n, op in enumerate(self.ops) if op.sync is not Sync.NONE]
+        last = max(syncs, default=-1)
+        journalled = [n for n, m in enumerate(self.micros) if m.kind in ("entry", "mode", "cut")]
+        written = [self.micros[n].seq for n in journalled if n in kept and self.micros[n].seq > last]
+        if self.model.directory_order or not self.model.commit_order or not written:
+            return True
+        latest = max(n for n in journalled if n in kept)
+        end = self.micros[latest].seq if self.model.rename_atomic else -1
+        return all(n in kept for n in journalled if n < latest or self.micros[n].seq == end)
 
     def tree(self, kept: set[int]) -> Listing:
         disk = self.start.copy()

@@ -120,6 +120,13 @@ def two_new_files() -> Script:
     return script
 
 
+def two_new_files_and_something_else_synced() -> Script:
+    script = two_new_files()
+    script.write("s", NEW[:100], 0)
+    script.fdatasync("s")
+    return script
+
+
 def rename() -> Script:
     script = durable(s=OLD)
     script.rename("s", "t")
@@ -136,9 +143,11 @@ def one_of_two_names_replaced_and_the_file_synced() -> Script:
 
 
 def file_renamed_over_another_and_unlinked() -> Script:
-    script = durable(s=OLD, t=NEW)
+    script = durable(s=OLD, t=NEW, z=OLD)
     script.rename("t", "s")
     script.unlink("s")
+    script.write("z", NEW[:100], 0)
+    script.fdatasync("z")
     return script
 
 
@@ -149,6 +158,8 @@ def name_synced_with_a_new_file_and_removed() -> Script:
     script.write("s", NEW)
     script.fsync("s")
     script.unlink("s")
+    script.create("v")
+    script.fsync("v")
     return script
 
 
@@ -224,6 +235,10 @@ def size_without_data(tree: Tree) -> bool:
     return data(tree, "s") == b"o" * 4096 + bytes(4096)
 
 
+def second_without_first(tree: Tree) -> bool:
+    return data(tree, "n1") is None and data(tree, "n2") is not None
+
+
 # rule -> a run, and what may not be found while the promise is kept
 CASES: dict[str, Case] = {
     "cache_survives": Case(unsynced_write, lambda tree: data(tree, "s") == OLD),
@@ -238,7 +253,8 @@ CASES: dict[str, Case] = {
     "synchronous_writes": Case(synchronous_write, lambda tree: data(tree, "s") != NEW),
     # The one rule whose "on" is the worse: what a failed sync dropped, the next one does not bring.
     "failed_sync_drops_pages": Case(failed_then_succeeding_fsync, lambda tree: data(tree, "s") != NEW),
-    "directory_order": Case(two_new_files, lambda tree: data(tree, "n1") is None and data(tree, "n2") is not None),
+    "directory_order": Case(two_new_files_and_something_else_synced, second_without_first),
+    "commit_order": Case(two_new_files, second_without_first),
     "rename_atomic": Case(rename, lambda tree: (data(tree, "s") is None) == (data(tree, "t") is None)),
     "removals_whole": Case(
         file_renamed_over_another_and_unlinked,
@@ -271,6 +287,7 @@ KEPT["btrfs"] = KEPT["xfs"] - {
     "length_needs_cut",
 }
 KEPT["posix"] = KEPT["btrfs"] - {
+    "commit_order",
     "fsync_keeps_name",
     "fdatasync_keeps_metadata",
     "rewrite_after_truncate",
@@ -312,12 +329,13 @@ def held_by_another(name: str, rule: str) -> bool:
         return rule != "cache_survives"
     model = MODELS[name]
     # One journal: all that came before goes along, names and entries too. Without names, fdatasync has none to keep.
-    # Where a rename falls apart, so does all that takes names away.
+    # Where a rename falls apart, so does all that takes names away. What is always in order is so in a commit, too.
     journal, nameless = model.fsync_keeps_earlier, not model.fsync_keeps_name
     return {
         "fsync_keeps_name": journal,
         "directory_fsync_keeps_entries": journal,
         "fdatasync_keeps_metadata": nameless,
+        "commit_order": model.directory_order,
         "removals_whole": not model.rename_atomic,
     }.get(rule, False)
 
@@ -386,6 +404,22 @@ def test_names_that_a_log_takes_away_or_brings_back(name: str) -> None:
     space = StateSpace(trace, MODELS[name], bound=16)
     trees = [space.tree(state.recipe) for state in space.states_at(len(trace.ops))]
     assert any(data(tree, "s") == OLD for tree in trees) == weak
+
+
+@pytest.mark.parametrize("name", ["ext4", "xfs", "btrfs"])
+def test_where_nothing_was_synced_since_a_log_rotates_and_a_backup_is_linked_in_order(name: str) -> None:
+    script = durable(s=OLD)
+    script.rename("s", "s.1")
+    script.create("s")
+    space = StateSpace(script.trace(), MODELS[name], bound=16)
+    trees = [space.tree(state.recipe) for state in space.states_at(len(script.ops))]
+    assert all(OLD in (data(tree, "s"), data(tree, "s.1")) for tree in trees)
+    script = durable(s=OLD, t=NEW)
+    script.link("s", "u")
+    script.rename("t", "s")
+    space = StateSpace(script.trace(), MODELS[name], bound=16)
+    trees = [space.tree(state.recipe) for state in space.states_at(len(script.ops))]
+    assert all(data(tree, "s") in (OLD, NEW) for tree in trees)
 
 
 def test_alice_finds_garbage_where_a_length_came_before_its_data() -> None:

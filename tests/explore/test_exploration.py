@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from chaos.child.target import CallableTarget, CommandTarget, PythonTarget
+from chaos.disk import MODELS
 from chaos.errors import UsageError
 from chaos.explore.exploration import Exploration
 from chaos.explore.settings import Ask, Isolation
@@ -56,6 +57,14 @@ def test_a_recovery_that_never_returns_the_same_can_not_be_compared() -> None:
 
     with Exploration(traces.replace(1), roles(CallableTarget(function=now)), settings()) as exploration:
         assert exploration.reference.vague == "two recoveries of one undamaged tree returned different values"
+
+
+def test_the_reference_knows_where_threads_worked_side_by_side() -> None:
+    trace = traces.overwrite(2)
+    ops = tuple(dataclasses.replace(op, thread=number % 2) for number, op in enumerate(trace.ops))
+    together = dataclasses.replace(trace, ops=ops, acks=())
+    with Exploration(together, roles("load"), settings()) as exploration:
+        assert exploration.reference.overlaps == ((0, 4),)
 
 
 def test_a_recovery_whose_value_shows_nothing_of_its_state_can_not_be_compared() -> None:
@@ -203,6 +212,22 @@ def test_a_budget_of_states_is_kept_and_says_what_it_left_out() -> None:
     assert plainly(found) == plainly(every[:7])
     assert statistics.left_out == (f"kill: {len(every) - 7} of {len(every)} states not run",)
     assert not statistics.complete
+
+
+def test_models_take_turns_so_that_a_budget_sees_something_of_each() -> None:
+    models = (KILL, MODELS["ext4"], MODELS["posix"])
+    with Exploration(traces.overwrite(10), roles("load"), settings(models=models, budget_states=40)) as exploration:
+        list(exploration.observations())
+        statistics = exploration.statistics()
+    assert set(statistics.by_model) == {"kill", "ext4", "posix"}
+    assert statistics.untried == ()
+
+
+def test_models_that_the_budget_did_not_reach_are_named() -> None:
+    models = (KILL, MODELS["ext4"], MODELS["posix"])
+    with Exploration(traces.overwrite(10), roles("load"), settings(models=models, budget_states=7)) as exploration:
+        list(exploration.observations())
+        assert exploration.statistics().untried == ("ext4", "posix")
 
 
 def test_a_budget_of_time_is_kept_and_says_what_it_left_out() -> None:

@@ -1,5 +1,7 @@
 """Oracles that compare recovered values: recovers, atomic, durable, check."""
 
+from dataclasses import replace
+
 import pytest
 
 from chaos.observations import Damage, Ending, Outcome, Verdict
@@ -110,6 +112,13 @@ def test_a_check_of_the_users_own_decides_instead() -> None:
 
 def test_a_failed_recovery_is_not_a_torn_value() -> None:
     assert verdict(atomic(seen(raised()), COUNTER)) == UNKNOWN
+
+
+@pytest.mark.parametrize(("point", "wanted"), [(2, False), (3, True), (6, True), (7, False)])
+def test_a_value_between_the_steps_of_several_at_work_side_by_side_tells_nothing(point: int, wanted: bool) -> None:
+    beside = reference(0, 1, 2, 2, overlaps=((2, 6),))
+    assert (verdict(atomic(replace(seen(99), point=point), beside)) == UNKNOWN) == wanted
+    assert verdict(atomic(replace(seen(1), point=point), beside)) == HOLDS
 
 
 # durable

@@ -57,9 +57,11 @@ def test_a_replay_in_another_test_says_that_it_replayed_nothing(pytester: pytest
 
 
 def test_an_unknown_finding_is_told_with_the_folder_that_was_looked_through(pytester: pytest.Pytester) -> None:
-    printed = run(pytester, WEAK, "--chaos-replay", "0123456789ab", failed=1)
-    assert "0123456789ab" in printed
-    assert ".chaos" in printed
+    pytester.makepyfile(test_it=WEAK)
+    done = pytester.runpytest_subprocess("--chaos-replay", "0123456789ab")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    assert f"ERROR: --chaos-replay: no finding 0123456789ab is kept in {pytester.path / '.chaos'}" in done.stderr.str()
+    assert "Traceback" not in done.stderr.str() + done.stdout.str()
 
 
 WRONG = [

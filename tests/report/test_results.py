@@ -173,3 +173,9 @@ def test_among_several_scenarios_interruption_fault_usage_violation_and_doubt_wi
 
 def test_a_run_of_nothing_tested_nothing() -> None:
     assert exit_code([]) == 3
+
+
+def test_a_model_of_which_nothing_was_tried_is_no_pass() -> None:
+    result = scenario_result(findings=(), statistics=Statistics(states=40, by_model=(("kill", 40),), untried=("ext4",)))
+    assert status(result) is Status.NOT_MEASURED
+    assert why(result) == "the budget ended before any state of ext4 alone was tried; give a larger one"

@@ -1,5 +1,6 @@
 """From which states of a first crash a second run starts, and what it is judged against."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,6 +72,17 @@ def test_states_that_were_not_run_are_no_starts() -> None:
     found = judged(TRACE, KILL, until=3)
     assert len(found.states) <= 3
     assert not found.complete
+
+
+def test_a_state_that_was_run_for_a_later_model_is_known_of_an_earlier_one_as_well() -> None:
+    books = Judged()
+    for state in StateSpace(TRACE, POSIX).states():
+        seen = Observation(state=state.recipe, model="posix", point=state.point, acked=state.acked, outcome=returned(0))
+        books.add(seen, ())
+    twin = replace(POSIX, name="twin")
+    found = books.first_states(TRACE, Settings(models=(twin, POSIX)))
+    assert found.complete
+    assert {one.models for one in found.states} == {(0, 1)}
 
 
 def test_a_second_run_is_judged_against_the_first_up_to_its_crash_and_its_own_from_there() -> None:

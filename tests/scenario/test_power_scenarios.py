@@ -83,6 +83,11 @@ def test_a_finding_is_named_after_the_strongest_model_that_allows_it(shelf: Path
     assert finding.model == "ext4"
 
 
+def test_a_lost_acknowledgement_is_not_named_after_a_kill_inside_the_write_before_it(shelf: Path) -> None:
+    (finding,) = ran("append_log/without_sync", shelf, ("ext4",)).findings
+    assert (finding.oracle, finding.model) == ("durable", "ext4")
+
+
 def test_the_advice_names_the_missing_fsync_of_the_file(shelf: Path) -> None:
     (finding,) = ran("atomic_replace/without_file_sync", shelf).findings
     assert finding.advice[0].startswith("an fsync of state.tmp")

@@ -7,8 +7,10 @@ import platform
 import resource
 import shutil
 import signal
+import struct
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -181,6 +183,27 @@ def test_lengths_and_modes(tmp_path: Path) -> None:
         ("chmod", 0o600),
         ("chmod", 0o644),
     ]
+
+
+@pytest.mark.parametrize("by", ["descriptor", "path", "link"])
+def test_an_access_list_sets_the_mode_as_sed_does(tmp_path: Path, by: str) -> None:
+    (tmp_path / "f").write_bytes(b"x")
+    (tmp_path / "f").chmod(0o600)
+    (tmp_path / "l").symlink_to("f")
+    entries = [(0x01, 0o6), (0x04, 0o4), (0x20, 0o4)]  # owner, group, others
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", tag, bits, 0xFFFFFFFF) for tag, bits in entries)
+
+    def program() -> None:
+        descriptor = os.open(tmp_path / "f", os.O_RDONLY)
+        targets: dict[str, int | Path] = {"descriptor": descriptor, "path": tmp_path / "f", "link": tmp_path / "l"}
+        target = targets[by]
+        os.setxattr(target, "system.posix_acl_access", acl)
+        os.setxattr(target, "system.posix_acl_access", acl)  # changes nothing any more
+        with suppress(OSError):  # not every file system has them
+            os.setxattr(target, "user.note", b"any other is none of ours")
+
+    trace = measured(program, tmp_path)
+    assert [(op.kind.value, op.path, op.mode) for op in trace.ops] == [("chmod", "f", 0o644)]
 
 
 def test_allocated_punched_and_zeroed_ranges(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ class Advisor:
         self.closed = False
 
     def __call__(
-        self, oracle: str, damage: Damage, blamed: Sequence[Blamed], failing: Sequence[tuple[str, str]]
+        self, oracle: str, damage: Damage, blamed: Sequence[Blamed], failing: Sequence[tuple[str, str]], states: int
     ) -> tuple[str, ...]:
         """Lines of advice, the best first; empty where no single change helps.
 
@@ -67,7 +67,8 @@ class Advisor:
             oracle: which one objects.
             damage: what kind of damage it is.
             blamed: the operations to blame.
-            failing: (recipe, model) of the states that show it.
+            failing: (recipe, model) of states that show it.
+            states: how many show it in all.
         """
         if self.closed or damage is Damage.UNCLEAN or not failing:
             return ()
@@ -76,11 +77,11 @@ class Advisor:
             by_model.setdefault(model, []).append(recipe)
         told = [(self._removed(change.places, by_model), change) for change in self._changes(blamed)]
         told = sorted((one for one in told if one[0]), key=lambda one: -one[0])
-        lines = [f"{change.words} {_removes(count, len(failing))}" for count, change in told[:_SHOWN]]
+        lines = [f"{change.words} removes {_of(count, len(failing), states)}" for count, change in told[:_SHOWN]]
         if told and told[0][0] < len(failing) and len(told) > 1:
             together = self._removed(_joined([change.places for _, change in told]), by_model)
             if together > told[0][0]:
-                lines.append(f"all of these together {_remove(together, len(failing))}")
+                lines.append(f"all of these together remove {_of(together, len(failing), states)}")
         if not told or told[0][0] < len(failing):
             lines += self._replacement(oracle, blamed)
         return tuple(lines)
@@ -171,18 +172,12 @@ def _where(op: Op) -> str:
     return f"{short_place(frame)} ({op.call}() of {name})" if frame else f"{op.call}() of {name}"
 
 
-def _removes(count: int, total: int) -> str:
-    return f"removes {_of(count, total)}"
-
-
-def _remove(count: int, total: int) -> str:
-    return f"remove {_of(count, total)}"
-
-
-def _of(count: int, total: int) -> str:
-    if count == total:
-        return "the failing state" if total == 1 else f"all {total} failing states"
-    return f"{count} of {total} failing states"
+def _of(count: int, tried: int, states: int) -> str:
+    if tried < states:
+        return f"{'all' if count == tried else count} of the {tried} failing states tried, of {states}"
+    if count == tried:
+        return "the failing state" if tried == 1 else f"all {tried} failing states"
+    return f"{count} of {tried} failing states"
 
 
 def _joined(several: Sequence[Places]) -> Places:

@@ -8,10 +8,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import final
 
-from chaos.child.target import Roles
+from chaos.child.target import UNKNOWN, Roles
 from chaos.disk import CrashState, PersistenceModel, StateSpace, Tree, apply, initial_tree
 from chaos.disk import Fate as DiskFate
 from chaos.disk.realmode import crash_states, is_real
+from chaos.disk.relocating import HOLDS_PATH
+from chaos.errors import NotMeasured
 from chaos.explore.exploration import Exploration
 from chaos.explore.settings import Ask, Settings
 from chaos.observations import Ending, Finding, Observation, Outcome, Reference
@@ -24,6 +26,7 @@ from chaos.trace.model import NodeType, Trace
 
 __all__ = ["Explored", "ask_for", "describer", "explore"]
 
+_SCANNED_BYTES = 1 << 28  # of one file: a larger one is a database or a disk's image, most of it holes
 _SCANNED_TREES = 100  # undamaged trees whose files are searched for NaN; more acknowledgements are sampled evenly
 
 
@@ -66,6 +69,7 @@ def explore(
 
     Raises:
         UsageError: a target can't be imported, or a setting can't be carried out.
+        NotMeasured: recovery fails where nothing is damaged, and looks for the folder of the recording.
         HarnessFault: a worker failed.
     """
     settings = replace(settings, ask=ask_for(oracles))
@@ -74,6 +78,7 @@ def explore(
         reference = exploration.reference
         panel = Panel(reference, oracles, operations=len(trace.ops))
         probe = stack.enter_context(_Probe(trace, roles, settings))
+        probe.closed = roles.workload == UNKNOWN  # only its trace is known
         finisher = Finisher(exploration, trace, roles, settings, oracles, probe)
         findings = _findings(scenario, trace, reference, settings, probe, finisher)
         crash_map = CrashMap(trace)
@@ -85,6 +90,8 @@ def explore(
                     listener.found(news)
             except KeyboardInterrupt:
                 finisher.close()
+        else:
+            _check_findable(trace)
         coverage = crash_map.finish()
         return Explored(
             findings=finisher.finish(findings),
@@ -125,6 +132,13 @@ def _recovers_undamaged(trace: Trace, panel: Panel, findings: Findings, *, files
     return not any(violation.oracle == "recovers" for violation in undamaged)
 
 
+def _check_findable(trace: Trace) -> None:
+    """Where recovery fails on undamaged copies, and a path leads to the folder that they were copied from."""
+    note = next((note for note in trace.notes if note.endswith(HOLDS_PATH)), "")
+    if note:
+        raise NotMeasured(note, "let the program keep paths relative to its folder, or exclude that file by a glob")
+
+
 def _judged(
     exploration: Exploration, panel: Panel, crash_map: CrashMap, findings: Findings, judged: Judged | None
 ) -> Iterator[News]:
@@ -155,17 +169,9 @@ def describer(trace: Trace, settings: Settings) -> Callable[[str, str], Sequence
         if not recipe:
             return ()
         told = spaces[model].describe(recipe).with_fate(DiskFate.LOST, DiskFate.TORN)
-        return [
-            Fate(seq=one.seq, loss="torn" if one.fate is DiskFate.TORN else "lost", words=_words(one.text))
-            for one in told
-        ]
+        return [Fate(seq=one.seq, loss="torn" if one.fate is DiskFate.TORN else "lost", words=one.part) for one in told]
 
     return describe
-
-
-def _words(text: str) -> str:
-    """`write 8 bytes at 0 of f: torn, the first 4 bytes got in` -> what comes after the fate."""
-    return text.rpartition(": ")[2].partition(", ")[2]
 
 
 @final
@@ -223,7 +229,8 @@ def _undamaged_files(trace: Trace) -> Iterator[tuple[int, dict[str, bytes]]]:
 
 def _files(tree: Tree) -> dict[str, bytes]:
     nodes = ((path, tree.nodes[number]) for path, number in tree.paths())
-    return {path: bytes(node.content) for path, node in nodes if node.type is NodeType.FILE}
+    files = ((path, node.content) for path, node in nodes if node.type is NodeType.FILE)
+    return {path: bytes(content) for path, content in files if content.size <= _SCANNED_BYTES}
 
 
 def _statistics(trace: Trace, exploration: Exploration, coverage: Coverage, interrupted: bool) -> Statistics:
@@ -239,7 +246,8 @@ def _statistics(trace: Trace, exploration: Exploration, coverage: Coverage, inte
         states=tally.states,
         reused=tally.reused,
         exhaustive=tally.complete and not interrupted and all(space.exhaustive for space in spaces),
-        left_out=(*tally.left_out, *left_out),
+        left_out=(*tally.left_out, *dict.fromkeys(left_out)),
+        untried=tally.untried,
         states_per_s=tally.states_per_s,
         explore_s=tally.seconds,
         hung=tally.hung,

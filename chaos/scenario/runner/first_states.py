@@ -53,9 +53,15 @@ class Judged:
         Of a tree that several models allow, or that goes with several numbers of acknowledgements, one state stands
         for all: the first one, with the most acknowledgements under its own model, because nothing more may get lost.
         """
+        known: dict[tuple[bytes, int], bool] = {}
+        picked = self._picked(trace, settings, known)
+        # Models take turns while states are judged, so a state may be known of a later model only.
+        return picked if picked.complete else self._picked(trace, settings, known)
+
+    def _picked(self, trace: Trace, settings: Settings, known: dict[tuple[bytes, int], bool]) -> FirstStates:
+        """Pick once; `known` has (tree, acknowledgements) of the states that were judged, and learns more."""
         found: dict[bytes, FirstState] = {}
         wrong: set[bytes] = set()
-        known: dict[tuple[bytes, int], bool] = {}
         complete = True
         for number, model in enumerate(settings.models):
             missing = 0

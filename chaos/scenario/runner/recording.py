@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +19,7 @@ from chaos.child.actors import TargetError, recover_actor, work_actor
 from chaos.child.run import TARGET_MISSING, argument_vector
 from chaos.child.target import CallableTarget, PythonTarget, Target
 from chaos.disk import Tree, materialise, prove
+from chaos.disk.relocating import held_path, relocated
 from chaos.errors import HarnessFault, NotMeasured, UsageError
 from chaos.explore.places import base_folder, make_root, remove
 from chaos.faults.syncs import FailingSync
@@ -64,7 +66,7 @@ def record_scenario(drive: Explore, engine: Engine) -> Trace:
             raise NotMeasured(f"sync {drive.failed_sync} was to fail, and the workload made fewer", "lower failed_sync")
         _checkended_words(trace, drive, tail)
         check_proven(trace, disk)
-        return trace
+        return _movable(trace, disk)
 
 
 @contextmanager
@@ -89,7 +91,7 @@ def recorded_run(
 
     Raises:
         UsageError: the set-up fails, or a target can't be found.
-        NotMeasured: the engine does not work here.
+        NotMeasured: the engine does not work here, or the workload did away with the folder itself.
         KeyboardInterrupt: nothing of the target runs on, and its folder is gone.
     """
     with _own_folder() as (disk, output):
@@ -105,8 +107,21 @@ def recorded_run(
             sources=sources,
             reads=reads,
         )
-        trace = record_by(engine, _workload(drive.roles.workload, disk), disk, options=options, policy=policy)
+        with _kept(disk):
+            trace = record_by(engine, _workload(drive.roles.workload, disk), disk, options=options, policy=policy)
         yield trace, disk, _tail(output, disk)
+
+
+@contextmanager
+def _kept(folder: str) -> Iterator[None]:
+    """Whoever runs inside must leave the watched folder itself in its place: what is in another one was not seen."""
+    before = os.stat(folder) if os.path.isdir(folder) else None  # where there is none, the engine says so
+    yield
+    if before is not None and not (os.path.isdir(folder) and os.path.samestat(before, os.stat(folder))):
+        raise NotMeasured(
+            "the workload removed or replaced the watched folder itself",
+            "let it change what is in the folder; to try a whole folder's replacement, let it be one inside `disk`",
+        )
 
 
 def record_command(command: Sequence[str], folder: Path, options: RecordOptions, engine: Engine = "auto") -> Trace:
@@ -114,13 +129,20 @@ def record_command(command: Sequence[str], folder: Path, options: RecordOptions,
 
     Raises:
         UsageError: there is no such folder or command.
-        NotMeasured: the engine does not work here, or the command wrote nothing there.
+        NotMeasured: the engine does not work here, or the command wrote nothing there, or did away with the folder.
         HarnessFault: see `record_scenario`.
     """
-    trace = record_by(engine, tuple(command), folder, options=options)
+    with _kept(os.fspath(folder)):
+        trace = record_by(engine, tuple(command), folder, options=options)
     check_measured(trace)
     check_proven(trace, os.fspath(folder))
-    return trace
+    return _movable(trace, os.path.realpath(folder))
+
+
+def _movable(trace: Trace, folder: str) -> Trace:
+    """What recovery can be run on in another folder; where it may miss the one of the recording, that is noted."""
+    note = held_path(trace, folder)
+    return replace(relocated(trace, folder), notes=(*trace.notes, note) if note else trace.notes)
 
 
 def check_measured(trace: Trace) -> None:

@@ -100,6 +100,7 @@ def second_reference(first: Reference, acked: int, acks: Sequence[Ack], steps: S
         acks=tuple(acks),
         writers=max(first.writers, len({one.process for one in acks[acked:]})),
         names=first.names | {name for step in steps for name in step.names},
+        overlaps=(),  # of the first run's crash points
         before=acked,
         first=first,
     )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import final
 
-from chaos.disk import MODELS, PersistenceModel, StateSpace
+from chaos.disk import MODELS, PersistenceModel, StateSpace, Tree
 from chaos.disk.realmode import is_real
 from chaos.errors import UsageError
 from chaos.explore.exploration import Exploration
@@ -58,24 +58,23 @@ class Shrinker:
         return (*best, self._weakest(best[0]))
 
     def _weakest(self, observation: Observation) -> str:
-        """The strongest promises under which this very state is legal, also of models that were not explored."""
+        """The strongest promises under which this very state is legal, whether or not it was explored to an end."""
         if not observation.state or observation.model not in self._spaces:
             return observation.model
         space = self._spaces[observation.model]
-        explored = [model.name for model in self._settings.models]
         tree = space.tree(observation.state)
         for name, model in MODELS.items():
             if name in (observation.model, space.model.base):
                 break
-            if name not in explored and self._allows(model, observation.point, tree):
+            if self._allows(model, observation, tree):
                 return name
         return observation.model
 
-    def _allows(self, model: PersistenceModel, point: int, tree: object) -> bool:
+    def _allows(self, model: PersistenceModel, seen: Observation, tree: Tree) -> bool:
         space = StateSpace(self._trace, model)
-        if not model.cache_survives and space.pending(point) > _MOST_PENDING:
+        if not model.cache_survives and space.pending(seen.point) > _MOST_PENDING:
             return False
-        return space.contains(point, tree)  # type: ignore[arg-type]
+        return space.contains(seen.point, tree, seen.acked)
 
     def _smaller(
         self, space: StateSpace, best: tuple[Observation, Violation], tries: int
@@ -106,9 +105,9 @@ class Shrinker:
         return self._exploration.reference
 
     @staticmethod
-    def _size(space: StateSpace, recipe: str) -> tuple[int, int]:
-        lost = space.losses(recipe)[2]
-        return len({seq for seq, _ in lost}), len(lost)
+    def _size(space: StateSpace, recipe: str) -> tuple[int, int, int]:
+        point, _, lost = space.losses(recipe)
+        return len({seq for seq, _ in lost}), len(lost), point
 
 
 def _same(violation: Violation, seen: Observation, wanted: Violation, before: Observation) -> bool:

@@ -189,8 +189,8 @@ class FileLock:
             wait.cancelled = True
             wait.rouse()
 
-    def sign(self, note: str) -> None:
-        """Write this thread down as the holder; it holds the lock exclusively."""
+    def sign(self, note: str) -> bool:
+        """Write this thread down as the holder, if the disk takes it; it holds the lock exclusively."""
         holding = self._seat.mine.holding
         if holding is None or holding.mode != "exclusive":
             raise LockNotHeldError(f"{self.path} is not held exclusively by this thread of process {os.getpid()}")
@@ -199,8 +199,9 @@ class FileLock:
         record = b'{%b,"since":%.6f,"note":%b}' % (_signature(os.getpid()), self._clock.wall(), text)
         try:
             os.pwrite(holding.pair.lock, record.ljust(_RECORD_BYTES - 1) + b"\n", 0)
-        except OSError:  # a full disk keeps nobody from locking: the record is for people only
-            return
+        except OSError:  # a full disk keeps nobody from locking
+            return False
+        return True
 
     def last_note(self) -> str:
         """The note of whoever signed last; this thread holds the lock. "" when it can't be read.

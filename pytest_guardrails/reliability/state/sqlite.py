@@ -147,7 +147,7 @@ class SqliteBackend:
                     session.last = self._take_over(connections)
                 connections.left = None
                 signed = note_for(transaction)
-                self._lock.sign(signed)
+                self._sign(signed)
                 yield session
                 connections.left = (signed, session.last)
                 self._copy_when_due(connections, session.last.version)
@@ -257,7 +257,8 @@ class SqliteBackend:
     def prune(self, keep_versions: int, older_than_s: float | None) -> int:
         """See `Backend.prune`."""
         before = None if older_than_s is None else self._settings.clock.wall() - older_than_s
-        with self._lock.exclusive(note="prune"):
+        with self._lock.exclusive(note=None):
+            self._sign("prune")
             connections = self._ready()
             with self.guarded(connections) as connection:
                 connection.execute("BEGIN IMMEDIATE")
@@ -329,6 +330,7 @@ class SqliteBackend:
                 raise error from damage
             return self._connections
         if version < witnessed:
+            self._sign("open")
             lift(self._connections.writer, witnessed, self._settings.clock.wall())
             self._recovery.report("committed changes are missing at its end", version, witnessed)
             version = rows.last(self._connections.writer).version
@@ -421,6 +423,11 @@ class SqliteBackend:
             log.note_outcome(connection, last.version, began, wall, status, reason)
             connection.execute("BEGIN IMMEDIATE")
         return last
+
+    def _sign(self, note: str) -> None:
+        """Whoever changes what others may remember signs for it first; if the disk refuses that, nothing is changed."""
+        if not self._lock.sign(note):
+            raise StorageError(f"{self._lock.path} can't be written, so the store can't: is the disk full?")
 
     def _undo(self, connection: sqlite3.Connection, version: int, transaction: str, error: sqlite3.Error) -> bool:
         """Make sure that a commit that failed late, at its sync, is not found in the log by a later start.

@@ -1,0 +1,47 @@
+"""Traces that are laid out elsewhere than where they were recorded: absolute links into the watched folder follow.
+
+In a trace `{disk}` at the start of a symbolic link's target stands for the folder; `folder.Slot` puts its own there.
+The path inside a file's bytes can't be replaced, for lengths and checksums depend on it: that is told. Pure.
+"""
+
+import os
+from dataclasses import replace
+
+from chaos.trace.model import Kind, NodeType, Trace
+
+__all__ = ["HOLDS_PATH", "held_path", "linked_to", "relocated"]
+
+_FOLDER = "{disk}"
+HOLDS_PATH = "holds the absolute path of the folder: recovery runs on copies elsewhere, and won't find it"
+"""How a trace's note ends whose recovery may miss the folder of the recording."""
+
+
+def relocated(trace: Trace, folder: str) -> Trace:
+    """The trace with links into `folder`, where it was recorded, freed from that place."""
+    initial = tuple(
+        replace(one, target=_freed(one.target, folder)) if one.type is NodeType.SYMLINK else one
+        for one in trace.initial
+    )
+    ops = tuple(replace(op, target=_freed(op.target, folder)) if op.kind is Kind.SYMLINK else op for op in trace.ops)
+    return replace(trace, initial=initial, ops=ops)
+
+
+def linked_to(target: str, folder: str) -> str:
+    """The target of a link that is laid out in `folder`."""
+    return folder + target[len(_FOLDER) :] if target == _FOLDER or target.startswith(f"{_FOLDER}/") else target
+
+
+def held_path(trace: Trace, folder: str) -> str:
+    """Which files have the folder's own path in their bytes, as a note; "" where none has."""
+    wanted = os.fsencode(folder)
+    told = [(op.path, op.data) for op in trace.ops if op.kind is Kind.WRITE]
+    names = {one.node: one.names[0][1] for one in trace.initial if one.names}
+    told += [(names.get(one.node, ""), one.data) for one in trace.initial]
+    held = list(dict.fromkeys(path for path, data in told if path and wanted in data))
+    if not held:
+        return ""
+    return f"{held[0]}{f' and {len(held) - 1} more' if len(held) > 1 else ''} {HOLDS_PATH}"
+
+
+def _freed(target: str, folder: str) -> str:
+    return _FOLDER + target[len(folder) :] if target == folder or target.startswith(f"{folder}/") else target
