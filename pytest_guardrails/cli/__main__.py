@@ -15,11 +15,14 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command line of this process and leave with its exit code."""
     _open_streams()
-    if len(sys.argv) > 2 and sys.argv[1] in ("hook", "hooks") and sys.argv[2] == "run":
-        _leave(_run_hook())
-    from pytest_guardrails.cli.app import main as command
+    try:
+        if len(sys.argv) > 2 and sys.argv[1] in ("hook", "hooks") and sys.argv[2] == "run":
+            _leave(_run_hook())
+        from pytest_guardrails.cli.app import main as command
 
-    command()
+        command()
+    except KeyboardInterrupt:  # while things are loaded; later ones are met where the work is
+        sys.exit(130)
 
 
 def _open_streams() -> None:
@@ -43,10 +46,7 @@ def _run_hook() -> int:
     gc.disable()
     from pytest_guardrails.reliability.breakers.hook_run import run_hook
 
-    try:
-        return run_hook(sys.argv[3:])
-    except KeyboardInterrupt:
-        return 130
+    return run_hook(sys.argv[3:])
 
 
 def _leave(code: int) -> None:

@@ -1,4 +1,4 @@
-"""The command `pytest-guardrails` without the streams that a program expects: closed, full, or left by their reader."""
+"""The command `pytest-guardrails` where its surroundings fail: closed, full or forsaken streams, Ctrl-C at once."""
 
 import os
 import subprocess
@@ -42,3 +42,14 @@ def test_a_hook_has_its_own_exit_code_whatever_its_streams_are(tmp_path: Path, r
 def test_a_skipped_hook_ends_with_0_whoever_reads_the_answer(tmp_path: Path, redirected: str) -> None:
     run(tmp_path, "", "hooks", "disable", "false")
     assert run(tmp_path, redirected, "hook", "run", "--", "false").returncode == 0
+
+
+@pytest.mark.parametrize("words", [["health"], ["hook", "run", "--", "true"]], ids=" ".join)
+def test_an_interruption_while_it_is_loaded_is_no_traceback(
+    tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("typer", "sqlite3"):
+        (tmp_path / f"{module}.py").write_text("raise KeyboardInterrupt")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    done = run(tmp_path, "", *words)
+    assert (done.returncode, done.stderr) == (130, b"")

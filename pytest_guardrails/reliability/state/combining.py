@@ -13,6 +13,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from time import monotonic
 
@@ -94,13 +95,15 @@ class Combiner:
         began = monotonic()
         try:
             while not request.over:
-                if not lead.acquire(False) and not lead.acquire(timeout=self._left_s(began)):
-                    raise LockDeadlineError(self._backend.path, self._deadline_s, None)
                 try:
+                    if not lead.acquire(False) and not lead.acquire(timeout=self._left_s(began)):
+                        raise LockDeadlineError(self._backend.path, self._deadline_s, None)
                     if not request.over:
                         self._lead_group(request)
                 finally:
-                    lead.release()
+                    with suppress(RuntimeError):  # it is not held, or no more
+                        while True:  # an interruption may have come before this thread knew that it had it
+                            lead.release()
         finally:
             if not request.over and request in queue:  # interrupted, or too late: nobody is to do it any more
                 queue.remove(request)
@@ -113,7 +116,7 @@ class Combiner:
         """Begin anew, also in a forked child, where the threads that were at it are gone."""
         self._process = os.getpid()
         self._queue: deque[Request] = deque()
-        self._lead = threading.Lock()
+        self._lead = threading.RLock()  # which knows whose it is, see `run`
 
     def _lead_group(self, own: Request) -> None:
         group: list[Request] = []

@@ -135,8 +135,8 @@ class SqliteBackend:
     @contextmanager
     def session(self, transaction: str) -> Iterator[Session]:
         """See `Backend.session`."""
-        waited_s = wait_for(self._lock)
-        try:
+        try:  # from here on, as an interruption may come when the lock is just taken
+            waited_s = wait_for(self._lock)
             connections = self._ready()
             session = _SqliteSession(self, connections, waited_s)
             connections.busy = True

@@ -141,7 +141,7 @@ def _connect(path: str, busy_s: float) -> sqlite3.Connection:
 
 def _close_idle() -> None:
     for connections in list(_open):
-        if connections.busy:
+        if connections.busy or connections.orphaned:
             continue
         with suppress(GuardrailsError), connections.lock.exclusive(deadline_s=_PARK_S):
             connections.close()

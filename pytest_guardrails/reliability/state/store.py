@@ -25,6 +25,7 @@ from types import TracebackType
 
 from pytest_guardrails.errors import ConfigurationError, GuardrailsError, check_whole
 from pytest_guardrails.hints import Any, final
+from pytest_guardrails.reliability.durability.forking import renew_in_children
 from pytest_guardrails.reliability.durability.locks import DEADLINE_S
 from pytest_guardrails.reliability.state.backend import Backend
 from pytest_guardrails.reliability.state.combining import Combiner
@@ -73,6 +74,7 @@ class StateStore:
         self._cells: dict[str, Cell | None] = {}
         self._stamp: object = None
         self._mutex = threading.Lock()
+        renew_in_children(self)
         self._inside = threading.local()
         self._gauge = PressureGauge()
         self._combiner = Combiner(backend, self._values, self._gauge, deadline_s)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pytest_guardrails.errors import ConfigurationError, NewerFormatError, check_whole
 from pytest_guardrails.hints import Any, final
 from pytest_guardrails.reliability.durability import finite_json
+from pytest_guardrails.reliability.durability.forking import renew_in_children
 from pytest_guardrails.reliability.state.frozen import freeze
 from pytest_guardrails.reliability.state.model import Cell, Draft
 
@@ -59,6 +60,7 @@ class Values:
         self._remember = remember
         self._known: dict[str, tuple[Cell, Any]] = {}
         self._mutex = threading.Lock()
+        renew_in_children(self)
 
     def draft(self, key: str, value: Any, keep: int | None = None) -> Draft:
         """A change that sets the key; raises `JsonRefusedError` with the path to what JSON has not."""
@@ -96,9 +98,17 @@ class Values:
         with self._mutex:
             self._known.clear()
 
-    def _decode(self, key: str, text: str, schema: int) -> Any:
+    def check_schema(self, key: str, schema: int) -> None:
+        """Refuse what a later version of the application wrote.
+
+        Raises:
+            NewerFormatError: it did.
+        """
         if schema > self.schema:
             raise NewerFormatError(f"{key!r} has schema {schema}; this program knows {self.schema}: update it")
+
+    def _decode(self, key: str, text: str, schema: int) -> Any:
+        self.check_schema(key, schema)
         value = json.loads(text)  # the strict reader is for outside data: this was checked when it was written
         for number in range(schema, self.schema):
             if number not in self._migrations:
