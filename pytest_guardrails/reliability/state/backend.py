@@ -113,6 +113,10 @@ class Session(Reader, Protocol):
 
     waited_s: float
 
+    def schema(self, key: str) -> int:
+        """The schema number that stands at a key's present value, not checked for damage; 0 when there is no value."""
+        ...
+
     def stage(self, drafts: Sequence[Draft], transaction: str) -> int:
         """Take in the changes of a transaction, after those staged before.
 

@@ -13,7 +13,6 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from importlib import import_module
 from time import monotonic
 
@@ -101,9 +100,11 @@ class Combiner:
                     if not request.over:
                         self._lead_group(request)
                 finally:
-                    with suppress(RuntimeError):  # it is not held, or no more
+                    try:
                         while True:  # an interruption may have come before this thread knew that it had it
                             lead.release()
+                    except RuntimeError:  # it is not held, or no more; `suppress` takes longer
+                        pass
         finally:
             if not request.over and request in queue:  # interrupted, or too late: nobody is to do it any more
                 queue.remove(request)

@@ -70,6 +70,10 @@ class _JsonSession:
     def keys(self, prefix: str) -> list[str]:
         return documents.live_keys(self._staged, prefix)
 
+    def schema(self, key: str) -> int:
+        cell = self.get(key)
+        return 0 if cell is None or cell.text is None else cell.schema
+
     def stage(self, drafts: Sequence[Draft], transaction: str) -> int:
         self._staged = self._backend.changed(self._staged, drafts, transaction)
         version: int = self._staged["version"]
@@ -113,6 +117,7 @@ class JsonBackend:
         """See `Backend.session`."""
         try:  # from here on, as an interruption may come when the lock is just taken
             waited_s = wait_for(self._lock)
+            self._witness.look_again()
             session = _JsonSession(self, self._take_over(), waited_s)
             self._lock.sign(note_for(transaction))
             try:

@@ -38,7 +38,7 @@ def lift(connection: sqlite3.Connection, witnessed: int, at: float) -> None:
     """Commit a version far above all that was ever seen, so that no version is used twice."""
     connection.execute("BEGIN IMMEDIATE")
     floor = rows.last(connection)._replace(version=witnessed + _FLOOR_GAP - 1)
-    rows.write(connection, [Draft(_FLOOR_KEY, 1, None)], floor, "lift", at, 1)
+    rows.write(connection, [Draft(_FLOOR_KEY, 1, None)], floor, "lift", at, 1, {})
     connection.execute("COMMIT")
 
 
@@ -92,7 +92,7 @@ def _apply(connection: sqlite3.Connection, changes: list[_Change]) -> bool:
                 raise ValueError(change.key)
             draft = Draft(change.key, change.schema, change.text)
             before = rows.last(connection)._replace(version=change.version - 1)
-            rows.write(connection, [draft], before, change.transaction, change.at, 1)
+            rows.write(connection, [draft], before, change.transaction, change.at, 1, {})
         if rows.last(connection).total != changes[-1].total:
             raise ValueError("total")
     except (ValueError, TypeError, sqlite3.Error):

@@ -62,19 +62,24 @@ class _SqliteSession:
         self.waited_s = waited_s
         self.last = rows.Last(0, 0, "")  # committed
         self._staged: rows.Last | None = None
+        self._entries: rows.Entries = {}  # nobody else writes while this lives
 
     def get(self, key: str) -> Cell | None:
         with self._backend.guarded(self._connections) as connection:
-            return rows.current(connection, key)
+            return rows.current(connection, key, self._entries)
 
     def keys(self, prefix: str) -> list[str]:
         with self._backend.guarded(self._connections) as connection:
             return _keys(connection, prefix)
 
+    def schema(self, key: str) -> int:
+        with self._backend.guarded(self._connections) as connection:
+            return rows.schema(connection, key, self._entries)
+
     def stage(self, drafts: Sequence[Draft], transaction: str) -> int:
         with self._backend.guarded(self._connections):
             last = self._staged or self.last
-            self._staged = self._backend.stage(self._connections, drafts, last, transaction, self.last)
+            self._staged = self._backend.stage(self._connections, drafts, last, transaction, self.last, self._entries)
         return self._staged.version
 
     def flush(self) -> None:
@@ -181,6 +186,7 @@ class SqliteBackend:
         last: rows.Last,
         transaction: str,
         before: rows.Last,
+        entries: rows.Entries,
     ) -> rows.Last:
         """For a session; see `Session.stage`. `before` is where the store is."""
         settings, connection = self._settings, connections.writer
@@ -188,7 +194,7 @@ class SqliteBackend:
             if not connection.in_transaction:
                 connection.execute("BEGIN IMMEDIATE")
             at = settings.clock.wall()
-            made, expired = rows.write(connection, drafts, last, transaction, at, settings.keep_versions)
+            made, expired = rows.write(connection, drafts, last, transaction, at, settings.keep_versions, entries)
             connections.staged(expired, swept=_sweep(connection, connections.expired))
         except sqlite3.Error as error:
             if rows.is_damage(error):
@@ -312,6 +318,7 @@ class SqliteBackend:
                 if self._connections.usable():
                     return self._connections
                 self._connections.close()
+            self._witness.look_again()
             return self._open()
 
     def _open(self) -> Connections:

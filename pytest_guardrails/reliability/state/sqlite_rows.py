@@ -23,6 +23,7 @@ from pytest_guardrails.reliability.durability.digests import digest_of
 from pytest_guardrails.reliability.state.model import Cell, Damage, Draft
 
 __all__ = [
+    "Entries",
     "Last",
     "check_all",
     "check_format",
@@ -32,6 +33,7 @@ __all__ = [
     "is_damage",
     "is_damage_at_opening",
     "last",
+    "schema",
     "write",
 ]
 
@@ -46,6 +48,8 @@ _TABLES = {
     " at REAL NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL)",
 }
 _SIGNED = 1 << 63
+Entries = dict[str, tuple[str, int]]  # of some keys: the rows that are remembered, and the digest of the current one
+_NO_ENTRY = ("", 0)
 
 
 @final
@@ -106,18 +110,35 @@ def last(connection: sqlite3.Connection) -> Last:
     return Last(*row) if row else Last(0, 0, "")
 
 
-def current(connection: sqlite3.Connection, key: str) -> Cell | None:
-    """A key's cell.
+def current(connection: sqlite3.Connection, key: str, entries: Entries | None = None) -> Cell | None:
+    """A key's cell; its entry is put into `entries`.
 
     Raises:
         Damage: it is not as it was written.
     """
     row = connection.execute(
-        "SELECT c.version, c.schema, c.text, c.digest, c.key FROM entry e LEFT JOIN change c ON c.id = e.change"
-        " WHERE e.key = ?",
+        "SELECT c.version, c.schema, c.text, c.digest, c.key, e.recent FROM entry e LEFT JOIN change c"
+        " ON c.id = e.change WHERE e.key = ?",
         (key,),
     ).fetchone()
-    return None if row is None else _checked(key, row)
+    if entries is not None:
+        entries[key] = _NO_ENTRY if row is None else (row[5], row[3])
+    return None if row is None else _checked(key, row[:5])
+
+
+def schema(connection: sqlite3.Connection, key: str, entries: Entries) -> int:
+    """What stands as the schema of a key's value, unchecked; 0 without a value. The key's entry is put into `entries`.
+
+    What is no number at all stands higher than any, so that whoever must not go beyond one looks closer.
+    """
+    row = connection.execute(
+        "SELECT e.recent, c.digest, CASE WHEN c.text IS NULL AND c.id IS NOT NULL THEN 0 ELSE c.schema END"
+        " FROM entry e LEFT JOIN change c ON c.id = e.change WHERE e.key = ?",
+        (key,),
+    ).fetchone()
+    entries[key] = _NO_ENTRY if row is None else row[:2]
+    found = 0 if row is None else row[2]
+    return found if type(found) is int else _SIGNED
 
 
 def _checked(key: str, row: Sequence[object]) -> Cell:
@@ -153,9 +174,24 @@ def check_all(connection: sqlite3.Connection) -> int:
 
 
 def write(
-    connection: sqlite3.Connection, drafts: Sequence[Draft], last: Last, transaction: str, at: float, keep: int
+    connection: sqlite3.Connection,
+    drafts: Sequence[Draft],
+    last: Last,
+    transaction: str,
+    at: float,
+    keep: int,
+    entries: Entries,
 ) -> tuple[Last, list[int]]:
     """Write the drafts as the version after `last`, inside the open transaction.
+
+    Args:
+        connection: the writer.
+        drafts: what to write.
+        last: where the store is.
+        transaction: its id.
+        at: when, by the wall clock.
+        keep: how many values of a key are remembered unless its draft says otherwise.
+        entries: those that are known need not be read; the new ones are put in.
 
     Returns:
         The new last row, and the ids of rows that are no longer remembered, to be removed some time.
@@ -163,10 +199,14 @@ def write(
     version, total = last.version + 1, last.total
     expired: list[int] = []
     for draft in drafts:
-        row = connection.execute(
-            "SELECT e.recent, c.digest FROM entry e LEFT JOIN change c ON c.id = e.change WHERE e.key = ?", (draft.key,)
-        ).fetchone()
-        recent, old = row or ("", 0)
+        row = (
+            entries.get(draft.key)
+            or connection.execute(
+                "SELECT e.recent, c.digest FROM entry e LEFT JOIN change c ON c.id = e.change WHERE e.key = ?",
+                (draft.key,),
+            ).fetchone()
+        )
+        recent, old = row or _NO_ENTRY
         new = digest(draft.key, version, draft.schema, draft.text)
         total = _wrapped(total - (old or 0) + new)
         added = connection.execute(
@@ -177,11 +217,13 @@ def write(
         remembered = [*recent.split(), str(added)]
         kept = draft.keep or keep
         expired += map(int, remembered[:-kept])
+        recent = " ".join(remembered[-kept:])
         connection.execute(
             "INSERT INTO entry (key, change, recent) VALUES (?, ?, ?)"
             " ON CONFLICT (key) DO UPDATE SET change = excluded.change, recent = excluded.recent",
-            (draft.key, added, " ".join(remembered[-kept:])),
+            (draft.key, added, recent),
         )
+        entries[draft.key] = recent, new
     return Last(version, total, transaction), expired
 
 

@@ -193,11 +193,13 @@ class Transaction:
         self.over = True
 
     def _check_understood(self, key: str) -> None:
-        if key not in self._understood:
-            cell = self._session.get(key)
+        if key in self._understood:
+            return
+        if self._session.schema(key) > self._values.schema:
+            cell = self._session.get(key)  # which tells damage from a later version
             if cell is not None and cell.text is not None:
                 self._values.check_schema(key, cell.schema)
-            self._understood.add(key)
+        self._understood.add(key)
 
     def _check_open(self) -> None:
         if self.over:

@@ -53,19 +53,18 @@ class Witness:
     def __init__(self, path: str) -> None:
         self.path = path
         self._descriptor = -1
-        self._identity = (0, 0)
-        self._known: Testimony | None = None
+        self._known: tuple[int, str] | None = None
 
     def read(self) -> Testimony | None:
         """What it remembers; None when it is missing or damaged."""
         found = self._read_file()
-        if self._known is None or (found is not None and found.version >= self._known.version):
-            self._known = found
-        return self._known
+        if self._known is None or (found is not None and found.version >= self._known[0]):
+            self._known = found and (found.version, found.transaction)
+        return self._known and Testimony(*self._known)
 
     def write(self, version: int, transaction: str) -> None:
         """Remember; quietly nothing on a full disk, since the old memory stays true."""
-        self._known = Testimony(version, transaction)
+        self._known = (version, transaction)
         head = b"%b%020d %-32b" % (_HEAD, version, transaction.encode("ascii")[:32])
         line = _line(head)
         try:
@@ -84,7 +83,7 @@ class Witness:
 
     def close(self) -> None:
         """Close its file, and forget what this object has seen."""
-        self._let_go()
+        self.look_again()
         self._known = None
 
     def _read_file(self) -> Testimony | None:
@@ -99,27 +98,18 @@ class Witness:
         return Testimony(int(content[21:41]), content[42:74].decode("ascii").strip())
 
     def _open(self, flags: int) -> int:
-        """Its file as it is found by its name: the one that was open may have been moved away, with another store."""
-        if self._descriptor >= 0:
-            with suppress(FileNotFoundError):
-                if _identity(os.stat(self.path)) == self._identity:
-                    return self._descriptor
-            self._let_go()
-        self._descriptor = os.open(self.path, flags | os.O_CLOEXEC, 0o666)
-        self._identity = _identity(os.fstat(self._descriptor))
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.path, flags | os.O_CLOEXEC, 0o666)
         return self._descriptor
 
-    def _let_go(self) -> None:
+    def look_again(self) -> None:
+        """Go by the file's name the next time: the open one may have been moved away, with the store it belongs to."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
     def __del__(self) -> None:
-        self._let_go()
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return (status.st_dev, status.st_ino)
+        self.look_again()
 
 
 def _line(head: bytes) -> bytes:
