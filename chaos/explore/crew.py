@@ -161,7 +161,8 @@ class Crew:
                 raise UsageError("importing the target ends its process", _IMPORT_HINT)
             for message in messages:
                 if "wrong" in message:
-                    raise UsageError(message["wrong"], _IMPORT_HINT)
+                    hint = _COMMAND_HINT if "on the PATH" in message["wrong"] else _IMPORT_HINT
+                    raise UsageError(message["wrong"], hint)
                 return
 
     def _hand_out(self, flow: "_Flow") -> None:
@@ -287,6 +288,7 @@ class _Flow:
 
 
 _IMPORT_HINT = "run the import by itself: python -c 'import MODULE'"
+_COMMAND_HINT = "check its spelling, or name it with its folder"
 _LOST_WORKER: Answer = {
     "ending": "killed",
     "error_type": "signal",

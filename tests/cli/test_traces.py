@@ -36,3 +36,10 @@ def test_a_trace_can_not_be_asked_whether_its_workload_goes_on(explored: Result,
     done = chaos(tmp_path, "explore", "t.trace", "--check", "true", "--oracle", "resumable")
     assert done.code == 2
     assert "resumable runs the workload on" in done.out + done.err
+
+
+def test_a_check_that_is_no_program_is_wrong_usage_with_a_hint_about_programs(explored: Result, tmp_path: Path) -> None:
+    assert explored.code == 1
+    done = chaos(tmp_path, "explore", "t.trace", "--check", "no-such-program")
+    assert done.code == 2
+    assert "check its spelling" in done.out
