@@ -5,7 +5,7 @@ An error of the *target* is never raised here: it is an `Outcome` and becomes a 
 
 from typing import ClassVar
 
-__all__ = ["EXIT_INTERRUPTED", "ChaosError", "HarnessFault", "NotMeasured", "UsageError"]
+__all__ = ["EXIT_INTERRUPTED", "ChaosError", "HarnessFault", "NotMeasured", "UsageError", "is_usage"]
 
 
 EXIT_INTERRUPTED = 130  # of the command `chaos`: 128 + SIGINT, as shells have it
@@ -46,3 +46,12 @@ class HarnessFault(ChaosError):  # noqa: N818 - likewise
     """The harness itself failed; the target is not to blame."""
 
     exit_code = 4
+
+
+def is_usage(told: object) -> bool:
+    """For `__tracebackhide__`: pytest then shows the line that gave a wrong value, not those that refused it.
+
+    Args:
+        told: what pytest knows of an exception; its `value` is that.
+    """
+    return isinstance(getattr(told, "value", None), UsageError)

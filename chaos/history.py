@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, final
 from chaos.child.values import decode
 from chaos.observations import Outcome
 
-__all__ = ["Answer", "LiveRun", "Operation", "Said", "operations_of"]
+__all__ = ["Answer", "LiveRun", "Operation", "Said", "operations_of", "participant_words"]
 
 
 @final
@@ -82,6 +82,7 @@ class LiveRun:
         check: how the user's check of what they left ended; None without one.
         waiting: who stood waiting for each other in the end, each with what it waits for; empty when nobody did.
         cut: why the run was ended by force; "" when it was not.
+        racers: how many workers there are, when threads and processes of theirs have numbers as well; else 0.
     """
 
     said: tuple[Said, ...]
@@ -89,6 +90,23 @@ class LiveRun:
     check: Outcome | None = None
     waiting: tuple[tuple[int, str], ...] = ()
     cut: str = ""
+    racers: int = 0
+
+    def named(self, number: int) -> str:
+        """Who has a number."""
+        return participant_words(number, self.racers)
+
+
+def participant_words(number: int, racers: int) -> str:
+    """Who takes part under a number, in words.
+
+    Args:
+        number: of n workers r has the number r, and the threads and processes that it starts have r + n, r + 2n, ...
+        racers: how many workers there are; 0 when all numbers are theirs.
+    """
+    if number < racers or not racers:
+        return f"worker {number}"
+    return f"worker {number % racers}'s child {number // racers}"
 
 
 def operations_of(said: Iterable[Said]) -> list[Operation]:

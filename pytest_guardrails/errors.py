@@ -13,6 +13,7 @@ __all__ = [
     "GuardrailsError",
     "NewerFormatError",
     "StorageError",
+    "check_whole",
 ]
 
 
@@ -42,3 +43,15 @@ class CorruptionError(StorageError):
 
 class NewerFormatError(GuardrailsError):
     """Stored data has a format that this version does not know: update the program; nothing was touched."""
+
+
+def check_whole(name: str, value: object, least: int) -> None:
+    """Refuse a limit that is no whole number from `least`.
+
+    NaN compares false with everything: as a limit it would never be reached, and what it limits would have none.
+
+    Raises:
+        ConfigurationError: names the limit and the value.
+    """
+    if type(value) is not int or value < least:
+        raise ConfigurationError(f"{name} must be a whole number from {least}, not {value!r}")

@@ -17,11 +17,28 @@ from chaos.child.lean import TYPE_CHECKING, Any, final
 if TYPE_CHECKING:
     from chaos.child.target import Target
 
-__all__ = ["AckFile", "Spec", "TargetError", "check_actor", "imported", "recover_actor", "spec_of", "work_actor"]
+__all__ = [
+    "AckFile",
+    "Spec",
+    "TargetError",
+    "check_actor",
+    "imported",
+    "objecting",
+    "recover_actor",
+    "spec_of",
+    "unrun_words",
+    "work_actor",
+]
 
 Spec = Sequence[Any]
 _Runner = Callable[..., str]
 _Commands = Sequence[Sequence[str]]
+# Flags of a function's code, as `inspect` has them, which takes too long to import.
+_UNRUN = {
+    0x80: ("an async function, which runs only when it is awaited", "await it within: asyncio.run(...)"),
+    0x200: ("an async generator, which runs only when it is gone through", "return a list"),
+    0x20: ("a generator, which runs only when it is gone through", "return a list"),
+}
 _CHANNEL_VARIABLE = "CHAOS_ACK_FD"  # read by `chaos.child.ack` where no supervisor listens
 
 
@@ -105,7 +122,19 @@ def check_actor(target: "Target | Spec", folder: str) -> Callable[..., Any]:
         TargetError: it can't be found or imported.
     """
     spec = spec_of(target)
-    return partial(_check_by_commands, folder, *_command(spec)) if spec[0] == "command" else _python(spec)
+    return partial(_check_by_commands, folder, *_command(spec)) if spec[0] == "command" else objecting(_python(spec))
+
+
+def objecting(check: Callable[..., Any]) -> Callable[..., Any]:
+    """The check, which raises as well when False is what it returns: it would else object to nothing."""
+
+    def judge(*arguments: Any) -> Any:
+        told = check(*arguments)
+        if told is False or (type(told).__name__ in ("bool", "bool_") and not told):  # NumPy's, which need not be here
+            raise AssertionError("the check returned False")
+        return told
+
+    return judge
 
 
 def _recover_by_commands(run: _Runner, commands: _Commands, env: dict[str, str], disk: Any) -> str:
@@ -148,7 +177,18 @@ def _python(spec: Spec) -> Callable[..., Any]:
     found = imported(ref, search)
     if not callable(found):
         raise TargetError(f"target {ref!r} is a {type(found).__name__}, which can't be called")
+    if unrun := unrun_words(found):
+        raise TargetError(f"target {ref!r} is {unrun[0]}: {unrun[1]}")
     return found  # type: ignore[no-any-return]
+
+
+def unrun_words(function: Any) -> tuple[str, str] | None:
+    """Why a call of a function would run nothing of it, and what to do; None when it would."""
+    while isinstance(function, partial):
+        function = function.func
+    own = function if hasattr(function, "__code__") else type(function).__call__
+    flags = own.__code__.co_flags if hasattr(own, "__code__") else 0
+    return next((words for flag, words in _UNRUN.items() if flags & flag), None)
 
 
 def imported(ref: str, search: Sequence[str]) -> Any:

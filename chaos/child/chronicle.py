@@ -54,11 +54,21 @@ class Chronicle:
 
     Guarantees: when `append` returns, the statement survives any kill and stands after all that were made before it.
     Threads and processes: any number, also forks of this one. On a full disk `append` raises and nothing is stated.
+    A worker keeps its pen until it ends; who outlives the fleet opens its pen with `with`, and so lets go of it.
     """
 
     def __init__(self, path: str, worker: int, life: int) -> None:
         self.path, self.worker, self.life = path, worker, life
         self._descriptor, self._key = -1, (-1, -1)
+
+    def __enter__(self) -> "Chronicle":
+        self._open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_open():
+            os.close(self._descriptor)
+        self._descriptor = -1
 
     def append(self, text: str) -> None:
         """State something.

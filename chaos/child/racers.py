@@ -27,7 +27,7 @@ from typing import Any
 
 from chaos.child import frames, values
 from chaos.child.ack import ACK_DESCRIPTOR
-from chaos.child.actors import Spec, TargetError, recover_actor, work_actor
+from chaos.child.actors import Spec, TargetError, objecting, recover_actor, work_actor
 from chaos.child.clocks import Clocks, interpose
 from chaos.child.isolated import report_of_error
 from chaos.child.witness import Witness
@@ -88,7 +88,7 @@ def _interposed(path: str) -> Clocks:
 def _check_actor(spec: Spec) -> Callable[..., Any]:
     """What is behind a check, to be called `check(disk, results)`; a command's value is what it prints."""
     if spec[0] != "command":
-        return work_actor(spec)
+        return objecting(work_actor(spec))
     check = recover_actor(spec)
     return lambda disk, _: check(disk)
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos.child import values
-from chaos.child.actors import TargetError, recover_actor
+from chaos.child.actors import TargetError, objecting, recover_actor
 from chaos.child.adoption import adopt_descendants
 from chaos.child.isolated import report_of_error
 from chaos.child.reaping import end_strays
@@ -45,6 +45,8 @@ def main(arguments: list[str]) -> None:
     job = json.loads(control.recv(PACKET_BYTES))
     try:
         roles = {name: recover_actor(spec) for name, spec in job["roles"].items()}
+        if "check" in roles:
+            roles["check"] = objecting(roles["check"])
     except TargetError as error:
         _tell(control, {"wrong": str(error)})
         return

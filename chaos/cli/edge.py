@@ -34,6 +34,7 @@ def command(work: Callable[[Arguments], int], arguments: type[Arguments]) -> Cal
     """
 
     def call(**values: Any) -> None:
+        _open_closed_streams()
         raise typer.Exit(_exit_code(lambda: work(arguments(**values))))
 
     hints = get_type_hints(arguments, include_extras=True)
@@ -80,6 +81,13 @@ def stops_on_signals() -> Iterator[None]:
         if not stopped:
             for stopping, handler in before.items():
                 signal.signal(stopping, handler)
+
+
+def _open_closed_streams() -> None:
+    """Let what is printed go nowhere where the caller closed a stream (`chaos list >&-`): Python has None there."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
 
 
 def _exit_code(work: Callable[[], int]) -> int:

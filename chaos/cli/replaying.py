@@ -14,7 +14,7 @@ from chaos.observations import Ending, Outcome
 from chaos.report.folder import latest_run, load_run
 from chaos.report.live_replay import LiveReplay
 from chaos.report.replay import Replay
-from chaos.report.terminal import print_run
+from chaos.report.terminal import console_for_people, print_run
 from chaos.report.text import printable
 from chaos.scenario.runner import find_finding, live_drive, rebuilt_state, replay_live, replay_roles, replay_state
 
@@ -54,7 +54,7 @@ def show_report(arguments: ReportArguments) -> int:
     if not folder.is_dir():
         raise UsageError(f"there is no run folder {folder}", "name one, or leave it out for the latest")
     run = load_run(folder)
-    print_run(run, Console(highlight=False))
+    print_run(run, console_for_people())
     write_reports(run, json=arguments.json, junit=arguments.junit, page=arguments.html, summary=arguments.markdown)
     return 0
 

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from chaos.cli.arguments import RunArguments
 from chaos.cli.edge import say
 from chaos.cli.files import write_reports
@@ -13,7 +11,7 @@ from chaos.cli.settings import run_options
 from chaos.cli.shelf import print_scenarios
 from chaos.errors import EXIT_INTERRUPTED, NotMeasured
 from chaos.report import RunResult, Status, exit_code, status
-from chaos.report.terminal import print_run
+from chaos.report.terminal import console_for_people, print_run
 from chaos.scenario import RunOptions, Scenario, discover, now_and_later
 from chaos.scenario.runner import Run
 from chaos.trace.model import Trace
@@ -54,7 +52,7 @@ def run_and_report(
     Returns:
         the run and the exit code.
     """
-    console = Console(highlight=False, soft_wrap=False)
+    console = console_for_people()
     with listener_for(console) as listener, Run(options, command=command, listener=listener) as run:
         interrupted = False
         for scenario, trace in jobs:

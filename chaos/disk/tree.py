@@ -177,6 +177,16 @@ class Tree:
         """(path, node) of all that is reachable, parents before children, sorted by name; not the folder itself."""
         yield from self._below(ROOT, "")
 
+    def folders(self) -> list[str]:
+        """The paths of all directories, in no order but parents first; each but the folder itself ends in a slash."""
+        found, numbers = [""], [ROOT]
+        for above, directory in zip(found, numbers, strict=True):  # both grow while they are walked
+            for name, (number, _) in self.nodes[directory].entries.items():
+                if self.nodes[number].type is NodeType.DIRECTORY:
+                    found.append(f"{above}{name}/")
+                    numbers.append(number)
+        return found
+
     def digest_without(self, ignore: Callable[[str], bool]) -> bytes:
         """The digest of this tree when the bytes of files at ignored paths count for nothing.
 

@@ -161,8 +161,7 @@ class Crew:
                 raise UsageError("importing the target ends its process", _IMPORT_HINT)
             for message in messages:
                 if "wrong" in message:
-                    hint = _COMMAND_HINT if "on the PATH" in message["wrong"] else _IMPORT_HINT
-                    raise UsageError(message["wrong"], hint)
+                    raise UsageError(message["wrong"], _NAME_HINT)
                 return
 
     def _hand_out(self, flow: "_Flow") -> None:
@@ -288,7 +287,7 @@ class _Flow:
 
 
 _IMPORT_HINT = "run the import by itself: python -c 'import MODULE'"
-_COMMAND_HINT = "check its spelling, or name it with its folder"
+_NAME_HINT = "mend the name, or the PATH or PYTHONPATH on which it is looked for"
 _LOST_WORKER: Answer = {
     "ending": "killed",
     "error_type": "signal",

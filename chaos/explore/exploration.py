@@ -29,9 +29,11 @@ from chaos.trace.overlaps import overlaps
 
 __all__ = ["Exploration"]
 
-_CHUNK_S = 0.1  # work handed out at a time: short against a budget, long against the cost of a message
-_LARGEST_CHUNK = 1024
-_SHARE = 4  # at the end chunks get smaller, so that all workers end together: a quarter of a worker's share
+_CHUNK_S = 0.2  # work handed out at a time: short against a budget, long against what a batch's process costs
+_LARGEST_CHUNK = 2048
+# At the end chunks get smaller, so that several workers end together: a quarter of a worker's share, and not less than
+# an eighth of what they were.
+_SHARE, _SMALLEST_PART = 4, 8
 _FORESIGHT = 100_000  # states enumerated ahead of the workers while they are busy, so that the total is known early
 _AT_A_TIME = 50
 _FIRST_TURN = 16  # models take turns, so that a short budget sees something of each: so many states, then twice as many
@@ -305,8 +307,9 @@ class _Run:
 
     def _room(self) -> int:
         size = self._size
-        if self._exhausted:
-            size = min(size, max(1, len(self._ahead) // (_SHARE * self._settings.jobs)))
+        if self._exhausted and self._settings.jobs > 1:
+            share = len(self._ahead) // (_SHARE * self._settings.jobs)
+            size = max(1, min(size, share), size // _SMALLEST_PART)
         if self._settings.budget_states is None:
             return size
         return min(size, self._settings.budget_states - self._tally.handed_out)

@@ -15,7 +15,6 @@ from contextlib import suppress
 from typing import final
 
 from chaos.disk import Tree
-from chaos.trace.model import NodeType
 
 __all__ = ["Answers", "Opens"]
 
@@ -55,9 +54,8 @@ class Opens:
         if self._descriptor < 0:
             return
         self._paths.clear()
-        self._watch("")
-        for path in _folders(tree):
-            self._watch(path + "/")
+        for path in tree.folders():
+            self._watch(path)
         for _ in self._queued():
             pass
 
@@ -130,6 +128,7 @@ class Answers:
     def __init__(self, *, acknowledged: bool) -> None:
         self._acknowledged = acknowledged
         self._known: dict[frozenset[str] | None, dict[tuple[bytes, int], bytes]] = {}
+        self._sought: tuple[Tree | None, dict[frozenset[str] | None, bytes]] = (None, {})
         self._size_bytes = 0
 
     def find(self, tree: Tree, acked: int) -> bytes | None:
@@ -151,12 +150,17 @@ class Answers:
         self._known.setdefault(opened, {})[self._key(tree, acked, opened)] = answer
 
     def _key(self, tree: Tree, acked: int, opened: frozenset[str] | None) -> tuple[bytes, int]:
-        if opened is None or len(tree.nodes) > _MOST_ENTRIES:
-            digest = tree.digest
-        else:
-            digest = tree.digest_without(lambda path: path not in opened)
+        sought, digests = self._sought
+        if sought is not tree:
+            digests = {}
+            self._sought = tree, digests
+        digest = digests.get(opened)
+        if digest is None:
+            digest = digests[opened] = _digest(tree, opened)
         return digest, acked if self._acknowledged else 0
 
 
-def _folders(tree: Tree) -> list[str]:
-    return [path for path, number in tree.paths() if tree.nodes[number].type is NodeType.DIRECTORY]
+def _digest(tree: Tree, opened: frozenset[str] | None) -> bytes:
+    if opened is None or len(tree.nodes) > _MOST_ENTRIES:
+        return tree.digest
+    return tree.digest_without(lambda path: path not in opened)

@@ -13,9 +13,12 @@ from itertools import cycle, repeat
 from random import Random
 from typing import final
 
-from chaos.errors import UsageError
+from chaos.errors import UsageError, is_usage
 
 __all__ = ["Feedback", "FeedbackKind", "rounds"]
+
+# In a test that gave a wrong value, pytest shows the line of the test.
+__tracebackhide__ = is_usage
 
 _ISO_DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
 _NUMBER = re.compile(r"\d+")
@@ -53,6 +56,10 @@ class Feedback:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.kind, FeedbackKind):
+            raise UsageError(f"kind must be a FeedbackKind, not {self.kind!r}", "such as FeedbackKind.IDENTICAL")
+        if not (isinstance(self.texts, tuple) and all(isinstance(text, str) for text in self.texts)):
+            raise UsageError(f"texts must be a tuple of texts, not {self.texts!r}", 'such as texts=("no news",)')
         least, most = {FeedbackKind.CYCLIC: (2, None), FeedbackKind.HONEST: (1, None)}.get(self.kind, (1, 1))
         if len(self.texts) < least or (most is not None and len(self.texts) > most):
             wanted = f"{least} text{'s' if least > 1 else ''}{'' if most else ' or more'}"

@@ -10,15 +10,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from itertools import count, islice, repeat
+from types import NoneType
 from typing import final
 
-from chaos.errors import UsageError
+from chaos.errors import UsageError, is_usage
 from chaos.faults.feedback import Feedback, rounds
 
 __all__ = ["Script", "Step", "Then", "Trouble", "Turn", "script_of", "steps", "troubled"]
 
+# In a test that gave a wrong value, pytest shows the line of the test.
+__tracebackhide__ = is_usage
+
 _RETRY_AFTER_S = 1.0
 _STATUS = 500
+_EXAMPLE = 'such as "Not yet.", or Turn(trouble=Trouble.TIMEOUT)'
 
 
 @final
@@ -49,6 +54,19 @@ class Then(str, Enum):
     AGAIN = "again"  # from the first turn on
 
 
+# Of each attribute of a turn: what it may be, and an example.
+_KINDS: tuple[tuple[str, tuple[type, ...], str], ...] = (
+    ("say", (str,), '"Not yet."'),
+    ("feedback", (Feedback, NoneType), 'Feedback(kind=FeedbackKind.IDENTICAL, texts=("Not yet.",))'),
+    ("trouble", (Trouble, NoneType), "Trouble.TIMEOUT"),
+    ("times", (int, NoneType), "3"),
+    ("status", (int,), "503"),
+    ("retry_after_s", (int, float, NoneType), "0.01"),
+    ("after_chunks", (int, NoneType), "2"),
+    ("finish", (str,), '"length"'),
+)
+
+
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
@@ -76,6 +94,7 @@ class Turn:
     finish: str = "stop"
 
     def __post_init__(self) -> None:
+        self._refuse_others()
         if self.times is not None and self.times < 1:
             raise UsageError(f"a turn is there for 1 request or more, not {self.times}")
         if self.feedback is not None and self.say:
@@ -85,6 +104,12 @@ class Turn:
         if self.after_chunks is not None and self.after_chunks < 0:
             raise UsageError(f"after_chunks must be 0 or more, not {self.after_chunks}")
         self._refuse_pointless()
+
+    def _refuse_others(self) -> None:
+        for name, wanted, example in _KINDS:
+            value = getattr(self, name)
+            if not (isinstance(value, wanted) and not isinstance(value, bool)):
+                raise UsageError(f"{name} of a turn can't be {value!r}", f"such as {name}={example}")
 
     def _refuse_pointless(self) -> None:
         if self.after_chunks is not None and self.trouble not in (Trouble.STALL, Trouble.DROP):
@@ -134,7 +159,7 @@ class Step:
 
 
 def script_of(*turns: Turn | Feedback | str, then: Then | str = Then.END) -> Script:
-    """A script of turns, where a text stands for a turn that says it, and a feedback for one that gives it.
+    """A script of turns, where a text stands for a turn that says it, a feedback or a trouble for one that gives it.
 
     Raises:
         UsageError: there is no such `then`, or a turn makes no sense.
@@ -166,7 +191,13 @@ def troubled(script: Iterator[Step], nth: int, trouble: Trouble) -> Iterator[Ste
 def _turn(given: Turn | Feedback | str) -> Turn:
     if isinstance(given, Turn):
         return given
-    return Turn(feedback=given) if isinstance(given, Feedback) else Turn(say=given)
+    if isinstance(given, Feedback):
+        return Turn(feedback=given)
+    if isinstance(given, Trouble):
+        return Turn(trouble=given)
+    if not isinstance(given, str) or isinstance(given, Enum):
+        raise UsageError(f"a turn is a text, a Turn or a Feedback, not {given!r}", _EXAMPLE)
+    return Turn(say=given)
 
 
 def _steps(turn: Turn) -> Iterator[Step]:

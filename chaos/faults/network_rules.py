@@ -13,7 +13,7 @@ from enum import Enum
 from random import Random
 from typing import Any, final
 
-from chaos.errors import UsageError
+from chaos.errors import UsageError, is_usage
 
 __all__ = [
     "Corrupt",
@@ -29,6 +29,9 @@ __all__ = [
     "rule_from",
     "rule_words",
 ]
+
+# In a test that gave a wrong value, pytest shows the line of the test.
+__tracebackhide__ = is_usage
 
 
 @final
@@ -64,8 +67,9 @@ class Delay:
     jitter_s: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.latency_s < float("inf") and 0 <= self.jitter_s < float("inf")):
-            raise UsageError(f"a delay of {self.latency_s} s with a jitter of {self.jitter_s} s can't be waited for")
+        for name in ("latency_s", "jitter_s"):
+            if not 0 <= _number(getattr(self, name)) < float("inf"):
+                raise UsageError(f"{name} of a delay must be seconds, 0 or more, not {getattr(self, name)!r}")
 
     def draw_s(self, random: Random) -> float:
         """One delay, in seconds."""
@@ -80,8 +84,8 @@ class Throttle:
     bytes_per_s: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.bytes_per_s < float("inf"):
-            raise UsageError(f"bytes_per_s must be above 0, not {self.bytes_per_s}", "cut with a blackhole instead")
+        if not 0 < _number(self.bytes_per_s) < float("inf"):
+            raise UsageError(f"bytes_per_s must be above 0, not {self.bytes_per_s!r}", "cut with a blackhole instead")
 
 
 @final
@@ -92,8 +96,8 @@ class Corrupt:
     rate: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.rate <= 1:
-            raise UsageError(f"rate is a probability above 0 and at most 1, not {self.rate}")
+        if not 0 < _number(self.rate) <= 1:
+            raise UsageError(f"rate is a probability above 0 and at most 1, not {self.rate!r}")
 
 
 @final
@@ -104,8 +108,8 @@ class SlowClose:
     delay_s: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.delay_s < float("inf"):
-            raise UsageError(f"delay_s must be above 0, not {self.delay_s}")
+        if not 0 < _number(self.delay_s) < float("inf"):
+            raise UsageError(f"delay_s must be above 0, not {self.delay_s!r}")
 
 
 @final
@@ -117,8 +121,15 @@ class Cut:
     after_bytes: int = 0
 
     def __post_init__(self) -> None:
-        if self.after_bytes < 0:
-            raise UsageError(f"after_bytes must be 0 or more, not {self.after_bytes}")
+        if not isinstance(self.how, Ending):
+            raise UsageError(f"how a connection is cut must be an Ending, not {self.how!r}", "such as Ending.RESET")
+        if not (type(self.after_bytes) is int and self.after_bytes >= 0):
+            raise UsageError(f"after_bytes must be 0 or more, not {self.after_bytes!r}")
+
+
+def _number(value: object) -> float:
+    """NaN for what is none, which is in no range."""
+    return float("nan") if isinstance(value, bool) or not isinstance(value, (int, float)) else value
 
 
 Fault = Delay | Throttle | Corrupt | SlowClose | Cut
@@ -142,10 +153,17 @@ class Rule:
     probability: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.probability <= 1:
-            raise UsageError(f"probability must be above 0 and at most 1, not {self.probability}")
-        if self.connections is not None and (not self.connections or min(self.connections) < 1):
-            raise UsageError(f"connections are counted from 1, so they can't be {sorted(self.connections)}")
+        fault: object = self.fault
+        if not isinstance(fault, (Delay, Throttle, Corrupt, SlowClose, Cut)):
+            hint = "such as Cut(how=Ending.RESET), Delay(latency_s=0.1), Throttle, Corrupt or SlowClose"
+            raise UsageError(f"a fault of the network can't be {fault!r}", hint)
+        if not 0 < _number(self.probability) <= 1:
+            raise UsageError(f"probability must be above 0 and at most 1, not {self.probability!r}")
+        if self.connections is not None and not (
+            self.connections and all(type(number) is int and number >= 1 for number in self.connections)
+        ):
+            told = sorted(self.connections, key=repr)
+            raise UsageError(f"connections are numbers, counted from 1, so they can't be {told}")
 
     def hits(self, connection: int, direction: Direction, *, seed: str) -> bool:
         """Whether it applies to this direction (UPSTREAM or DOWNSTREAM) of this connection."""

@@ -183,6 +183,8 @@ class Crew:
         with suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
         self._control.close()
+        if self._clocks is not None:
+            self._clocks.close()
         if self._supervised is not None and not self._supervised.join(_REAPED_S):
             raise HarnessFault("the supervisor of a fleet does not end")
 

@@ -50,13 +50,14 @@ def run_fleet(roles: FleetRoles, settings: FleetSettings, plan: Plan, places: Pl
     if roles.service is None and any(strike.kind is FaultKind.NETWORK for strike in plan.strikes):
         raise UsageError("a fault 'network' needs a service for the workers to talk to", "name it: service")
     clocks = any(strike.kind is FaultKind.CLOCK and strike.clock != "kernel" for strike in plan.strikes)
-    gate = Gate(plan.calls, plan.seed, places) if plan.calls else None
-    with Crew(places, _job(roles, settings, plan, places), clocks=clocks, gate=gate) as crew:
+    pen = Chronicle(places.chronicle, HARNESS, 0)
+    gate = Gate(plan.calls, plan.seed, pen) if plan.calls else None
+    with pen, Crew(places, _job(roles, settings, plan, places), clocks=clocks, gate=gate) as crew:
         if roles.setup is not None:
             _set_up(crew, settings)
         initial = _recover(crew, roles, settings, places) if settings.look_first else None
         links = Links(crew.port, plan) if crew.port else None
-        fleet = _Fleet(crew, places, settings, plan, gate, links)
+        fleet = _Fleet(crew, places, settings, plan, pen, gate, links)
         try:
             fleet.hurt()
             stuck = fleet.heal()
@@ -126,6 +127,7 @@ class _Fleet:
         places: Places,
         settings: FleetSettings,
         plan: Plan,
+        pen: Chronicle,
         gate: Gate | None,
         links: Links | None = None,
     ) -> None:
@@ -135,7 +137,7 @@ class _Fleet:
         self.fired = self._of_network = 0
         self.hurt_s = 0.0
         self._told = Told(places.chronicle)
-        self._pen = Chronicle(places.chronicle, HARNESS, 0)
+        self._pen = pen
         self._poll = select.poll()
         self._poll.register(crew, select.POLLIN)
         self._began = self._trimmed = time.monotonic()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from threading import Thread
 from typing import final
 
-from chaos.child.chronicle import HARNESS, Chronicle
+from chaos.child.chronicle import Chronicle
 from chaos.faults.fault import Fault
 from chaos.faults.policy import FaultPolicy
 from chaos.fleet.places import Places
@@ -34,10 +34,10 @@ class Gate:
         is_open: whether they may.
     """
 
-    def __init__(self, faults: Sequence[Fault], seed: str, places: Places) -> None:
+    def __init__(self, faults: Sequence[Fault], seed: str, pen: Chronicle) -> None:
         self.is_open = False
         self._faults, self._policy = faults, FaultPolicy(faults, seed=seed)
-        self._pen = Chronicle(places.chronicle, HARNESS, 0)
+        self._pen = pen
 
     @property
     def count(self) -> int:

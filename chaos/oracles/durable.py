@@ -7,7 +7,8 @@ Two independent signs, neither of which needs code of the user:
    itself, each following the one before. So an acknowledgement made too early (before a flush, say) is seen as well;
 2. the recovered value is that of an older acknowledged step, and not that of a legal one.
 
-Only the first is used where whole steps can't be compared (see `atomic.incomparable`). A run that faults made go
+Only the first is used where whole steps can't be compared (see `atomic.incomparable`), and where they are all alike,
+nothing is claimed. A run that faults made go
 another way is held against the proof of the run without them. A run that follows a crash may prove nothing of its own,
 because what it acknowledges is lost without any further crash; there the run without a crash is the proof, and the
 undamaged trees of the later one are held against it. Read `check.py` next.
@@ -24,7 +25,12 @@ from chaos.observations import Damage, Ending, Observation, Reference
 from chaos.oracles.answer import Answer, Objection, holds, is_legal, unknown, violated
 from chaos.oracles.atomic import VALUE_LIMIT, incomparable
 
-__all__ = ["durable", "undamaged_losses"]
+__all__ = ["SHOWS_NOTHING", "durable", "undamaged_losses"]
+
+# Of a recovery that says "fine", or nothing, whatever was saved.
+SHOWS_NOTHING = (
+    "recovery returned the same before and after all acknowledgements; let it return what it finds, or give a check"
+)
 
 
 def durable(observation: Observation, reference: Reference) -> Answer:
@@ -42,6 +48,8 @@ def durable(observation: Observation, reference: Reference) -> Answer:
     missing = _missing(outcome.value, reference, observation.acked)
     if missing:
         return violated(Damage.LOST, _missing_words(missing))
+    if missing is None and not reason and _is_constant(reference):
+        reason = SHOWS_NOTHING
     return unknown(reason) if reason and missing is None else holds()
 
 
@@ -157,6 +165,11 @@ def _members(value: Any, above: str = "") -> Iterator[tuple[str, str]]:
         if isinstance(one, str):
             yield place, one
         yield from _members(one, place)
+
+
+def _is_constant(reference: Reference) -> bool:
+    """Whether the undamaged steps all look alike, so that an older one could not be told from the right one."""
+    return bool(reference.acks) and len({(step.ending, step.value) for step in reference.steps}) == 1
 
 
 def _at(step: int) -> str:

@@ -55,7 +55,7 @@ def _exclusive(run: LiveRun, _: Terms) -> Answer:
     found = exclusive(run.said)
     if found is not None:
         where = f"the section {found.section!r}" if found.section else "the critical section"
-        message = f"worker {found.entered} came into {where} while worker {found.inside} was there"
+        message = f"{run.named(found.entered)} came into {where} while {run.named(found.inside)} was there"
         return violated(Damage.SILENT, message, cause=found.section, position=found.position)
     return holds() if any(one.text[:1] == "+" for one in run.said) else unknown("no worker told of a section")
 
@@ -67,9 +67,11 @@ def _no_lost_update(run: LiveRun, terms: Terms) -> Answer:
     looked = run.check is not None and run.check.ending is Ending.RETURNED and not _stopped(run)
     final = _number(decode(run.check.value)) if looked and run.check is not None else None
     if final is None and all(operation.result is None for operation in operations):
+        if run.check is not None and (stopped := _stopped(run)):
+            return unknown(f"what is there in the end need not be whole: {stopped}")
         return unknown("nobody told what is there in the end: let check(disk, results) return it")
     told = lost_update(operations, final, initial=0 if terms.initial is None else terms.initial)
-    return violated(Damage.LOST, told) if told else holds()
+    return violated(told.damage, told.words) if told else holds()
 
 
 def _number(final: Any) -> Any:
@@ -90,16 +92,25 @@ def _linearizable(run: LiveRun, terms: Terms) -> Answer:
 
 
 def _check(run: LiveRun, _: Terms) -> Answer:
-    if run.check is None or _stopped(run):
-        return unknown("no check was made: a worker did not come to its end" if run.check else "no check was given")
+    if run.check is None:
+        return unknown("no check was given")
+    if stopped := _stopped(run):
+        return unknown(f"no check was made: {stopped}")
     if run.check.ending is Ending.RETURNED:
         return holds()
     return violated(Damage.SILENT, f"the check of what the workers left {ending_words(run.check)}")
 
 
-def _stopped(run: LiveRun) -> bool:
-    """Whether somebody did not come to the end, so that what is there need not be whole."""
-    return bool(run.waiting or run.cut) or any(one.ending is not Ending.RETURNED for one in run.outcomes)
+def _stopped(run: LiveRun) -> str:
+    """Who did not come to the end, so that what is there need not be whole; "" when all did."""
+    if run.waiting:
+        return "workers stood waiting for each other"
+    if run.cut:
+        return run.cut
+    ends = [
+        f"worker {who} {ending_words(one)}" for who, one in enumerate(run.outcomes) if one.ending is not Ending.RETURNED
+    ]
+    return next(iter(ends), "")
 
 
 # In the order of how much each tells: of several objections to one run with equal damage the first is reported.

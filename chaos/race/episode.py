@@ -26,9 +26,9 @@ from time import monotonic
 from typing import final
 
 from chaos.race.locks import control_lock_is_free, flock_now, waits_for_flock
-from chaos.race.moves import Form, Move, Sight
+from chaos.race.moves import UNSEEN, Form, Move, Sight
 from chaos.race.policies import Policy, in_turn
-from chaos.race.standing import is_over, racer_above, rests
+from chaos.race.standing import is_locked, is_over, racer_above, rests
 from chaos.race.waits import give_up, is_met, limit_s, rest_steps
 from chaos.syscalls.listener import Listener, Notification
 from chaos.syscalls.processes import Process, ProcessGone, ProcessTable, Unreadable
@@ -39,13 +39,14 @@ __all__ = ["Cast", "Episode", "Step"]
 
 _LOOK_S = 0.002  # a participant that is silent for so long is looked at
 _END_S = 5.0  # for those who are killed to be gone
+_LOCKED_S = 0.1  # until it is looked whether all wait for threads of their own, which nobody else can wake
+_LOCKED_LOOKS = 2  # in a row: while the last one is looked at, it may wake the first one
 _LONGEST_REST = 20  # steps
-_EARLY = 6  # times that a policy may wake one participant early: as if the others were stopped for as long
+_EARLY = 6  # times that a policy may wake a racer early: as if the others were stopped for as long
 _SPINS = 50  # time limits that pass at once; who still waits then seems to look at another clock, and waits for real
 _FREE_PART = 4  # the policy chooses in the first quarter of the steps allowed
-_IDLE = "nothing comes, or the wall clock is waited for, which no sleep moves here"
+_ROUNDS = 2  # deadlines that those have together who keep waking each other without any call on the folder
 _START = "!"  # what a racer says when it is there
-_UNSEEN = Move("a call that is not watched", Form.SLEEP)
 
 
 @final
@@ -136,9 +137,10 @@ class Cast:
         self._offspring: Counter[int] = Counter()  # racer -> how many threads and processes of its own
         self._at_start: dict[int, int] = {}  # racer -> its call, until all are there
         self._begun = False
-        self._running: dict[int, float] = {}  # participant -> since when
+        self._running: dict[int, float] = {}  # participant -> since when, or since it was seen at rest
         self._asleep: set[int] = set()  # of those who run, out of sight
         self._held: dict[int, _Held] = {}
+        # By racer: a script that polls sleeps in a process of its own each time.
         self._slept: Counter[int] = Counter()
         self._woken: Counter[int] = Counter()  # early
         self._waited: Counter[int] = Counter()  # until the time was over
@@ -201,7 +203,10 @@ class Cast:
             self._asleep = {number for number in list(self._running) if self._rests(number)}
             busy = {number: self._running[number] for number in self._running.keys() - self._asleep}
             busy |= dict.fromkeys(self._computes_beside(), computing_since)
-            late = [number for number, since in busy.items() if monotonic() - since > self._deadline_s]
+            now = monotonic()
+            self._running.update(dict.fromkeys(self._asleep & self._running.keys(), now))  # who rests computes anew
+            is_endless = now - computing_since > _ROUNDS * self._deadline_s
+            late = [number for number, since in busy.items() if is_endless or now - since > self._deadline_s]
             if late:
                 self.episode.cut = (
                     f"{self._name(min(late))} computed for {self._deadline_s:g} s without any call on the folder"
@@ -260,7 +265,7 @@ class Cast:
     def _early(self, ready: tuple[int, ...]) -> tuple[int, ...]:
         """Sleepers that may be woken though others should go first: a process may be stopped at any time."""
         sleepers = [number for number, held in self._held.items() if held.move.form is Form.SLEEP]
-        return tuple(sorted(one for one in sleepers if one not in ready and self._woken[one] < _EARLY))
+        return tuple(sorted(one for one in sleepers if one not in ready and self._woken[self._racer(one)] < _EARLY))
 
     def _go_on(self) -> bool:
         """Let those go on that wait for what has come; whether there were any."""
@@ -283,17 +288,19 @@ class Cast:
         self._running[number] = monotonic()
 
     def _hears_from_outside(self) -> bool:
-        """Wait for those who sleep out of sight, as long as the deadline allows."""
-        give_up = monotonic() + self._deadline_s
-        while monotonic() < give_up:
-            if self._take_events(max(0.0, give_up - monotonic())):
+        """Wait for those who sleep out of sight, as long as the deadline allows, or less where nobody can come."""
+        give_up, looks = monotonic() + self._deadline_s, 0
+        while looks < _LOCKED_LOOKS and (left_s := give_up - monotonic()) > 0:
+            if self._take_events(min(left_s, _LOCKED_S)):
                 return True
+            threads = [thread for thread, number in self._participants.items() if number in self._running]
+            looks = looks + 1 if all(is_locked(thread, self._futex) for thread in threads) else 0
         return False
 
     def _stand_still(self) -> None:
         """Nobody can move any more."""
         waiting = [Step(number, held.move, held.source) for number, held in self._held.items()]
-        waiting += [Step(number, _UNSEEN) for number in self._running]
+        waiting += [Step(number, UNSEEN) for number in self._running]
         self.episode.waiting = tuple(sorted(waiting, key=lambda step: step.participant))
 
     def _release(self, number: int, ready: tuple[int, ...]) -> bool:
@@ -306,7 +313,7 @@ class Cast:
             held.stuck = True
             return False
         if held.move.form is Form.SLEEP and number not in ready:
-            self._woken[number] += 1
+            self._woken[self._racer(number)] += 1
         self._set_running(number)
         self.episode.steps.append(Step(number, held.move, held.source))
         self.episode.ready.append(ready)
@@ -414,8 +421,9 @@ class Cast:
             with suppress(OSError, ProcessGone, Unreadable):  # the kernel says so to the caller
                 wait_s = limit_s(held.call, held.arguments, held.process) or 0.0
                 held.due_s = monotonic() + self._ahead_s + wait_s
-            self._slept[number] += form is Form.SLEEP
-            rest = min(self._slept[number], _LONGEST_REST) if form is Form.SLEEP else rest_steps(wait_s)
+            racer = self._racer(number)
+            self._slept[racer] += form is Form.SLEEP
+            rest = min(self._slept[racer], _LONGEST_REST) if form is Form.SLEEP else rest_steps(wait_s)
             held.awake_at += rest
         held.source = self._source(held.thread, held.process)
         self._held[number] = held
@@ -461,8 +469,11 @@ class Cast:
                 self._running[number] = monotonic()
                 self._listener.answer(waiting, 1)
 
+    def _racer(self, number: int) -> int:
+        return number % len(self._racers)
+
     def _name(self, number: int) -> str:
-        return f"worker {number % len(self._racers)}"
+        return f"worker {self._racer(number)}"
 
     def _end(self) -> None:
         """Kill who is left, and answer until nobody is."""

@@ -18,12 +18,16 @@ from chaos.syscalls.filter import Instruction, build_filter
 from chaos.syscalls.processes import Process
 from chaos.syscalls.tables import RULES, Architecture, Rule
 
-__all__ = ["Form", "Move", "Sight", "race_filter", "race_numbers"]
+__all__ = ["UNSEEN", "Form", "Move", "Sight", "race_filter", "race_numbers"]
 
 _AT_FDCWD = -100
 _PROT_WRITE = 2
 _SWITCH_S = 0.01  # Python's threads wait for each other by this or less; that is nobody's time limit
-_WAITING = Rule(argument=1, mask=0x7F, values=(0, 9))  # FUTEX_WAIT and FUTEX_WAIT_BITSET
+_RULES = {
+    "mmap": RULES["mmap"],
+    "futex": Rule(argument=1, mask=0x7F, values=(0, 9)),  # FUTEX_WAIT and FUTEX_WAIT_BITSET
+    "lseek": Rule(argument=2, mask=0xFFFFFFFF, values=(2,)),  # SEEK_END, which tells how long the file is
+}
 
 
 @final
@@ -51,14 +55,16 @@ _FORMS: Mapping[str, Form] = {
     **dict.fromkeys(("open", "creat", "stat", "lstat", "access", "readlink", "truncate", "unlink"), Form.PATH),
     **dict.fromkeys(("rmdir", "mkdir", "chmod", "mknod"), Form.PATH),
     **dict.fromkeys(("openat", "openat2", "newfstatat", "statx", "faccessat", "faccessat2", "readlinkat"), Form.AT),
-    **dict.fromkeys(("unlinkat", "mkdirat", "mknodat", "fchmodat"), Form.AT),
+    **dict.fromkeys(("unlinkat", "mkdirat", "mknodat", "fchmodat", "utimensat", "futimesat"), Form.AT),
+    **dict.fromkeys(("utime", "utimes"), Form.PATH),
     **dict.fromkeys(("rename", "link"), Form.TWO_PATHS),
     **dict.fromkeys(("renameat", "renameat2", "linkat"), Form.TWO_AT),
     "symlinkat": Form.LINK_AT,
     "symlink": Form.LINK,
     "sendfile": Form.SEND,
     **dict.fromkeys(("copy_file_range", "splice"), Form.COPY),
-    **dict.fromkeys(("read", "pread64", "readv", "preadv", "getdents64", "close"), Form.DESCRIPTOR),
+    **dict.fromkeys(("read", "pread64", "readv", "preadv", "preadv2", "getdents64", "close"), Form.DESCRIPTOR),
+    **dict.fromkeys(("fstat", "lseek", "fchmod"), Form.DESCRIPTOR),
     **dict.fromkeys(("write", "pwrite64", "writev", "pwritev", "pwritev2", "fallocate"), Form.DESCRIPTOR),
     **dict.fromkeys(("ftruncate", "fsync", "fdatasync"), Form.DESCRIPTOR),
     **dict.fromkeys(SLEEPS, Form.SLEEP),
@@ -73,13 +79,14 @@ _MORE: Mapping[str, Mapping[str, int]] = {
         "nanosleep": 35, "fcntl": 72, "flock": 73, "readlink": 89, "getdents64": 217, "clock_nanosleep": 230,
         "newfstatat": 262, "readlinkat": 267, "faccessat": 269, "pselect6": 270, "preadv": 295, "statx": 332,
         "faccessat2": 439, "poll": 7, "futex": 202, "epoll_wait": 232, "ppoll": 271, "epoll_pwait": 281,
-        "epoll_pwait2": 441,
+        "epoll_pwait2": 441, "fstat": 5, "lseek": 8, "utime": 132, "utimes": 235, "futimesat": 261, "utimensat": 280,
+        "preadv2": 327,
     },
     "aarch64": {
         "fcntl": 25, "flock": 32, "faccessat": 48, "close": 57, "getdents64": 61, "read": 63, "readv": 65,
         "pread64": 67, "preadv": 69, "pselect6": 72, "readlinkat": 78, "newfstatat": 79, "nanosleep": 101,
         "clock_nanosleep": 115, "statx": 291, "faccessat2": 439, "epoll_pwait": 22, "ppoll": 73, "futex": 98,
-        "epoll_pwait2": 441,
+        "epoll_pwait2": 441, "fstat": 80, "lseek": 62, "utimensat": 88, "preadv2": 286,
     },
 }  # fmt: skip
 
@@ -101,6 +108,9 @@ class Move(NamedTuple):
     text: str = ""
 
 
+UNSEEN = Move("a call that is not watched", Form.SLEEP)  # what somebody is at who sleeps out of sight
+
+
 def race_numbers(architecture: Architecture) -> dict[int, str]:
     """Number -> name of every call that is trapped in a race."""
     known = {**architecture.numbers, **_MORE[architecture.name]}
@@ -111,7 +121,7 @@ def race_filter(architecture: Architecture) -> tuple[Instruction, ...]:
     """The filter for a race."""
     names = race_numbers(architecture)
     numbers = {name: number for number, name in names.items()}
-    return build_filter(replace(architecture, numbers=numbers), rules={"mmap": RULES["mmap"], "futex": _WAITING})
+    return build_filter(replace(architecture, numbers=numbers), rules=_RULES)
 
 
 @final
@@ -156,7 +166,9 @@ class Sight:
         if form in (Form.LOCK, Form.CONTROL):
             path = self._of_descriptor(thread, arguments[0])
             return None if path is None else Move(name, form, path)
-        if form in (Form.SEND, Form.COPY):
+        if form is Form.AT and not arguments[1]:  # utimensat without a path: the descriptor itself
+            found = [self._of_descriptor(thread, arguments[0])]
+        elif form in (Form.SEND, Form.COPY):
             found = [self._of_descriptor(thread, arguments[at]) for at in ((1, 0) if form is Form.SEND else (0, 2))]
         else:
             found = self._paths(form, arguments, process, thread)

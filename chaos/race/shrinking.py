@@ -7,6 +7,8 @@ later. Either changes everything after it, so each attempt is played. Determinis
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
+from math import inf
+from time import monotonic
 from typing import TypeVar
 
 from chaos.race.episode import Episode
@@ -31,7 +33,10 @@ def switches_of(episode: Episode) -> dict[int, int]:
 
 
 def shrunk(
-    switches: Mapping[int, int], play: Callable[[Mapping[int, int]], tuple[Played, _Told] | None]
+    switches: Mapping[int, int],
+    play: Callable[[Mapping[int, int]], tuple[Played, _Told] | None],
+    *,
+    limit_s: float = inf,
 ) -> tuple[dict[int, int], tuple[Played, _Told]]:
     """The smallest schedule found.
 
@@ -39,17 +44,19 @@ def shrunk(
         switches: one that goes wrong.
         play: plays a schedule; what happened and what is to be said of it when it goes wrong in the same way, else
             None.
+        limit_s: for how long schedules are tried at most, in seconds; what takes that long is not deterministic.
 
     Raises:
         ValueError: the schedule does not go wrong when it is played again.
     """
+    give_up = monotonic() + limit_s
     outcome = play(switches)
     if outcome is None:
         raise ValueError("the schedule does not go wrong when it is played again")
     tries = _TRIES
     best = switches_of(outcome[0].episode)
     candidates = _smaller(best, outcome[0].episode)
-    while tries > 0 and (candidate := next(candidates, None)) is not None:
+    while tries > 0 and monotonic() < give_up and (candidate := next(candidates, None)) is not None:
         tries -= 1
         again = play(candidate)
         fewer = best if again is None else switches_of(again[0].episode)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, time_ns
 from typing import Any, NamedTuple, final
 
 from chaos.child.actors import spec_of
@@ -27,6 +27,7 @@ from chaos.explore.places import base_folder, make_root, remove
 from chaos.explore.stages import python_program
 from chaos.observations import Ending, Outcome
 from chaos.race.episode import Cast, Episode
+from chaos.race.furnishing import Furnishing
 from chaos.race.moves import Sight, race_filter, race_numbers
 from chaos.race.policies import Policy
 from chaos.syscalls.launch import Guarded, architecture, launch
@@ -119,12 +120,14 @@ class Stage:
             self._leave()
             raise
         self._listener = Listener(self._guarded.listener)
+        began_ns = time_ns()
         try:
             self._prepare()
         except BaseException:
             self.close()
             raise
         self._tree: Tree = read_tree(self.folder)
+        self._furnishing = Furnishing.left_in(self.folder, since_ns=began_ns)
         self._slot = Slot(self.folder)
 
     def __enter__(self) -> "Stage":
@@ -200,6 +203,7 @@ class Stage:
             HarnessFault: the warm process failed.
         """
         self._slot.lay(self._tree)
+        self._furnishing.lay(self.folder)
         os.ftruncate(self._output, 0)
         lines = SourceLines(meanwhile=lambda: self._cast is not None and self._cast.let_others()) if sources else None
         try:
@@ -281,6 +285,7 @@ class Stage:
 
     def _leave(self) -> None:
         self._processor.__exit__(None, None, None)
+        self._clocks.close()
         os.close(self._output)
         remove(self._root)
 

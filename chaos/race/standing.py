@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from signal import SIGALRM
 
-__all__ = ["is_over", "racer_above", "rests"]
+__all__ = ["is_locked", "is_over", "racer_above", "rests"]
 
 _RESTING = "STtZX"
 
@@ -21,6 +22,40 @@ def rests(thread: int) -> bool:
     return all(_state(other) in _RESTING for other in others) and all(
         rests(child) for other in others for child in _children(other)
     )
+
+
+def is_locked(thread: int, futex: int) -> bool:
+    """Whether a thread waits, without a time limit, for another thread, as do its process's others and all children.
+
+    Nobody else can wake any of them, unless a process asked for a signal at some time (SIGALRM): then it is not said.
+
+    Args:
+        thread: its id.
+        futex: the number of that system call.
+    """
+    if is_over(thread):
+        return True
+    others = _threads(thread)
+    return (
+        not _hears_alarms(thread)
+        and all(is_over(other) or _waits_for_thread(other, futex) for other in others)
+        and all(is_locked(child, futex) for other in others for child in _children(other))
+    )
+
+
+def _waits_for_thread(thread: int, futex: int) -> bool:
+    """Whether a thread is in a wait for a futex that has no time limit; False also where nobody may know."""
+    try:
+        with open(f"/proc/{thread}/syscall", encoding="ascii") as file:
+            number, *arguments = file.read().split()
+    except (OSError, ValueError):
+        return False
+    return number == str(futex) and arguments[3:4] == ["0x0"]
+
+
+def _hears_alarms(thread: int) -> bool:
+    caught = next((line for line in _status(thread) if line.startswith("SigCgt:")), "SigCgt: 0")
+    return bool(int(caught.split()[1], 16) >> (SIGALRM - 1) & 1)
 
 
 def racer_above(thread: int, racers: Mapping[int, int]) -> int | None:
@@ -43,11 +78,15 @@ def racer_above(thread: int, racers: Mapping[int, int]) -> int | None:
 
 
 def _group_leader(thread: int) -> int:
+    return next((int(line[5:]) for line in _status(thread) if line.startswith("Tgid:")), 0)
+
+
+def _status(thread: int) -> list[str]:
     try:
         with open(f"/proc/{thread}/status", encoding="ascii", errors="replace") as file:
-            return next((int(line[5:]) for line in file if line.startswith("Tgid:")), 0)
+            return file.readlines()
     except OSError:
-        return 0
+        return []  # it is gone
 
 
 def _threads(thread: int) -> list[int]:

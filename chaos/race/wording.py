@@ -1,4 +1,4 @@
-"""Participants and what they do in words, and schedules as text.
+"""What participants do in words, and schedules as text.
 
 Read `shrinking.py` for where schedules come from.
 """
@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from chaos.child.values import decode, render
 from chaos.errors import UsageError
-from chaos.race.moves import Move
+from chaos.race.moves import UNSEEN, Move
 
-__all__ = ["move_words", "participant_words", "recipe_of", "schedule_of"]
+__all__ = ["move_words", "recipe_of", "schedule_of"]
 
 _IN_TURN = "in turn"  # a schedule without any switch
 _VALUE_LIMIT = 60
@@ -36,22 +36,13 @@ def schedule_of(recipe: str) -> dict[int, int]:
         raise UsageError(f"{recipe!r:.100} is not a schedule", 'it looks like "3>1 17>0"') from None
 
 
-def participant_words(number: int, racers: int) -> str:
-    """Who a participant is.
-
-    Args:
-        number: its number in an episode.
-        racers: how many race.
-    """
-    worker, offspring = number % racers, number // racers
-    return f"worker {worker}" + (f", its {offspring}. child" if offspring else "")
-
-
 def move_words(move: Move) -> str:
     """What a participant did, in a few words."""
     if move.call == "say":
         kind, text = move.text[:1], move.text[1:]
         return f"{_STATEMENTS.get(kind, 'says')} {_told(kind, text)}"
+    if move == UNSEEN:
+        return move.call
     return f"{move.call}({', '.join(part for part in (move.path, move.text) if part)})"
 
 

@@ -99,7 +99,7 @@ def struck_finding(
     """
     observation, violation = found
     last, outcome = blamed_strike(strikes), observation.outcome
-    where = short_place(last.frame) if last.frame else f"{last.call}() of {last.path}"
+    where = f"{short_place(last.frame)}: " if last.frame else ""
     return Finding(
         id=finding_id(
             scenario, violation.oracle, violation.damage, _error_type(found), [strike_signature(last), last.done]
@@ -108,7 +108,7 @@ def struck_finding(
         oracle=violation.oracle,
         damage=violation.damage,
         model=model,
-        title=f"{where}: {last.words}, and {_short(violation, outcome)}",
+        title=f"{where}{last.words}, and {_short(violation, outcome)}",
         explanation=_explanation(strikes, observation, violation, reference),
         source=last.frame,
         timeline=_timeline(trace, strikes, observation),

@@ -4,6 +4,7 @@ It says the same without colour (words carry the verdict), fits 80 columns, and 
 Texts of the target are never read as markup. Read `text.py` for the words.
 """
 
+import os
 from collections.abc import Callable
 
 from rich import box
@@ -16,7 +17,7 @@ from chaos.observations import Damage, Finding
 from chaos.report.results import RunResult, ScenarioResult, Status, exit_code, status
 from chaos.report.text import facts, printable, result_words, tried, verdict_lines
 
-__all__ = ["print_finding", "print_run"]
+__all__ = ["console_for_people", "print_finding", "print_run"]
 
 _STYLES = {
     Status.PASSED: "green",
@@ -26,7 +27,17 @@ _STYLES = {
     Status.FAULT: "magenta",
     Status.INTERRUPTED: "yellow",
 }
+_TERMINAL_WIDTH = 80  # up to here a table has no room for whole names
 _NAME_WIDTH = 30
+_UNSEEN_WIDTH = 200  # where no terminal is: in a log or a pipe lines are searched, and breaking them helps nobody
+
+
+def console_for_people() -> Console:
+    """Standard output: as wide as its terminal, or as COLUMNS says; where there is neither, lines stay whole."""
+    console = Console(highlight=False, soft_wrap=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _UNSEEN_WIDTH
+    return console
 
 
 def _no_command(_: Finding) -> str:
@@ -48,7 +59,7 @@ def print_run(
         replay: the command that reproduces a finding, or "".
         verbose: tell expected and self-healed findings in full too.
     """
-    console.print(_table(run))
+    console.print(_table(run, console.width))
     for result in run.scenarios:
         _print_scenario(result, console, replay, verbose)
     console.print(_last_line(run))
@@ -77,9 +88,9 @@ def _text(text: str, style: str = "") -> Text:
     return Text(printable(text), style=style)
 
 
-def _table(run: RunResult) -> Table:
+def _table(run: RunResult, width: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("scenario", max_width=_NAME_WIDTH, overflow="fold")
+    table.add_column("scenario", max_width=_NAME_WIDTH if width <= _TERMINAL_WIDTH else None, overflow="fold")
     table.add_column("result")
     for heading in ("points", "tried", "per s"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -86,5 +86,6 @@ def verdict_lines(result: ScenarioResult) -> Iterator[str]:
         elif verdict.verdict is Verdict.UNKNOWN and verdict.reason not in reason:
             yield f"oracle {verdict.oracle} could not tell: {verdict.reason}"
     yield from (line for line in result.unmeasured if line not in reason)
-    yield from (f"left out: {line}" for line in result.statistics.left_out)
+    # Several models leave out the same, in the same words.
+    yield from (f"left out: {line}" for line in dict.fromkeys(result.statistics.left_out))
     yield from result.notes

@@ -63,7 +63,12 @@ class Reader:
         try:
             return shape.parse(raw)
         except Mismatch as mismatch:
-            hint = mismatch.hint or _near(mismatch.value, shape.schema) or _example(field)
+            hint = (
+                mismatch.hint
+                or _listed(field.key, mismatch, shape.schema)
+                or _near(mismatch.value, shape.schema)
+                or _example(field)
+            )
             self.report((*place, *mismatch.inside), f"expected {mismatch.expected}, got {shown(mismatch.value)}", hint)
             return None
 
@@ -79,6 +84,13 @@ class Reader:
             return f"move it below [{home}]" if home else "move it to the top of the file, above the first [table]"
         close = get_close_matches(key, known, n=1)
         return f'did you mean "{close[0]}"?' if close else f"known keys here: {', '.join(known)}"
+
+
+def _listed(key: str, mismatch: Mismatch, schema: Mapping[str, Any]) -> str:
+    """How one name is written where a list of names is wanted."""
+    if mismatch.inside or not isinstance(mismatch.value, str) or schema.get("type") != "array":
+        return ""
+    return f"write it as a list: {key} = [{shown(mismatch.value)}]"
 
 
 def _near(value: object, schema: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from chaos.trace import portable, recorder
 from chaos.trace.model import Trace
 from chaos.trace.options import Program, RecordOptions
 
-__all__ = ["ENGINES", "Engine", "engine_reports", "record_by"]
+__all__ = ["ENGINES", "Engine", "engine_reports", "record_by", "supervisor_missing"]
 
 Engine = Literal["auto", "syscalls", "portable"]
 ENGINES: tuple[Engine, ...] = ("auto", "syscalls", "portable")
@@ -62,6 +62,11 @@ def engine_reports() -> tuple[tuple[Engine, EngineReport], ...]:
     """Each engine by name, tried anew; what it does not cover is among the details."""
     found = portable.probe()
     return ("syscalls", probe()), ("portable", replace(found, details=(*found.details, _REACH)))
+
+
+def supervisor_missing() -> str:
+    """Why the engine syscalls does not work here; "" when it does."""
+    return _supervisor().why
 
 
 @cache

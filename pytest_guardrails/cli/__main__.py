@@ -14,11 +14,29 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line of this process and leave with its exit code."""
-    if len(sys.argv) > 2 and sys.argv[1] in ("hook", "hooks") and sys.argv[2] == "run":
-        _leave(_run_hook())
-    from pytest_guardrails.cli.app import main as command
+    _open_streams()
+    try:
+        if len(sys.argv) > 2 and sys.argv[1] in ("hook", "hooks") and sys.argv[2] == "run":
+            _leave(_run_hook())
+        from pytest_guardrails.cli.app import main as command
 
-    command()
+        command()
+    except KeyboardInterrupt:  # while things are loaded; later ones are met where the work is
+        sys.exit(130)
+
+
+def _open_streams() -> None:
+    """Where one of the three standard streams is closed, open it on nothing.
+
+    Else the next file that is opened, such as a lock of the store, gets its number, and what is said goes into it.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:  # the lowest number that is free
+        pass
+    os.close(number)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
 
 
 def _run_hook() -> int:
@@ -28,10 +46,7 @@ def _run_hook() -> int:
     gc.disable()
     from pytest_guardrails.reliability.breakers.hook_run import run_hook
 
-    try:
-        return run_hook(sys.argv[3:])
-    except KeyboardInterrupt:
-        return 130
+    return run_hook(sys.argv[3:])
 
 
 def _leave(code: int) -> None:

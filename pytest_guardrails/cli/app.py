@@ -3,12 +3,13 @@
 `hook run` is not here but in `__main__.py`, since it must start at once. What becomes of errors is in `edge.py`.
 """
 
+import sys
 from typing import Annotated
 
 import typer
 
 from pytest_guardrails.cli import doctor, hooks, settings
-from pytest_guardrails.cli.edge import finish
+from pytest_guardrails.cli.edge import finish, refused
 from pytest_guardrails.reliability.breakers.hook_run import run_hook
 from pytest_guardrails.reliability.breakers.model import ControlKind
 
@@ -36,7 +37,10 @@ _Lasts = Annotated[float | None, typer.Option("--for", metavar="SECONDS", help="
 
 def main() -> None:
     """Run the command line of this process and leave with its exit code."""
-    app(prog_name="pytest-guardrails")
+    try:
+        app(prog_name="pytest-guardrails")
+    except OSError as error:  # of what typer itself prints
+        sys.exit(refused(error))
 
 
 @app.command("health")

@@ -16,7 +16,7 @@ from pytest_guardrails.clock import SystemClock
 from pytest_guardrails.errors import ConfigurationError, GuardrailsError
 from pytest_guardrails.reliability.durability import finite_json
 
-__all__ = ["finish", "one_line", "print_json", "print_table", "say", "watch"]
+__all__ = ["finish", "one_line", "print_json", "print_table", "refused", "say", "watch"]
 
 _CLEAR = "\x1b[H\x1b[2J"
 
@@ -34,18 +34,26 @@ def finish(work: Callable[[], int]) -> None:
         code = 1
     except KeyboardInterrupt:
         code = 130
-    except BrokenPipeError:
-        # Whoever read our output went away (`... | head`): nothing is wrong, and nothing more can be said.
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = 0
+    except OSError as error:
+        code = refused(error)
     raise typer.Exit(code)
+
+
+def refused(error: OSError) -> int:
+    """Say what the system refused, and give back the exit code; nothing more is written to standard output then."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if isinstance(error, BrokenPipeError):
+        return 0  # whoever read our output went away (`... | head`): nothing is wrong, and nothing more can be said
+    say(f"{error.filename or 'standard output'} can't be used: {error.strerror or error}")
+    return 1
 
 
 def say(text: str) -> None:
     """A line for people on standard error."""
     with suppress(OSError):
         sys.stdout.flush()
+    with suppress(OSError):
         shown = "".join(
             letter if letter.isprintable() or letter == "\n" else f"\\x{ord(letter):02x}" for letter in text
         )

@@ -16,7 +16,13 @@ from pytest_guardrails.plugin.guards import (
     pytest_itemcollected,
     pytest_runtest_call,
 )
-from pytest_guardrails.plugin.hooks import pytest_addoption, pytest_configure, pytest_unconfigure
+from pytest_guardrails.plugin.hooks import (
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_terminal_summary,
+    pytest_unconfigure,
+)
 
 __all__ = [
     "chaos_proxy",
@@ -31,10 +37,12 @@ __all__ = [
     "loop_guard",
     "no_leaks",
     "pytest_addoption",
+    "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_fixture_setup",
     "pytest_itemcollected",
     "pytest_runtest_call",
+    "pytest_terminal_summary",
     "pytest_unconfigure",
     "race",
 ]

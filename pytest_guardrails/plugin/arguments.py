@@ -4,11 +4,15 @@ It runs nothing. A fixture's arguments are a table, argument -> (setting, what m
 tables need stand here. Read `door.py` for what becomes of a call.
 """
 
+import os
+import sys
+import sysconfig
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, final
 
+from chaos.child.actors import unrun_words
 from chaos.child.target import CallableTarget, CommandTarget, PythonTarget, Roles, Target
 from chaos.errors import UsageError
 from chaos.observations import Bounds
@@ -24,6 +28,7 @@ __all__ = [
     "TargetLike",
     "known_names",
     "parsed",
+    "refusal",
     "table",
     "tables",
     "unchanged",
@@ -68,15 +73,23 @@ class Call:
             hint = "give a callable, 'module:object', or a list of commands"
             raise UsageError(f"{self.fixture}: {role} is None", hint)
         if callable(value):
+            self._refuse_unrun(value, role)
             return CallableTarget(function=value)
         if isinstance(value, str) and ":" in value:
-            return PythonTarget(ref=value, search=(self.here,))
+            return PythonTarget(ref=value, search=(self.here, *_own_search()))
         if isinstance(value, (list, tuple)) and value and all(map(_is_command, value)):
             return CommandTarget(commands=tuple(tuple(command) for command in value))
         raise UsageError(
             f"{self.fixture}({role}=...): expected a callable, 'module:object', or a list of commands, got {value!r}",
             "a command is a list of arguments: [['git', 'fsck']]",
         )
+
+    def _refuse_unrun(self, function: Callable[..., Any], role: str) -> None:
+        """Refuse what does nothing when it is called: the test would test nothing."""
+        if unrun := unrun_words(function):
+            name = getattr(function, "__name__", "it")
+            told = f"{self.fixture}({role}=...): expected a plain function, and {name} is {unrun[0]}"
+            raise UsageError(told, unrun[1])
 
     def targets(self, *roles: str) -> dict[str, Any]:
         """The targets among the arguments, by role; None for those that are not given."""
@@ -109,6 +122,8 @@ def known_names(owner: str, given: Mapping[str, Any], known: Sequence[str], need
         UsageError: which one, and what was probably meant.
     """
     for name in given:
+        if name in needed:
+            raise UsageError(f"{owner} has no argument {name!r}", "give it to the call of the fixture")
         if name not in known:
             close = get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]}?" if close else f"known are: {', '.join((*needed, *known))}"
@@ -130,6 +145,12 @@ def parsed(owner: str, given: Mapping[str, Any], parsers: Settings) -> dict[str,
                 raise UsageError(f"{owner}({name}=...): expected {error}, got {given[name]!r}") from None
     found.pop("", None)
     return found
+
+
+def refusal(owner: str, error: Exception) -> str:
+    """What is wrong, with the name of the fixture or marker in front, unless the message begins with it."""
+    text = str(error)
+    return text if text.startswith((f"{owner}(", f"{owner}.", f"{owner}:", f"{owner} ")) else f"{owner}: {text}"
 
 
 def tables(made: Callable[[Mapping[str, Any]], Any], example: str) -> Callable[[object], tuple[Any, ...]]:
@@ -162,6 +183,16 @@ def table(made: Callable[[Mapping[str, Any]], Any], example: str) -> Callable[[o
 def unchanged(value: Any) -> Any:
     """What makes a setting that is judged elsewhere."""
     return value
+
+
+def _own_search() -> tuple[str, ...]:
+    """What this process has put on `sys.path`, as pytest's `pythonpath` does: targets by name are found there too."""
+    of_python = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return tuple(
+        path
+        for path in sys.path
+        if os.path.isdir(path) and not any(path == one or path.startswith(f"{one}{os.sep}") for one in of_python)
+    )
 
 
 def _is_command(command: object) -> bool:

@@ -4,36 +4,57 @@ The fixtures `crash`, `faults`, `race` and `fleet` of one test share one door. I
 their results, nothing of engines. Read `crash.py` for a fixture, `session.py` for what all tests share.
 """
 
+import inspect
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any, NoReturn, final
 
 import pytest
 
 from chaos.errors import ChaosError, UsageError
 from chaos.observations import Verdict
-from chaos.report import ScenarioResult
+from chaos.oracles.durable import SHOWS_NOTHING
+from chaos.report import ScenarioResult, Status, status
 from chaos.report.live_replay import LiveReplay
 from chaos.report.replay import Replay
 from chaos.scenario import Explore, Inject, Scenario
 from chaos.scenario.model import Drive
 from chaos.scenario.runner import find_finding, replay_live, replay_state
-from pytest_guardrails.plugin.arguments import Call, known_names
-from pytest_guardrails.plugin.session import complaints, fail, quiet_forks, session_of
+from pytest_guardrails.plugin.arguments import Call, known_names, refusal
+from pytest_guardrails.plugin.session import complaints, fail, quiet_forks, refuse, session_of
+from pytest_guardrails.plugin.stash import REPLAYED
+from pytest_guardrails.plugin.summary import property_of
 
 __all__ = ["Door"]
 
-# How the state is called that is kept with a finding, by the kind of its scenario; others keep none.
+# How a fixture is put to use.
+_HOW = {
+    "crash": "crash(workload=..., recover=...)",
+    "faults": "faults(workload=..., recover=..., fault=...), or with faults.child(...) as child: child(function, ...)",
+    "race": "race(worker, worker, check=...)",
+    "fleet": "fleet(worker, recover=..., faults=[...])",
+}
+# The oracles that judge what recovery returned.
 _OF_VALUES = ("atomic", "check", "durable")
+# How the state is called that is kept with a finding, by the kind of its scenario; others keep none.
 _STATES = {Explore.kind: "the crash state", Inject.kind: "what was left"}
 
 
 @final
 class Door:
-    """What the calls of one test go through."""
+    """What the calls of one test go through.
+
+    Attributes:
+        made: the fixtures that the test has, by name.
+        used: those that were put to use.
+    """
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
+        self.made: set[str] = set()
+        self.used: set[str] = set()
         self._request = request
+        self._replaying = request.config.getoption("--chaos-replay") is not None
         self._calls: list[str] = []  # the fixtures that were called
         self._told = False  # whether a call has said what became of the finding to be replayed
 
@@ -55,21 +76,34 @@ class Door:
             needed: the names of arguments that are not among the options.
         """
         __tracebackhide__ = True
+        self.used.add(fixture)
         self._calls.append(fixture)
         try:
             known = list(options.__annotations__)
             known_names(fixture, given, known, needed)
-            merged = {**self._marked(fixture, known), **given}
+            merged = {**self._marked(fixture, known, needed), **given}
             call = Call(fixture=fixture, given=merged, here=str(self._request.path.parent))
             lines, result = self._outcome(call, drive_of(call))
         except ChaosError as error:
             self._told = True
-            fail([f"{fixture}: {error}"])
+            fail([refusal(fixture, error)])
+        if not self._replaying:
+            self._request.node.user_properties.append(property_of(fixture, result))
+        if lines and status(result) is Status.NOT_MEASURED and not self._replaying:
+            self.refuse(lines)
         if lines:
             fail(lines)
         if doubt := _doubt(result):
             self._request.node.warn(pytest.PytestWarning(f"{fixture}: only that recovery returns was tested: {doubt}"))
         return result
+
+    def check_used(self) -> None:
+        """Fail a test that takes a fixture as its own argument and never used it: it would have tested nothing."""
+        function = getattr(self._request.node, "function", None)
+        arguments = inspect.signature(function).parameters if function else ()
+        for name in arguments:
+            if name in self.made - self.used:
+                fail([f"{name}: the test takes it and never called it: nothing was tested", f"  next: {_HOW[name]}"])
 
     def check_replayed(self) -> None:
         """Fail a test that was asked to replay a finding and did not."""
@@ -77,20 +111,27 @@ class Door:
         wanted = self._request.config.getoption("--chaos-replay")
         if wanted and self._calls and not self._told:
             called = ", ".join(dict.fromkeys(self._calls))
-            fail([f"{called}: finding {wanted} is of another test; nothing was replayed here"])
+            owner = self._request.config.stash[REPLAYED]
+            what = f"{called}: finding {wanted} is of another test; nothing was replayed here"
+            fail([what, f"  next: pytest {shlex.quote(owner)} --chaos-replay {wanted}"])
+
+    def refuse(self, lines: Sequence[str]) -> NoReturn:
+        """End the test as one that could not be measured."""
+        __tracebackhide__ = True
+        refuse(self._request.config, lines)
 
     def seed(self) -> int:
         """The session's."""
         return session_of(self._request.config).options.seed
 
-    def _marked(self, fixture: str, known: Sequence[str]) -> dict[str, Any]:
+    def _marked(self, fixture: str, known: Sequence[str], needed: Sequence[str]) -> dict[str, Any]:
         """The markers' arguments; those nearest to the test come first."""
         found: dict[str, Any] = {}
         for marker in self._request.node.iter_markers(fixture):
             name = f"@pytest.mark.{fixture}"
             if marker.args:
                 raise UsageError(f"{name} takes arguments by name", f"known are: {', '.join(known)}")
-            known_names(name, marker.kwargs, known)
+            known_names(name, marker.kwargs, known, needed)
             found = {**marker.kwargs, **found}
         return found
 
@@ -122,10 +163,12 @@ class Door:
 
 
 def _doubt(result: ScenarioResult) -> str:
-    """Why nothing that recovery returned was judged; "" when something was."""
+    """Why what recovery returned says nothing of what is lost; "" when it does."""
     verdicts = [verdict for verdict in result.verdicts if verdict.oracle in _OF_VALUES]
-    if any(verdict.verdict is not Verdict.UNKNOWN for verdict in verdicts):
+    constant = [verdict for verdict in verdicts if verdict.reason == SHOWS_NOTHING]
+    if not constant and any(verdict.verdict is not Verdict.UNKNOWN for verdict in verdicts):
         return ""
+    verdicts = constant or verdicts
     reasons = dict.fromkeys(verdict.reason for verdict in verdicts)
     return "; ".join(
         f"{' and '.join(verdict.oracle for verdict in verdicts if verdict.reason == reason)} could not tell: {reason}"

@@ -4,13 +4,13 @@ Read `door.py` for how workloads are run, `fixtures.py` for who makes it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast, final
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, TypeVar, cast, final
 
-from chaos.errors import ChaosError, UsageError
+from chaos.errors import ChaosError, NotMeasured, UsageError
 from chaos.observations import Ending
 from chaos.report import ScenarioResult
 from chaos.scenario import Inject
@@ -24,6 +24,7 @@ from pytest_guardrails.plugin.arguments import (
     Settings,
     TargetLike,
     parsed,
+    refusal,
     tables,
 )
 from pytest_guardrails.plugin.door import Door
@@ -78,8 +79,17 @@ class StruckChild:
         struck: what was struck so far, one line each.
     """
 
-    def __init__(self, folder: Path, faults: tuple[Any, ...], seed: int, deadline_s: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        faults: tuple[Any, ...],
+        seed: int,
+        deadline_s: float,
+        refuse: Callable[[Sequence[str]], NoReturn],
+    ) -> None:
         check_single(faults)
+        self._refuse = refuse
         self._folder, self._faults, self._seed, self._deadline_s = folder, faults, seed, deadline_s
         self._calls = 0
         self.struck: list[str] = []
@@ -117,8 +127,10 @@ class StruckChild:
         try:
             with quiet_forks():
                 return call_with_faults(function, self._folder, self._faults, deadline_s=self._deadline_s, seed=seed)
+        except NotMeasured as error:
+            self._refuse([refusal("faults", error)])
         except ChaosError as error:
-            fail([f"faults: {error}"])
+            fail([refusal("faults", error)])
 
 
 @final
@@ -156,10 +168,9 @@ class Faults:
             needed=("workload", "recover", "fault"),
         )
 
-    @contextmanager
     def child(
         self, folder: Path | str, *tables: _Table, deadline: float | str = 60.0, **table: Any
-    ) -> Iterator[StruckChild]:
+    ) -> AbstractContextManager[StruckChild]:
         """Children of this process in which calls on the files of `folder` are struck.
 
             with faults.child(tmp_path, call="write", nth=2, errno="ENOSPC") as child:
@@ -172,15 +183,26 @@ class Faults:
             deadline: for one call, in seconds or as "10s".
             table: one more fault, its keys as arguments.
         """
+        return self._child(folder, {"fault": [*tables, *([table] if table else [])], "deadline": deadline})
+
+    @contextmanager
+    def _child(self, folder: Path | str, given: Mapping[str, Any]) -> Iterator[StruckChild]:
         __tracebackhide__ = True
-        given = {"fault": [*tables, *([table] if table else [])], "deadline": deadline}
+        self._door.used.add("faults")
         try:
-            child = StruckChild(Path(folder), seed=self._door.seed(), **parsed("faults.child", given, _CHILD))
+            settings = parsed("faults.child", given, _CHILD)
+            child = StruckChild(_folder(folder), seed=self._door.seed(), refuse=self._door.refuse, **settings)
         except ChaosError as error:
-            fail([f"faults: {error}"])
+            fail([refusal("faults", error)])
         yield child
         if not child.struck:
             fail(["faults: no call was struck: this test tested nothing"])
+
+
+def _folder(given: Path | str) -> Path:
+    if not isinstance(given, (str, Path)):
+        raise UsageError(f"faults.child(...): expected a folder, got {given!r}", "such as tmp_path")
+    return Path(given)
 
 
 def _drive(call: Call, workload: TargetLike, recover: TargetLike, fault: object) -> Inject:

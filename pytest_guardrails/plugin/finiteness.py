@@ -31,7 +31,7 @@ class Finite:
         """
         __tracebackhide__ = True
         text = values.encode(value)
-        places = [place.replace("value", name, 1) for place in values.non_finite(text)]
+        places = [place.replace("value", str(name), 1) for place in values.non_finite(text)]
         if places:
             _fail(f"{name} holds a number that is not finite", places, f"it is {values.render(text)}")
         return value
@@ -39,9 +39,9 @@ class Finite:
     def folder(self, folder: str | os.PathLike[str]) -> None:
         """Fail the test if a JSON file, an SQLite column or a NumPy file in a folder holds one."""
         __tracebackhide__ = True
+        if not (isinstance(folder, (str, os.PathLike)) and os.path.isdir(folder)):
+            pytest.fail(f"finite.folder: there is no folder {folder}", pytrace=False)
         root = Path(folder)
-        if not root.is_dir():
-            pytest.fail(f"finite.folder: there is no folder {root}", pytrace=False)
         files = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
         places = FileScan().new_places(files)
         if places:

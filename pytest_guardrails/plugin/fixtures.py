@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_guardrails.plugin.stash import CHECKS
+
 if TYPE_CHECKING:
     from pytest_guardrails.plugin.crash import Crash
     from pytest_guardrails.plugin.door import Door
@@ -23,6 +25,7 @@ def door_of_the_test(request: pytest.FixtureRequest) -> Iterator["Door"]:
     from pytest_guardrails.plugin.door import Door
 
     door = Door(request)
+    request.node.stash.setdefault(CHECKS, []).append(door.check_used)
     yield door
     door.check_replayed()
 
@@ -35,6 +38,7 @@ def crash(_chaos_door: "Door") -> "Crash":
     """
     from pytest_guardrails.plugin.crash import Crash
 
+    _chaos_door.made.add("crash")
     return Crash(_chaos_door)
 
 
@@ -46,6 +50,7 @@ def fleet(_chaos_door: "Door") -> "Fleet":
     """
     from pytest_guardrails.plugin.fleet import Fleet
 
+    _chaos_door.made.add("fleet")
     return Fleet(_chaos_door)
 
 
@@ -58,6 +63,7 @@ def faults(_chaos_door: "Door") -> "Faults":
     """
     from pytest_guardrails.plugin.faults import Faults
 
+    _chaos_door.made.add("faults")
     return Faults(_chaos_door)
 
 
@@ -69,4 +75,5 @@ def race(_chaos_door: "Door") -> "Race":
     """
     from pytest_guardrails.plugin.race import Race
 
+    _chaos_door.made.add("race")
     return Race(_chaos_door)

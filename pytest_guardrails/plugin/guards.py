@@ -6,9 +6,12 @@ Each imports its part when it is first used. Read `loops.py`, `finiteness.py`, `
 # ruff: noqa: PLC0415 - see above
 
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
+
+from pytest_guardrails.plugin.stash import CHECKS
 
 if TYPE_CHECKING:
     from chaos.faults.llm import FakeLLM
@@ -55,14 +58,14 @@ def chaos_seed(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
-def fake_llm() -> Iterator["FakeLLM"]:
+def fake_llm(request: pytest.FixtureRequest) -> Iterator["FakeLLM"]:
     """A fake LLM over HTTP on loopback, that does what it is told.
 
     fake_llm.play("First answer.", Turn(trouble=Trouble.TIMEOUT)); OpenAI(base_url=fake_llm.url, api_key="fake")
     """
     from pytest_guardrails.plugin.services import scripted_llm
 
-    with scripted_llm() as server:
+    with scripted_llm(request.node.stash.setdefault(CHECKS, [])) as server:
         yield server
 
 
@@ -123,7 +126,10 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object], request: pytest.
         request.node.stash[_PENDING] = False
         if fixturedef.argname == _GUARDS:
             return
-        request.getfixturevalue(_GUARDS)
+        # Raised here, an error would leave this fixture broken for all tests to come. It is kept with the guards, and
+        # raised when their own turn comes.
+        with suppress(Exception, pytest.fail.Exception):
+            request.getfixturevalue(_GUARDS)
 
 
 @pytest.fixture(name="_guardrails")
@@ -135,12 +141,13 @@ def guardrails_of_the_test(request: pytest.FixtureRequest) -> None:
             request.getfixturevalue("no_leaks")
         return
     from chaos.errors import UsageError
+    from pytest_guardrails.plugin.arguments import refusal
     from pytest_guardrails.plugin.limits import limits_of
 
     try:
         limits = limits_of(marker.args, marker.kwargs)
     except UsageError as error:
-        raise pytest.fail.Exception(f"guardrails: {error}", pytrace=False) from None
+        raise pytest.fail.Exception(refusal("guardrails", error), pytrace=False) from None
     request.node.stash[_LIMITS] = limits
     for name, wanted in (("no_leaks", limits.no_leaks), ("finite", limits.finite)):
         if wanted or name in request.fixturenames:
@@ -149,12 +156,15 @@ def guardrails_of_the_test(request: pytest.FixtureRequest) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Keep a marked test within its limits of time and memory."""
+    """Keep a marked test within its limits of time and memory, and ask in the end whether it tested anything."""
     __tracebackhide__ = True
     limits = item.stash.get(_LIMITS, None)
     if limits is None:
-        return (yield)
-    from pytest_guardrails.plugin.limits import limited
+        yield
+    else:
+        from pytest_guardrails.plugin.limits import limited
 
-    with limited(limits):
-        return (yield)
+        with limited(limits):
+            yield
+    for check in item.stash.get(CHECKS, ()):
+        check()

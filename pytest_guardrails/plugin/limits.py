@@ -48,7 +48,9 @@ def limits_of(arguments: tuple[Any, ...], given: Mapping[str, Any]) -> Limits:
         UsageError: which one is wrong, and what was expected.
     """
     if arguments or not given:
-        raise UsageError("guardrails takes arguments by name, at least one", f"known are: {', '.join(list(_SETTINGS))}")
+        raise UsageError(
+            "guardrails() takes arguments by name, at least one", f"known are: {', '.join(list(_SETTINGS))}"
+        )
     known_names("guardrails", given, list(_SETTINGS))
     return Limits(**parsed("guardrails", given, _SETTINGS))
 

@@ -64,7 +64,7 @@ class LoopGuard:
         __tracebackhide__ = True
         given = {"repeats": repeats, "alike": alike, "rounds": rounds, "period": period}
         for name, value in given.items():
-            if value is not None and not (isinstance(value, int) and value >= 1):
+            if value is not None and not (type(value) is int and value >= 1):
                 raise UsageError(f"loop_guard.limits({name}=...): expected 1 or more, got {value!r}")
             if value is not None:
                 setattr(self, f"_{name}", value)

@@ -4,7 +4,7 @@ They fail a test that tested nothing: a script that was too short, faults that h
 fixtures, `chaos/faults/llm/server.py` and `chaos/faults/network/proxy.py` for the servers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import final
 
@@ -12,6 +12,7 @@ import pytest
 
 from chaos.faults.llm import FakeLLM
 from chaos.faults.network import ChaosProxy
+from chaos.report.text import counted
 
 __all__ = ["ChaosProxies", "chaos_proxies", "scripted_llm"]
 
@@ -19,15 +20,29 @@ _PORTS = range(1, 2**16)
 
 
 @contextmanager
-def scripted_llm() -> Iterator[FakeLLM]:
-    """A fake LLM whose script is still to be given: `play`."""
+def scripted_llm(checks: list[Callable[[], None]]) -> Iterator[FakeLLM]:
+    """A fake LLM whose script is still to be given: `play`.
+
+    Args:
+        checks: what is asked when the test's call has passed.
+    """
     with FakeLLM() as server:
+        checks.append(lambda: _check_asked(server))
         yield server
         overrun = server.statistics().overrun
     if overrun:
         pytest.fail(
             f"fake_llm: {overrun} request{'s' if overrun > 1 else ''} came when the script was over\n"
             '  next: give it more turns, or say what comes then: fake_llm.play(..., then="last")',
+            pytrace=False,
+        )
+
+
+def _check_asked(server: FakeLLM) -> None:
+    if server.played and not server.journal():
+        pytest.fail(
+            "fake_llm: it was given a script, and nobody asked it anything: nothing was tested\n"
+            "  next: point the client at it, base_url=fake_llm.url; a test in which nobody may ask plays nothing",
             pytrace=False,
         )
 
@@ -48,8 +63,9 @@ class ChaosProxies:
         """
         __tracebackhide__ = True
         address = ("127.0.0.1", server) if isinstance(server, int) else server
-        if not (isinstance(address, tuple) and len(address) == 2 and address[1] in _PORTS):
-            pytest.fail(f"chaos_proxy: expected a port or (host, port), got {server!r}", pytrace=False)
+        if not _is_address(address):
+            hint = "\n  next: chaos_proxy(8080), or chaos_proxy(('127.0.0.1', 8080))"
+            pytest.fail(f"chaos_proxy: expected a port or (host, port), got {server!r}{hint}", pytrace=False)
         # Each proxy draws for itself, and the second one draws the same whatever the first one was asked.
         proxy = ChaosProxy(address, seed=self._seed + len(self._made))
         self._made.append(proxy)
@@ -62,10 +78,17 @@ class ChaosProxies:
             counts = proxy.statistics()
             if proxy.asked and not counts.injected:
                 untested.append(
-                    f"{counts.connections} connections came, and no fault took effect on any: {proxy.asked}"
+                    f"{counted(counts.connections, 'connection')} came, and no fault took effect: {proxy.asked}"
                 )
             proxy.close()
         return untested
+
+
+def _is_address(given: object) -> bool:
+    if not (isinstance(given, tuple) and len(given) == 2):
+        return False
+    host, port = given
+    return isinstance(host, str) and type(port) is int and port in _PORTS
 
 
 @contextmanager
@@ -79,4 +102,5 @@ def chaos_proxies(seed: int) -> Iterator[ChaosProxies]:
         untested = proxies.close()
     if untested:
         lines = "\n".join(f"  {line}" for line in untested)
-        pytest.fail(f"chaos_proxy: nothing was injected\n{lines}\n  next: connect to proxy.address", pytrace=False)
+        hint = "let the client connect to proxy.address, or widen the fault"
+        pytest.fail(f"chaos_proxy: nothing was injected\n{lines}\n  next: {hint}", pytrace=False)

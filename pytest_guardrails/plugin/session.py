@@ -18,17 +18,19 @@ import pytest
 from chaos.observations import Finding
 from chaos.report import ScenarioResult, Status, status, why
 from chaos.report.text import counted, finding_lines, printable, tried, verdict_lines
-from chaos.scenario import RunOptions, Scenario
+from chaos.scenario import Scenario
 from chaos.scenario.quantities import budget
-from chaos.scenario.runner import Run
-from pytest_guardrails.plugin.hooks import ENDINGS
-from pytest_guardrails.plugin.settings import run_options
+from chaos.scenario.runner import Run, find_finding, supervisor_missing
+from pytest_guardrails.plugin.settings import ini_budget, run_options, skips_unmeasured
+from pytest_guardrails.plugin.stash import ENDINGS
 
 __all__ = [
     "Session",
     "complaints",
     "fail",
+    "owner_of_finding",
     "quiet_forks",
+    "refuse",
     "session_of",
 ]
 
@@ -41,8 +43,10 @@ _SHOWN = 3  # findings told in full; the others are in the report
 class Session:
     """What the explorations of one pytest session share; the run folder is made by the first."""
 
-    def __init__(self, config: pytest.Config, options: RunOptions) -> None:
-        self.options = options
+    def __init__(self, config: pytest.Config) -> None:
+        self.options = run_options(config)
+        self.skips_unmeasured = skips_unmeasured(config)
+        self._budget = ini_budget(config)
         self._config = config
         self._run: Run | None = None
 
@@ -52,8 +56,8 @@ class Session:
             self._run = Run(self.options, command="pytest", replay=self.replay_command)
             self._config.stash.setdefault(ENDINGS, []).append(self._end)
         own = replace(self.options, jobs=given.get("jobs", self.options.jobs))
-        if "budget" in given and own.budget is None:
-            own = replace(own, budget=budget(given["budget"]))
+        if own.budget is None:
+            own = replace(own, budget=budget(given["budget"]) if "budget" in given else self._budget)
         return self._run.scenario(scenario, options=own)
 
     def replay_command(self, finding: Finding) -> str:
@@ -81,8 +85,27 @@ def session_of(config: pytest.Config) -> Session:
         UsageError: which setting is wrong.
     """
     if _SESSION not in config.stash:
-        config.stash[_SESSION] = Session(config, run_options(config))
+        config.stash[_SESSION] = Session(config)
     return config.stash[_SESSION]
+
+
+def owner_of_finding(config: pytest.Config, wanted: str) -> str:
+    """The node id of the test that a finding was found in.
+
+    Raises:
+        UsageError: there is no such finding, or a setting is wrong.
+    """
+    _, replay = find_finding(wanted, run_options(config).report_dir)
+    return _CALL_NUMBER.sub("", replay.scenario)
+
+
+def refuse(config: pytest.Config, lines: Sequence[str]) -> NoReturn:
+    """End a test that could not be measured: it fails, or is skipped where the machine can't and that was asked for."""
+    __tracebackhide__ = True
+    if (missing := supervisor_missing()) and session_of(config).skips_unmeasured:
+        pytest.skip(f"not measured on this machine: {missing}")
+    hint = ["  or: --chaos-no-engine skip skips the tests that this machine can't measure"] if missing else []
+    fail([*lines, *hint])
 
 
 def complaints(fixture: str, result: ScenarioResult, session: Session) -> list[str]:

@@ -1,6 +1,7 @@
 """The plugin's settings: command line, then environment, then ini file, then default.
 
-Read `crash.py` next.
+The budget alone may be given by a test too: it comes before the ini file's, which is for all, and after what somebody
+asked for when pytest was called. Read `crash.py` next.
 """
 
 import os
@@ -12,10 +13,12 @@ import pytest
 
 from chaos.errors import UsageError
 from chaos.scenario import Profile, RunOptions
-from chaos.scenario.model import ENGINES
+from chaos.scenario.model import ENGINES, Budget
 from chaos.scenario.quantities import budget
 
-__all__ = ["run_options"]
+__all__ = ["ini_budget", "run_options", "skips_unmeasured"]
+
+_FAIL, _SKIP = "fail", "skip"
 
 _T = TypeVar("_T")
 
@@ -28,7 +31,7 @@ def run_options(config: pytest.Config) -> RunOptions:
     """
     return RunOptions(
         seed=_setting(config, "seed", _whole_number) or 0,
-        budget=_setting(config, "budget", budget),
+        budget=_called_with(config, "budget", budget),
         profile=_setting(config, "profile", _one_of(Profile, lambda profile: profile.value)) or Profile.CI,
         engine=_setting(config, "engine", _one_of(ENGINES, str)),
         # Under xdist the other processors are busy with other tests.
@@ -37,19 +40,48 @@ def run_options(config: pytest.Config) -> RunOptions:
     )
 
 
+def ini_budget(config: pytest.Config) -> Budget | None:
+    """The budget of tests that have none of their own, from the ini file.
+
+    Raises:
+        UsageError: it is wrong.
+    """
+    return _of_ini(config, "budget", budget)
+
+
+def skips_unmeasured(config: pytest.Config) -> bool:
+    """Whether tests that this machine can't measure are skipped; they fail unless that is asked for.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    return _setting(config, "no_engine", _one_of((_FAIL, _SKIP), str)) == _SKIP
+
+
 def _setting(config: pytest.Config, name: str, parse: Callable[[str], _T]) -> _T | None:
     """What is given first; None when nothing is."""
-    for source, given in (
-        (f"--chaos-{name}", config.getoption(f"--chaos-{name}")),
-        (f"CHAOS_{name.upper()}", os.environ.get(f"CHAOS_{name.upper()}")),
-        (f"chaos_{name} in the ini file", config.getini(f"chaos_{name}")),
-    ):
-        if given:
-            try:
-                return parse(str(given))
-            except ValueError as error:
-                raise UsageError(f'{source}: expected {error}, got "{given}"') from None
-    return None
+    called_with = _called_with(config, name, parse)
+    return _of_ini(config, name, parse) if called_with is None else called_with
+
+
+def _called_with(config: pytest.Config, name: str, parse: Callable[[str], _T]) -> _T | None:
+    variable = f"CHAOS_{name.upper()}"
+    option = f"--chaos-{name.replace('_', '-')}"
+    on_line = _parsed(option, config.getoption(option), parse)
+    return _parsed(variable, os.environ.get(variable), parse) if on_line is None else on_line
+
+
+def _of_ini(config: pytest.Config, name: str, parse: Callable[[str], _T]) -> _T | None:
+    return _parsed(f"chaos_{name} in the ini file", config.getini(f"chaos_{name}"), parse)
+
+
+def _parsed(source: str, given: object, parse: Callable[[str], _T]) -> _T | None:
+    if not given:
+        return None
+    try:
+        return parse(str(given))
+    except ValueError as error:
+        raise UsageError(f'{source}: expected {error}, got "{given}"') from None
 
 
 def _whole_number(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for what a test may be hurt with: feedback, numbers that are none, network faults, LLM scripts.
+"""Hypothesis strategies for what a test may be hurt with: feedback, numbers, calls, processes, networks, LLM scripts.
 
     @given(feedback())
     def test_the_agent_stops(told): ...
@@ -7,6 +7,8 @@ Import this module where it is used; Hypothesis is needed then, and nothing else
 milder ones: honest feedback, no fault, few turns.
 """
 
+from typing import Any
+
 from hypothesis import strategies as st
 
 from chaos.faults.feedback import Feedback, FeedbackKind
@@ -14,12 +16,60 @@ from chaos.faults.llm import Script, Then, Trouble, Turn
 from chaos.faults.network import Corrupt, Cut, Delay, Direction, Ending, Fault, Rule, SlowClose, Throttle
 from chaos.faults.numbers import NonFinite
 
-__all__ = ["feedback", "llm_scripts", "llm_turns", "network_rules", "non_finite", "numbers_with_some_non_finite"]
+__all__ = [
+    "call_faults",
+    "feedback",
+    "fleet_faults",
+    "llm_scripts",
+    "llm_turns",
+    "network_rules",
+    "non_finite",
+    "numbers_with_some_non_finite",
+]
 
 _WORDS = st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=8)
 _TEXTS = st.lists(_WORDS, min_size=1, max_size=6).map(" ".join)
 _KINDS = (FeedbackKind.HONEST, FeedbackKind.IDENTICAL, FeedbackKind.CYCLIC, FeedbackKind.ALMOST, FeedbackKind.DRIFTING)
 _CONNECTIONS = st.none() | st.frozensets(st.integers(1, 5), min_size=1)
+
+
+def call_faults() -> st.SearchStrategy[dict[str, Any]]:
+    """One fault at a call, as `faults.child(folder, table)` takes it, and `fleet(call_faults=[table])`.
+
+    The nth call of a family fails, is cut short, or is the last one made; later calls are milder.
+    """
+    nth = st.integers(1, 20).map(lambda number: 21 - number)
+    failing = st.fixed_dictionaries(
+        {"call": st.sampled_from(["write", "sync", "open", "rename"]), "nth": nth},
+    ).flatmap(lambda table: st.sampled_from(["EIO", "ENOSPC"]).map(lambda name: {**table, "errno": name}))
+    short = st.fixed_dictionaries({"call": st.just("write"), "nth": nth, "short": st.integers(1, 8)})
+    killing = st.fixed_dictionaries(
+        {"call": st.sampled_from(["write", "sync", "rename"]), "nth": nth, "kill": st.sampled_from(["before", "after"])}
+    )
+    return st.one_of(failing, short, killing)
+
+
+def fleet_faults(max_size: int = 3) -> st.SearchStrategy[list[dict[str, Any]]]:
+    """What `fleet(worker, faults=...)` does to its workers: kills and pauses, at least one fault.
+
+    They come by the fleet's own statements, so that a slow machine has as many as a fast one; add tables of your own.
+
+    Args:
+        max_size: how many tables at most.
+    """
+    statements, count = st.integers(1, 50).map(lambda number: 51 - number), st.integers(1, 5)
+    kill = st.fixed_dictionaries(
+        {"kind": st.just("kill"), "statements": statements, "count": count, "workers": st.sampled_from([1, 2, "all"])}
+    )
+    pause = st.fixed_dictionaries(
+        {
+            "kind": st.just("pause"),
+            "statements": statements,
+            "count": count,
+            "lasts": st.sampled_from(["10ms", "50ms", "200ms"]),
+        }
+    )
+    return st.lists(kill | pause, min_size=1, max_size=max_size)
 
 
 def non_finite() -> st.SearchStrategy[float]:

@@ -5,10 +5,12 @@ What recovery returns counts incidents as well: an undamaged disk must never loo
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pytest_guardrails.reliability.state import BackendKind, StateStore, open_store
+from pytest_guardrails.errors import StorageError
+from pytest_guardrails.reliability.state import BackendKind, BackendSettings, StateStore, open_store
 
 Ack = Callable[[object], None]
 
@@ -198,3 +200,37 @@ def check_together(value: dict[str, Any], acked: list[list[Any]]) -> None:
         assert value["values"].get(name, 0) >= number, f"{name} is {value['values'].get(name)} after {number}"
     assert set(value["values"].values()) <= set(range(1, ROUNDS + 1))
     assert value["incidents"] == 0
+
+
+KEYS, TURNS = 10, 250
+_OLD_VALUES_GO = BackendSettings(keep_versions=1)
+
+
+def setup_refusals(disk: Path) -> None:
+    with open_store(disk / "state", settings=_OLD_VALUES_GO) as store, store.transaction() as transaction:
+        for key in range(KEYS):
+            transaction.put(f"key {key}", 0)
+
+
+def workload_refusals(disk: Path, ack: Ack) -> None:
+    """Goes on when the disk refuses, as a program that runs for weeks does."""
+    store = open_store(disk / "state", settings=_OLD_VALUES_GO)
+    for turn in range(1, TURNS + 1):
+        with suppress(StorageError):
+            store.put(f"key {turn % KEYS}", turn)
+            ack([turn % KEYS, turn])
+    with suppress(StorageError):
+        store.close()
+
+
+def recover_refusals(disk: Path) -> dict[str, Any]:
+    with open_store(disk / "state", settings=_OLD_VALUES_GO) as store:
+        return {"values": [store.get(f"key {key}") for key in range(KEYS)], "incidents": len(store.incidents())}
+
+
+def check_refusals(value: dict[str, Any], acked: list[list[int]]) -> None:
+    assert not value["incidents"], "a disk that refused was taken for damage"
+    last = dict(acked)
+    for key, found in enumerate(value["values"]):
+        assert found is not None, f"key {key} is gone"
+        assert found >= last.get(key, 0), f"key {key} is {found}, and {last[key]} was acknowledged"

@@ -33,12 +33,18 @@ def total(disk, results):
 def test_command_lines_race_and_the_lost_update_is_told_and_replayed(tmp_path: Path) -> None:
     done = chaos(tmp_path, "race", *SETUP, *CHECK, "--budget", "40", "--", *COUNT_UP, "--", *COUNT_UP)
     assert done.code == 1, done
-    assert "worker 0, its 1. child" in done.out
+    assert "worker 0's child 1" in done.out
     replay = next(line.split("replay: ")[1] for line in done.out.splitlines() if "replay: " in line)
     again = chaos(tmp_path, *replay.split()[1:])
     assert again.code == 1
     assert "still shows" in again.out
     assert chaos(tmp_path, *replay.split()[1:], "--shell").code == 2
+
+
+def test_command_lines_that_touch_nothing_are_not_measured(tmp_path: Path) -> None:
+    done = chaos(tmp_path, "race", "--", "true", "--", "true")
+    assert done.code == 3
+    assert "nothing raced" in done.out
 
 
 def test_functions_of_the_current_folder_race_too(tmp_path: Path) -> None:
@@ -151,6 +157,6 @@ def test_the_harness_killed_in_a_race_leaves_no_process_and_a_readable_run(tmp_p
     wait_until_gone(tmp_path)
     assert not load_run(latest_run(tmp_path / ".chaos")).complete
     with nothing_left(str(tmp_path)):  # the next run removes the temporary folder of the one that was killed
-        done = start(tmp_path, "race", "--budget", "2", "--", "true", "--", "true")
+        done = start(tmp_path, "race", "--budget", "2", "--", "touch", "a", "--", "touch", "b")
         done.communicate(timeout=GIVE_UP_S)
     assert done.returncode == 0

@@ -1,10 +1,12 @@
 """`chaos record` and `chaos explore`: any command line's run, and a check on what crashes of it leave."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import Result, chaos
+from tests.cli.shell import ROOT, Result, chaos
 
 OVERWRITES = "for n in 1 2; do echo whole > f; done"
 FAILING = "! test -e f || grep -q whole f"
@@ -38,8 +40,24 @@ def test_a_trace_can_not_be_asked_whether_its_workload_goes_on(explored: Result,
     assert "resumable runs the workload on" in done.out + done.err
 
 
-def test_a_check_that_is_no_program_is_wrong_usage_with_a_hint_about_programs(explored: Result, tmp_path: Path) -> None:
+def test_a_check_that_holds_on_every_state_passes(explored: Result, tmp_path: Path) -> None:
     assert explored.code == 1
-    done = chaos(tmp_path, "explore", "t.trace", "--check", "no-such-program")
+    assert chaos(tmp_path, "explore", "t.trace", "--check", "true").code == 0
+
+
+def test_a_check_that_is_no_program_is_told_with_what_to_mend(explored: Result, tmp_path: Path) -> None:
+    assert explored.code == 1
+    done = chaos(tmp_path, "explore", "t.trace", "--check", "no-such-program a")
     assert done.code == 2
-    assert "check its spelling" in done.out
+    assert "the command 'no-such-program' is not on the PATH" in done.out
+    assert "next: mend the name, or the PATH" in done.out
+
+
+@pytest.mark.parametrize("words", [["schema"], ["list", "nothing-here"]])
+def test_a_closed_standard_output_is_no_fault(tmp_path: Path, words: list[str]) -> None:
+    command = ["sh", "-c", '"$@" >&-', "sh", sys.executable, "-m", "chaos", *words]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == (2 if "list" in words else 0)
+    assert "Traceback" not in done.stderr

@@ -58,3 +58,10 @@ def test_the_seed_decides(kind: FeedbackKind) -> None:
 def test_feedback_that_can_not_be_made_is_refused(kind: FeedbackKind, texts: tuple[str, ...], reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
         Feedback(kind=kind, texts=texts)
+
+
+def test_feedback_of_the_wrong_kind_is_refused() -> None:
+    with pytest.raises(UsageError, match="such as FeedbackKind"):
+        Feedback(kind="identical", texts=("a",))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="texts must be a tuple of texts, not 'abc'"):
+        Feedback(kind=FeedbackKind.HONEST, texts="abc")  # type: ignore[arg-type]

@@ -431,3 +431,41 @@ def test_scripts_that_make_no_sense_are_refused(build: Callable[[], object], rea
     with pytest.raises(UsageError, match=reason):
         build()
     assert threading.active_count() == threads
+
+
+@pytest.mark.parametrize("given", [5, None, b"Hello", ["Hello"], {"say": "Hello"}, Turn, FeedbackKind.HONEST])
+def test_what_is_no_turn_is_not_played(llm: FakeLLM, given: object) -> None:
+    with pytest.raises(UsageError, match="a turn is a text, a Turn or a Feedback, not"):
+        llm.play(given)  # type: ignore[arg-type]
+    assert not llm.played
+
+
+def test_playing_nothing_is_refused(llm: FakeLLM) -> None:
+    with pytest.raises(UsageError, match="at least one turn"):
+        llm.play()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"say": 5},
+        {"trouble": "timeout"},
+        {"feedback": "no news"},
+        {"times": "3"},
+        {"times": True},
+        {"status": "503", "trouble": Trouble.STATUS},
+        {"retry_after_s": "1s", "trouble": Trouble.RATE_LIMIT},
+        {"after_chunks": 1.5, "trouble": Trouble.STALL},
+        {"finish": None},
+    ],
+)
+def test_a_turn_of_the_wrong_kind_is_refused_by_name(wrong: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match=rf"{next(iter(wrong))} of a turn can't be .*\n  next: such as"):
+        Turn(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_trouble_stands_for_a_turn_that_makes_it(llm: FakeLLM, client: openai.OpenAI) -> None:
+    llm.play(Trouble.NO_MONEY, "One.")
+    with pytest.raises(openai.RateLimitError, match="exceeded your current quota"):
+        ask(client)
+    assert said(client) == "One."

@@ -420,8 +420,15 @@ def test_what_never_comes_is_not_waited_for_for_ever(proxy: ChaosProxy) -> None:
 @pytest.mark.parametrize(
     ("build", "said"),
     [
-        (lambda: Delay(latency_s=-1), "can't be waited for"),
-        (lambda: Delay(latency_s=float("nan")), "can't be waited for"),
+        (lambda: Delay(latency_s=-1), "latency_s of a delay"),
+        (lambda: Delay(latency_s=float("nan")), "latency_s of a delay"),
+        (lambda: Delay(latency_s=1, jitter_s=float("inf")), "jitter_s of a delay"),
+        (lambda: Delay(latency_s="1s"), "not '1s'"),  # type: ignore[arg-type]
+        (lambda: Throttle(bytes_per_s="1kB"), "not '1kB'"),  # type: ignore[arg-type]
+        (lambda: Corrupt(rate=True), "not True"),
+        (lambda: SlowClose(delay_s=None), "not None"),  # type: ignore[arg-type]
+        (lambda: Cut(how="reset"), r"such as Ending\.RESET"),  # type: ignore[arg-type]
+        (lambda: Cut(how=Ending.RESET, after_bytes=1.5), "after_bytes"),  # type: ignore[arg-type]
         (lambda: Throttle(bytes_per_s=0), "bytes_per_s"),
         (lambda: Corrupt(rate=0), "rate"),
         (lambda: Corrupt(rate=1.5), "rate"),
@@ -441,6 +448,9 @@ def test_faults_that_mean_nothing_are_refused(build: object, said: str) -> None:
         ({"direction": "sideways"}, "upstream, downstream, both"),
         ({"connections": {0}}, "counted from 1"),
         ({"connections": ()}, "counted from 1"),
+        ({"connections": ["1"]}, "counted from 1"),
+        ({"connections": 1}, "such as connections="),
+        ({"probability": "half"}, "probability"),
         ({"probability": 0}, "probability"),
     ],
 )
@@ -448,6 +458,13 @@ def test_rules_that_mean_nothing_are_refused(proxy: ChaosProxy, arguments: dict[
     with pytest.raises(UsageError, match=said):
         proxy.inject(Delay(latency_s=1), **arguments)  # type: ignore[arg-type]
     assert proxy.rules == ()
+
+
+@pytest.mark.parametrize("given", [5, None, "reset", Cut, {"cut": "reset"}])
+def test_what_is_no_fault_is_not_injected(proxy: ChaosProxy, given: object) -> None:
+    with pytest.raises(UsageError, match="a fault of the network can't be"):
+        proxy.inject(given)  # type: ignore[arg-type]
+    assert (proxy.rules, proxy.asked) == ((), "")
 
 
 def test_injecting_nothing_is_refused(proxy: ChaosProxy) -> None:

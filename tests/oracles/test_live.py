@@ -16,7 +16,7 @@ from chaos.oracles.jury import Jury
 from chaos.oracles.linearizable.models import COUNTER
 from chaos.oracles.live import LIVE_ORACLES, LiveOracle, Terms, choose_live
 from chaos.oracles.live_canaries import LIVE_CANARIES, prove_live
-from chaos.oracles.lost_update import lost_update
+from chaos.oracles.lost_update import Miscount, lost_update
 from tests.oracles.making import raised, returned
 
 FINE = (returned(None), returned(None))
@@ -122,12 +122,21 @@ def test_a_lost_update_is_told_by_the_sum_or_by_two_equal_answers(
     history: list[Operation], final: Any, told: str
 ) -> None:
     found = lost_update(history, final)
-    assert (found == "") == (told == "")
-    assert told in found
+    assert (found is None) == (told == "")
+    assert found is None or told in found.words
+
+
+def test_too_much_is_no_lost_acknowledgement_but_silent_damage() -> None:
+    assert lost_update([add(), add()], 1) == Miscount(
+        "it is 1 in the end, and 2 acknowledged updates make it 2", Damage.LOST
+    )
+    assert lost_update([add(), add()], 3) == Miscount(
+        "it is 3 in the end, and 2 acknowledged updates make it 2: some count more than once", Damage.SILENT
+    )
 
 
 def test_a_first_value_counts() -> None:
-    assert lost_update([add()], 6, initial=5) == ""
+    assert lost_update([add()], 6, initial=5) is None
     assert lost_update([add(key="a")], {"a": 2}, initial={"a": 5})
 
 
@@ -148,6 +157,22 @@ def test_what_a_run_that_did_not_end_left_is_not_held_against_it() -> None:
     assert judge("check", run(outcomes=stopped, check=raised()))[0] is Verdict.UNKNOWN
     assert judge("no_lost_update", run(CALL, ANSWER, outcomes=stopped, check=returned(0)))[0] is Verdict.UNKNOWN
     assert judge("no_lost_update", run(CALL, ANSWER, check=returned(0)))[0] is Verdict.VIOLATED
+
+
+def test_why_there_was_nothing_to_hold_against_it_is_told() -> None:
+    dead = (returned(None), Outcome(ending=Ending.RAISED, error_type="KeyError", error="'n'"))
+    for name in ("check", "no_lost_update"):
+        assert "worker 1 raised KeyError" in judge(name, run(CALL, outcomes=dead, check=returned(0)))[1], name
+
+
+def test_threads_and_processes_of_a_worker_are_not_called_workers() -> None:
+    inside = run((1, "+", ""), (4, "+", ""), racers=2)
+    assert judge("exclusive", inside)[1] == "worker 0's child 2 came into the critical section while worker 1 was there"
+    stuck = run(racers=1, waiting=tuple((number, "flock(a)") for number in range(6)))
+    assert judge("terminates", stuck)[1] == (
+        "deadlock: worker 0 in flock(a), worker 0's child 1 in flock(a), worker 0's child 2 in flock(a), "
+        "worker 0's child 3 in flock(a), 2 more"
+    )
 
 
 def test_a_number_that_a_command_printed_counts_as_one() -> None:

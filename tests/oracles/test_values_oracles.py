@@ -186,6 +186,12 @@ def test_a_number_that_turns_up_somewhere_else_is_no_acknowledged_value() -> Non
     assert verdict(durable(seen({"n": 5, "seen": [2]}, acked=2), kept)) == violated(Damage.LOST)
 
 
+def test_durable_claims_nothing_of_a_recovery_that_always_returns_the_same() -> None:
+    assert verdict(durable(seen(None, acked=1), reference(None, None, None, None))) == UNKNOWN
+    assert "let it return what it finds, or give a check" in durable(seen(True), reference(True, True, True)).message
+    assert verdict(durable(seen(0), reference(0, 0, 1, 1))) == HOLDS
+
+
 def test_a_torn_value_that_lost_nothing_is_not_durables_matter() -> None:
     assert verdict(durable(seen(15), COUNTER)) == HOLDS
 

@@ -45,6 +45,12 @@ def test_a_test_that_judges_nothing_of_what_recovery_returns_is_warned(pytester:
     assert "TextIOWrapper, which shows nothing of its state: return plain values; give a check" in printed
 
 
+def test_a_recovery_that_always_returns_the_same_is_warned_of(pytester: pytest.Pytester) -> None:
+    text = SOUND + "def test_blind(crash):\n    crash(workload=replace, recover=lambda disk: None)\n"
+    printed = run(pytester, text, passed=2, warnings=1)
+    assert "durable could not tell: recovery returned the same before and after all acknowledgements; let it" in printed
+
+
 def test_a_replay_in_another_test_says_that_it_replayed_nothing(pytester: pytest.Pytester) -> None:
     finding = replay_id(run(pytester, WEAK, failed=1))
     other = (
@@ -57,9 +63,11 @@ def test_a_replay_in_another_test_says_that_it_replayed_nothing(pytester: pytest
 
 
 def test_an_unknown_finding_is_told_with_the_folder_that_was_looked_through(pytester: pytest.Pytester) -> None:
-    printed = run(pytester, WEAK, "--chaos-replay", "0123456789ab", failed=1)
-    assert "0123456789ab" in printed
-    assert ".chaos" in printed
+    pytester.makepyfile(test_it=WEAK)
+    done = pytester.runpytest_subprocess("--chaos-replay", "0123456789ab")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    assert f"ERROR: --chaos-replay: no finding 0123456789ab is kept in {pytester.path / '.chaos'}" in done.stderr.str()
+    assert "Traceback" not in done.stderr.str() + done.stdout.str()
 
 
 WRONG = [

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from tests.plugin.running import PLAIN_PROGRAM, replay_id, run
+from tests.plugin.running import PLAIN_PROGRAM, refused, replay_id, run, told
 
 PROGRAM = (
     PLAIN_PROGRAM
@@ -41,6 +41,25 @@ def test_a_finding_of_the_second_fixture_in_a_test_is_replayed_by_it_and_by_it_a
     run(pytester, mended, "--chaos-replay", finding, passed=1)
 
 
+def test_a_replay_alone_runs_the_finding_s_test_alone(pytester: pytest.Pytester) -> None:
+    text = (
+        PLAIN_PROGRAM
+        + """def test_first(crash):
+    crash(workload=replace, recover=load)
+
+
+@pytest.mark.parametrize("workload", [replace, overwrite])
+def test_weak(crash, workload):
+    crash(workload=workload, recover=load)
+"""
+    )
+    finding = replay_id(run(pytester, text, failed=1, passed=2))
+    for options in ([], ["-n", "1"]):
+        printed = run(pytester, text, "--chaos-replay", finding, *options, failed=1)
+        assert f"crash: finding {finding} still shows" in printed
+    assert "2 deselected" in run(pytester, text, "--chaos-replay", finding, failed=1, deselected=2)
+
+
 def test_fixtures_that_replayed_nothing_are_named_once(pytester: pytest.Pytester) -> None:
     finding = replay_id(run(pytester, BOTH, failed=1))
     other = BOTH.replace("test_both", "test_other")
@@ -66,8 +85,9 @@ def test_weak(crash, name):
     crash(workload=overwrite, recover=load)
 """
     (pytester.path / "inner" / "test_it.py").write_text(PLAIN_PROGRAM + text)
+    monkeypatch.setenv("CI", "true")  # the summary then repeats all of a failure's text
     printed = pytester.runpytest_subprocess("-p", "no:cacheprovider").stdout.str()
-    (command,) = re.findall("^replay: pytest (.+)$", printed, re.MULTILINE)
+    (command,) = set(re.findall("^replay: pytest (.+)$", printed, re.MULTILINE))
     again = pytester.runpytest_subprocess("-p", "no:cacheprovider", *shlex.split(command))
     again.assert_outcomes(failed=1)
     assert "still shows" in again.stdout.str()
@@ -123,3 +143,126 @@ def test_a_marker_that_makes_no_sense_is_refused_by_its_name(
 def test_one_name_needs_no_list(pytester: pytest.Pytester) -> None:
     text = "def test_it(crash):\n    crash(workload=overwrite, recover=load, oracles='clean', exclude='*.tmp')\n"
     run(pytester, PLAIN_PROGRAM + text, passed=1)
+
+
+def test_a_test_that_takes_a_fixture_and_never_calls_it_fails(pytester: pytest.Pytester) -> None:
+    text = """\
+import unittest
+
+
+@pytest.mark.parametrize("fixture", ["crash", "faults", "race", "fleet"])
+def test_by_name(fixture, request):
+    request.getfixturevalue(fixture)
+
+
+def test_crash(crash):
+    pass
+
+
+def test_faults(faults, tmp_path):
+    faults.child(tmp_path, call="write", nth=1, errno="EIO")
+
+
+def test_race(race):
+    pass
+
+
+def test_fleet(fleet, crash):
+    crash(workload=replace, recover=load)
+
+
+def test_skipped(crash):
+    pytest.skip("not here")
+
+
+def test_wrong(crash):
+    assert False
+
+
+class TestOldStyle(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def _own(self, crash):
+        self.crash = crash
+
+    def test_it(self):
+        pass
+"""
+    printed = run(pytester, PLAIN_PROGRAM + text, passed=5, failed=5, skipped=1)
+    for fixture in ("crash", "faults", "race", "fleet"):
+        first, second = told(printed, f"test_{fixture}")
+        assert first == f"{fixture}: the test takes it and never called it: nothing was tested"
+        assert second.startswith(f"  next: {fixture}(")
+
+
+def test_functions_that_a_call_does_not_run_are_refused(pytester: pytest.Pytester) -> None:
+    program = (
+        PLAIN_PROGRAM
+        + """\
+async def later(*given):
+    pass
+
+
+def generator(*given):
+    yield
+
+
+class Object:
+    async def __call__(self, *given):
+        pass
+
+
+"""
+    )
+    wrong = [
+        (
+            "crash(workload=later, recover=load)",
+            r"^crash\(workload=\.\.\.\): expected a plain function, and later is an",
+        ),
+        ("crash(workload=replace, recover=generator)", "generator is a generator, which runs only"),
+        ("crash(workload=replace, recover=load, check=Object())", r"crash\(check=\.\.\.\): .* is an async function"),
+        ("race(later, later)", r"^race\(worker=\.\.\.\): .*asyncio\.run"),
+        ("fleet(generator, recover=load)", r"^fleet\(worker=\.\.\.\): "),
+    ]
+    refused(pytester, program, "crash, race, fleet", wrong)
+
+
+def test_targets_by_name_are_found_where_the_test_finds_modules(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\npythonpath = src\n")
+    pytester.mkdir("src")
+    (pytester.path / "src" / "own.py").write_text(PLAIN_PROGRAM)
+    (pytester.path / "inner").mkdir()
+    text = """\
+def test_it(crash):
+    crash(workload="own:replace", recover="own:load")
+
+
+def test_race(race):
+    race("racing:worker", "racing:worker")
+"""
+    (pytester.path / "src" / "racing.py").write_text("def worker(disk, witness):\n    (disk / 'a').write_text('1')\n")
+    (pytester.path / "inner" / "test_it.py").write_text(text)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider", "inner").assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "variable", "states"), [([], "", 3), (["--chaos-budget", "4"], "", 4), ([], "5", 5)]
+)
+def test_the_nearest_budget_wins(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, options: list[str], variable: str, states: int
+) -> None:
+    pytester.makeini("[pytest]\nchaos_budget = 2\n")
+    monkeypatch.setenv("CHAOS_BUDGET", variable)
+    text = f"""\
+def test_own(crash):
+    assert crash(workload=replace, recover=load, budget=3).statistics.states == {states}
+
+
+@pytest.mark.crash(budget=3)
+def test_marked(crash):
+    assert crash(workload=replace, recover=load).statistics.states == {states}
+
+
+def test_none(crash):
+    assert crash(workload=replace, recover=load).statistics.states == {states if options or variable else 2}
+"""
+    run(pytester, PLAIN_PROGRAM + text, *options, passed=3)

@@ -134,6 +134,7 @@ WRONG = [
     ("with faults.child(tmp_path) as child: child(print)", "no fault is given"),
     ("with faults.child(tmp_path, errno='EIO') as child: child(print)", "takes many runs"),
     ("with faults.child(tmp_path, errno='EIO', nth=1) as child: child(print)", "no call was struck"),
+    ("with faults.child(5, errno='EIO', nth=1) as child: pass", "expected a folder, got 5"),
     ("with faults.child(tmp_path / 'none', errno='EIO', nth=1) as child: child(print)", "does not exist"),
     ("with faults.child(tmp_path, errno='EIO', nth=1) as child: child(lambda: lambda: 0)", "can't be sent back"),
 ]

@@ -402,6 +402,32 @@ def test_a_marker_that_makes_no_sense_is_refused(pytester: pytest.Pytester, argu
     assert said in done.stdout.str()
 
 
+def test_a_refused_marker_leaves_the_fixtures_of_its_test_whole_for_the_others(pytester: pytest.Pytester) -> None:
+    text = """
+import pytest
+
+
+@pytest.fixture
+def own():
+    yield
+
+
+@pytest.mark.guardrails(timeout="soon")
+def test_refused(own):
+    pass
+
+
+def test_next(own):
+    pass
+
+
+def test_another(own):
+    pass
+"""
+    said = printed(pytester, text, passed=2, errors=1)
+    assert "guardrails(timeout=...): expected a duration above 0" in said
+
+
 def test_two_timers_at_once_are_refused(pytester: pytest.Pytester) -> None:
     text = """
 import signal

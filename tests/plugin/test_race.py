@@ -27,6 +27,14 @@ def locked(disk, witness):
             naive(disk, witness)
 
 
+async def waits(disk, witness):
+    naive(disk, witness)
+
+
+def yields(disk):
+    yield setup(disk)
+
+
 def check(disk, results):
     assert int((disk / "n").read_text()) == len(results)
 
@@ -78,6 +86,8 @@ def test_a_marker_gives_arguments_and_a_call_s_own_come_first(pytester: pytest.P
 WRONG = [
     ("race(naive)", "two or more workers, got 1"),
     ("race(naive, 5)", r"race\(worker=...\): expected a callable"),
+    ("race(naive, waits)", r"waits is an async function, .* asyncio\.run"),
+    ("race(naive, naive, setup=yields)", "yields is a generator"),
     ("race(naive, naive, budgt=5)", r"did you mean budget\?"),
     ("race(naive, naive, deadline='soon')", r"race\(deadline=...\): expected"),
     ("race(naive, naive, oracles=['durable'])", "unknown oracle 'durable'"),

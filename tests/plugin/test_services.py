@@ -44,6 +44,23 @@ def test_script_too_short(fake_llm, client):
         list(agent(client))
 
 
+def test_nobody_asked(fake_llm):
+    fake_llm.play("one left")
+
+
+def test_nobody_may_ask(fake_llm):
+    pass
+
+
+def test_skipped(fake_llm):
+    fake_llm.play("one left")
+    pytest.skip("not today")
+
+
+def test_no_turn(fake_llm):
+    fake_llm.play(5)
+
+
 def test_nan(fake_llm, client, finite):
     fake_llm.play(Turn(say="done", trouble=Trouble.NAN_USAGE))
     answer = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "a"}])
@@ -104,6 +121,10 @@ def test_retrying(chaos_proxy, port, no_leaks):
     assert proxy.statistics().connections == 2
 
 
+def test_not_injected(chaos_proxy, port):
+    chaos_proxy(port).inject("reset")
+
+
 def test_untouched(chaos_proxy, port):
     assert ask(chaos_proxy(port).address) == b"hello"
 
@@ -120,16 +141,21 @@ def test_nothing_tested(chaos_proxy, port):
 
 
 def test_an_agent_that_is_told_the_same_for_ever_fails_and_an_honest_one_passes(pytester: pytest.Pytester) -> None:
-    told = printed(pytester, LLM, failed=2, passed=2, errors=1)
+    told = printed(pytester, LLM, failed=4, passed=3, skipped=1, errors=1)
     assert "loop_guard: rounds 1 to 4 brought the same 4 times" in told
     assert "fake_llm: 1 request came when the script was over" in told
     assert 'fake_llm.play(..., then="last")' in told
+    assert (
+        told.count("fake_llm: it was given a script, and nobody asked it anything: nothing was tested\n  next: ") == 1
+    )
+    assert "E       chaos.errors.UsageError: a turn is a text, a Turn or a Feedback, not 5\n" in told
     assert "finite: tokens holds a number that is not finite" in told
 
 
 def test_a_client_that_can_not_bear_a_reset_fails_and_one_that_retries_passes(pytester: pytest.Pytester) -> None:
-    told = printed(pytester, PROXY, failed=2, passed=3, errors=1)
+    told = printed(pytester, PROXY, failed=3, passed=3, errors=1)
     assert "ConnectionResetError" in told
+    assert "a fault of the network can't be 'reset'\nE         next: such as Cut(how=Ending.RESET)" in told
     assert "chaos_proxy: expected a port or (host, port), got 'localhost'" in told
     assert "chaos_proxy: nothing was injected" in told
-    assert "1 connections came, and no fault took effect on any: Rule(fault=Delay(latency_s=1" in told
+    assert "1 connection came, and no fault took effect: latency of 1 s, connections 2\n" in told

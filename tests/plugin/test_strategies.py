@@ -2,7 +2,9 @@
 
 import math
 from itertools import islice
+from typing import Any
 
+import pytest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
@@ -10,13 +12,19 @@ from chaos.faults.feedback import Feedback, FeedbackKind, rounds
 from chaos.faults.llm import Script
 from chaos.faults.llm_script import steps
 from chaos.faults.network import Direction, Rule
+from chaos.faults.policy import check_single
+from chaos.scenario.fields.faults import fault_from as call_fault_from
+from chaos.scenario.fields.fleet import fault_from
 from pytest_guardrails.plugin.strategies import (
+    call_faults,
     feedback,
+    fleet_faults,
     llm_scripts,
     network_rules,
     non_finite,
     numbers_with_some_non_finite,
 )
+from tests.plugin.running import run
 
 
 @given(feedback())
@@ -50,6 +58,51 @@ def test_scripts_never_end(script: Script) -> None:
 @given(network_rules(), st.integers(1, 10))
 def test_rules_are_drawn_the_same_again(rule: Rule, connection: int) -> None:
     assert rule.hits(connection, Direction.UPSTREAM, seed="a") == rule.hits(connection, Direction.UPSTREAM, seed="a")
+
+
+@given(call_faults())
+def test_faults_at_calls_are_tables_that_strike_one_run(table: dict[str, Any]) -> None:
+    check_single([call_fault_from(table)])
+
+
+@given(fleet_faults(max_size=2))
+def test_faults_of_fleets_are_tables(tables: list[dict[str, Any]]) -> None:
+    assert 1 <= len(tables) <= 2
+    assert {fault_from(table).kind.value for table in tables} <= {"kill", "pause"}
+
+
+def test_the_mildest_fleet_is_struck_once_and_late() -> None:
+    (table,) = find(fleet_faults(), lambda tables: True, settings=settings(database=None))
+    assert table == {"kind": "kill", "statements": 50, "count": 1, "workers": 1}
+
+
+def test_a_drawn_plan_that_goes_wrong_is_shrunk_by_hypothesis(pytester: pytest.Pytester) -> None:
+    text = """
+import contextlib
+
+from hypothesis import HealthCheck, given, settings
+
+from pytest_guardrails.plugin.strategies import call_faults
+
+
+def save(folder):
+    with contextlib.suppress(OSError):
+        (folder / "a").write_text("1")
+
+
+writes = call_faults().filter(lambda table: table["call"] == "write" and "errno" in table)
+
+
+@settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=5, database=None, derandomize=True)
+@given(writes.map(lambda table: {**table, "nth": 1, "onwards": True}))
+def test_it(tmp_path_factory, faults, table):
+    folder = tmp_path_factory.mktemp("drawn")
+    with faults.child(folder, table) as child:
+        child(save, folder)
+    assert (folder / "a").read_text() == "1"
+"""
+    printed = run(pytester, text, failed=1)
+    assert "table={'call': 'write', 'nth': 1, 'errno': 'EIO', 'onwards': True}" in printed
 
 
 def test_the_simplest_loop_that_gets_nowhere_is_the_mildest() -> None:

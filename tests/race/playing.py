@@ -13,6 +13,8 @@ from chaos.scenario.runner.interleaving import live_run
 
 __all__ = ["episodes", "players", "runs", "staged", "target"]
 
+# Of racers that go beyond it, or are to be told from those that do.
+_DEADLINES_S = {"computes": 1.0, "waits_outside": 1.0, "waits_for_a_busy_child": 2.0}
 _HERE = str(Path(__file__).parent)
 
 
@@ -26,7 +28,7 @@ def players(*names: str, setup: str = "", check: str = "", steps: int | None = N
         setup=target(setup) if setup else None,
         check=target(check) if check else None,
         steps=steps,
-        deadline_s=1.0 if {"computes", "waits_outside"} & set(names) else None,
+        deadline_s=next((_DEADLINES_S[name] for name in names if name in _DEADLINES_S), None),
     )
 
 

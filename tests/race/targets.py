@@ -1,5 +1,6 @@
 """Racers for the tests: each does one thing that a race must cope with."""
 
+import ctypes
 import fcntl
 import os
 import random
@@ -42,6 +43,19 @@ def computes(disk: Path, witness: Witness) -> None:
     (disk / "before").touch()
     while True:
         pass
+
+
+def waits_for_a_busy_child(disk: Path, witness: Witness) -> None:
+    """Its child takes longer than the deadline, and never for long without a call."""
+    child = os.fork()
+    if not child:
+        for number in range(12):
+            (disk / f"{number}").touch()
+            until = time.process_time() + 0.25
+            while time.process_time() < until:
+                pass
+        os._exit(0)
+    os.waitpid(child, 0)
 
 
 def waits_outside(disk: Path, witness: Witness) -> None:
@@ -236,6 +250,50 @@ def is_counted(disk: Path, results: list[object]) -> None:
     assert counted(disk, results) == len(results)
 
 
+def polls_by_programs(disk: Path, _: Witness) -> None:
+    """Each time in a process of its own."""
+    while not (disk / "go").exists():
+        child = os.fork()
+        if not child:
+            time.sleep(1)
+            os._exit(0)
+        os.waitpid(child, 0)
+
+
+def takes_its_time(disk: Path, _: Witness) -> None:
+    for number in range(100):
+        os.close(os.open(disk / str(number), os.O_CREAT))
+    os.close(os.open(disk / "go", os.O_CREAT))
+
+
+def lays_pipe(disk: Path) -> None:
+    os.mkfifo(disk / "pipe")
+
+
+def writes_to_pipe(disk: Path, _: Witness) -> None:
+    (disk / "pipe").write_text("here")
+
+
+def reads_from_pipe(disk: Path, _: Witness) -> str:
+    return (disk / "pipe").read_text()
+
+
+def lays_stale_lock(disk: Path) -> None:
+    (disk / "lock").touch()
+    os.utime(disk / "lock", (time.time() - 86_400, time.time() - 86_400))
+
+
+def age_of_lock(disk: Path, _: Witness) -> float:
+    return time.time() - os.stat(disk / "lock").st_mtime
+
+
+def takes_over(disk: Path, witness: Witness) -> bool:
+    if age_of_lock(disk, witness) < 3600:
+        return False
+    os.utime(disk / "lock")
+    return True
+
+
 def fails(disk: Path, *_: object) -> None:
     raise ValueError("not today")
 
@@ -247,6 +305,20 @@ def hangs_up(disk: Path, *_: object) -> None:
 def tells(disk: Path, witness: Witness) -> None:
     witness(1)
     witness(2)
+
+
+def times_and_lengths(disk: Path, _: Witness) -> None:
+    """What changes a file's times, and what tells its length, each way there is."""
+    (disk / "a").write_bytes(b"123")
+    os.utime(disk / "a")
+    with open(disk / "a", "rb", buffering=0) as file:
+        os.utime(file.fileno())
+        file.seek(1)
+        file.seek(0, os.SEEK_END)
+        number = {"x86_64": 5, "aarch64": 80}[os.uname().machine]
+        ctypes.CDLL(None).syscall(
+            number, file.fileno(), ctypes.create_string_buffer(1024)
+        )  # which some libcs don't use
 
 
 def all_calls(disk: Path, witness: Witness) -> None:

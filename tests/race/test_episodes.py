@@ -1,6 +1,7 @@
 """Whatever a racer does, an episode comes to an end and tells honestly what happened."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -11,10 +12,11 @@ from chaos.errors import UsageError
 from chaos.observations import Ending
 from chaos.oracles.exclusive import exclusive
 from chaos.race.episode import Cast
-from chaos.race.moves import Sight
+from chaos.race.moves import Form, Sight
 from chaos.race.policies import RandomWalk, Switches
 from chaos.race.shrinking import switches_of
 from chaos.race.stage import Played, Stage
+from chaos.race.wording import move_words
 from chaos.syscalls.listener import Listener
 from tests.race.playing import episodes, players, runs, staged
 
@@ -72,9 +74,39 @@ def test_a_racer_that_computes_without_end_is_cut_at_its_deadline() -> None:
     assert played.outcomes[1].ending is Ending.HUNG
 
 
+@pytest.mark.slow
+def test_who_waits_for_a_child_that_is_busy_for_longer_than_the_deadline_is_not_said_to_compute() -> None:
+    (played,) = episodes(1, "waits_for_a_busy_child", "nothing")
+    assert played.episode.cut == ""
+    assert endings(played) == [Ending.RETURNED, Ending.RETURNED]
+
+
+@pytest.mark.slow
+def test_racers_of_whom_always_one_is_awake_out_of_sight_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    first_rests = [False]  # the second one when the first one does not; they are asked in this order
+
+    def rests(_: Cast, number: int) -> bool:
+        first_rests[0] ^= number == 0
+        return first_rests[0] == (number == 0)
+
+    monkeypatch.setattr(Cast, "_rests", rests)
+    (played,) = episodes(1, "waits_outside", "waits_outside")
+    assert "without any call on the folder" in played.episode.cut
+
+
+def test_threads_that_only_threads_of_the_race_could_wake_are_not_waited_for_until_the_deadline() -> None:
+    deadline_s = 30.0
+    with Stage(replace(players("waits_outside", "nothing"), deadline_s=deadline_s)) as stage:
+        began = monotonic()
+        assert stage.play(IN_TURN).episode.waiting
+        assert monotonic() - began < deadline_s
+
+
 def test_a_racer_that_waits_for_what_nobody_brings_is_told_as_waiting() -> None:
     (played,) = episodes(1, "notes", "waits_outside")
-    assert [step.participant for step in played.episode.waiting] == [1]
+    assert [(step.participant, move_words(step.move)) for step in played.episode.waiting] == [
+        (1, "a call that is not watched")
+    ]
     assert endings(played) == [Ending.RETURNED, Ending.HUNG]
 
 
@@ -88,6 +120,12 @@ def test_a_correct_lock_is_never_accused(lock: str) -> None:
     for played, run in zip(found := episodes(30, lock, lock, lock), runs(found), strict=True):
         assert exclusive(run.said) is None
         assert endings(played) == [Ending.RETURNED] * 3, (played.episode.cut, played.episode.waiting)
+
+
+def test_who_polls_by_programs_that_sleep_sleeps_longer_and_longer_too() -> None:
+    with staged("polls_by_programs", "takes_its_time") as stage:
+        episode = stage.play(RandomWalk("0")).episode
+    assert 5 < [step.move.form for step in episode.steps].count(Form.SLEEP) < 40  # of 200 calls of the other one
 
 
 def test_a_loop_that_polls_for_ever_is_cut_after_so_many_calls() -> None:

@@ -34,6 +34,15 @@ def test_every_kind_of_call_on_the_folder_is_seen_with_its_files() -> None:
     assert not [move for move in moves if move.path.startswith(("/", ".."))]
 
 
+def test_times_that_are_set_and_lengths_that_are_asked_for_are_seen() -> None:
+    with staged("times_and_lengths", "nothing") as stage:
+        episode = stage.play(Switches({}, participants=2)).episode
+    calls = [step.move.call for step in episode.steps if step.move.path == "a"]
+    assert calls.count("utimensat") == 2  # by its path, and by a descriptor
+    assert calls.count("lseek") == 1  # to the end, which depends on what others write; not to a place that is given
+    assert "fstat" in calls
+
+
 def test_what_a_racer_says_arrives_whatever_it_says() -> None:
     with staged("all_calls", "nothing") as stage:
         episode = stage.play(Switches({}, participants=2)).episode

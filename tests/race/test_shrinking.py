@@ -23,6 +23,20 @@ def played_by(stage: Stage, schedule: Mapping[int, int]) -> Played:
     return stage.play(Switches(schedule, participants=3))
 
 
+def test_shrinking_that_has_no_time_left_gives_the_schedule_as_it_is() -> None:
+    with staged("add_one", "add_one", "add_one", setup="zero", check="is_counted") as stage:
+        walks = (stage.play(RandomWalk(str(seed))) for seed in range(50))
+        wrong = next(played for played in walks if goes_wrong(played))
+        tried: list[Mapping[int, int]] = []
+
+        def again(schedule: Mapping[int, int]) -> tuple[Played, None] | None:
+            tried.append(schedule)
+            return played_by(stage, schedule), None
+
+        small, _ = shrunk(switches_of(wrong.episode), again, limit_s=0.0)
+    assert (small, tried) == (switches_of(wrong.episode), [small])
+
+
 @pytest.mark.slow
 def test_a_schedule_is_shrunk_as_small_as_hypothesis_makes_it() -> None:
     with staged("add_one", "add_one", "add_one", setup="zero", check="is_counted") as stage:

@@ -1,9 +1,11 @@
 """Child processes for tests of locks and stores: forked, watched through a pipe, killed and collected by the test."""
 
+import ctypes
 import os
 import pickle
 import select
 import signal
+import struct
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +17,16 @@ def kill_leftovers() -> None:
     """SIGKILL to every child of this process that was not collected yet."""
     while _living:
         _living[-1].kill()
+
+
+def obey_permissions() -> None:
+    """From now on this process is refused what the mode of a file refuses, even if it is root's; for a child only."""
+    libc, version = ctypes.CDLL(None, use_errno=True), struct.pack("=Ii", 0x20080522, 0)
+    sets = ctypes.create_string_buffer(24)
+    assert libc.capget(version, sets) == 0
+    effective, permitted, *rest = struct.unpack("=6I", sets.raw)
+    kept = ~0b110  # without CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
+    assert libc.capset(version, struct.pack("=6I", effective & kept, permitted & kept, *rest)) == 0
 
 
 class Child:

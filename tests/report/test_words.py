@@ -13,7 +13,7 @@ from chaos.report.expectations import ExpectationResult, compare
 from chaos.report.junit import junit_xml
 from chaos.report.markdown import markdown
 from chaos.report.results import RunResult, Statistics, Status, Stop
-from chaos.report.terminal import print_run
+from chaos.report.terminal import console_for_people, print_run
 from chaos.report.text import finding_lines, result_words
 from tests.report.making import finding, run_result, scenario_result
 
@@ -165,3 +165,22 @@ def test_texts_of_the_target_can_not_steer_the_terminal_nor_break_the_encoding()
         assert "\x1b" not in text
         assert "\u202e" not in text
         assert "a\\x1b[2Jb\\udc80\\u202ec" in text
+
+
+def test_lines_stay_whole_where_no_terminal_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    long = replace(finding(), title="t" * 120)
+    print_run(run_result(replace(BROKEN, scenario="n" * 70, findings=(long,))), console_for_people())
+    printed = capsys.readouterr().out
+    assert "n" * 70 + "  " in printed
+    assert "t" * 120 in printed
+    monkeypatch.setenv("COLUMNS", "80")
+    print_run(run_result(replace(BROKEN, scenario="n" * 70)), console_for_people())
+    assert "n" * 31 not in capsys.readouterr().out.partition("\n\n")[0]
+
+
+def test_what_several_models_leave_out_is_told_once() -> None:
+    doubled = replace(DOUBT, statistics=Statistics(states=9, left_out=("the same", "another", "the same")))
+    assert shown(run_result(doubled)).count("left out: the same") == 1

@@ -119,7 +119,7 @@ def test_loading_imports_nothing(tmp_path: Path) -> None:
         ("zzz = 1", ":1: zzz: unknown key; next: known keys here: name, description"),
         ('workload = "a:b"', ":1: workload: unknown key; next: move it below [target]"),
         ('kind = "fleat"', ':1: kind: expected one of "explore", "inject", "race", "fleet", "agent", got "fleat"'),
-        ('models = "kill"', ':1: models: expected a list of persistence models, got "kill"'),
+        ('models = "kill"', ':1: models: expected a list of persistence models, got "kill"; next: write it as'),
         ("models = []", ":1: models: expected a list of persistence models, got []"),
         ('models = ["kill",\n"kil"]', ':2: models[1]: expected one of "kill", "ext4"'),
         ('models = ["kill", "kill"]', ':1: models[1]: expected each name once, got "kill"'),

@@ -1,6 +1,7 @@
 """Scenarios of kind `race`: how they are read, what the shipped ones find, and how a finding is played again."""
 
 import fcntl
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +18,8 @@ from chaos.report import ScenarioResult, Status, status
 from chaos.report.live_replay import LiveReplay
 from chaos.scenario import Budget, Race, RunOptions, Scenario, ScenarioError, load
 from chaos.scenario.kinds.race import HISTORIES, RACE_ORACLES
-from chaos.scenario.runner import Run, find_finding, live_drive, replay_live
+from chaos.scenario.model import Profile
+from chaos.scenario.runner import Run, find_finding, live_drive, racing, replay_live
 
 SHELF = Path(__file__).resolve().parents[2] / "scenarios"
 BROKEN = (
@@ -160,7 +162,7 @@ def test_the_sound_twins_and_the_stack_survive(name: str, tmp_path: Path) -> Non
 
 
 def _touch(disk: Path, witness: Any) -> None:
-    (disk / "x").touch()
+    os.close(os.open(disk / "x", os.O_CREAT))
 
 
 def _reads(disk: Path, witness: Any) -> None:
@@ -202,6 +204,30 @@ def test_the_same_seed_gives_the_same_digest(tmp_path: Path) -> None:
     assert digests[0] != digests[2]
 
 
+def _reads_and_fails(disk: Path, witness: Any) -> None:
+    _reads(disk, witness)
+    raise ValueError
+
+
+def test_where_episodes_are_slow_a_race_ends_though_it_was_seldom_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ran(race(_reads, _reads_and_fails), tmp_path).statistics.states > 50
+    monkeypatch.setattr(racing, "_PATIENCE_S", dict.fromkeys(Profile, 0.0))
+    assert ran(race(_reads, _reads_and_fails), tmp_path).statistics.states == 1
+
+
+def _raises(*_: object) -> None:
+    raise ValueError
+
+
+def test_what_goes_wrong_in_every_order_is_not_said_to_need_switches(tmp_path: Path) -> None:
+    (found,) = ran(race(_raises, _raises), tmp_path).findings
+    assert found.explanation[1] == "there was no call on the folder before"
+    (found,) = ran(race(_reads_and_fails, _reads), tmp_path).findings
+    assert found.explanation[1].endswith("no switch had to be made")
+
+
 def test_a_worker_that_fails_is_a_finding_with_its_line(tmp_path: Path) -> None:
     result = ran(race(_touch, _fails), tmp_path, episodes=5)
     (finding,) = result.findings
@@ -226,6 +252,28 @@ def test_a_set_up_that_fails_is_wrong_usage(tmp_path: Path) -> None:
 
     result = ran(race(_touch, _touch, setup=CallableTarget(function=setup)), tmp_path)
     assert status(result) is Status.USAGE
+
+
+def _works_elsewhere(*_: object) -> None:
+    Path(__file__).read_text()
+
+
+def _works_alone(disk: Path, witness: Any) -> None:
+    if not witness.number:
+        (disk / "a").write_text("a")
+
+
+@pytest.mark.parametrize(
+    ("worker", "why"),
+    [(_works_elsewhere, "no worker touched the folder"), (_works_alone, "never was more than one worker")],
+)
+def test_workers_that_do_not_meet_in_the_folder_are_not_measured(
+    worker: Callable[..., Any], why: str, tmp_path: Path
+) -> None:
+    result = ran(race(worker, worker), tmp_path)
+    assert status(result) is Status.NOT_MEASURED
+    assert result.stop is not None
+    assert why in result.stop.message
 
 
 def test_an_oracle_that_is_asked_for_and_has_nothing_to_judge_is_not_a_pass(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, NoReturn, final
 
+from chaos.errors import UsageError, is_usage
 from chaos.faults.feedback import Feedback
 from chaos.faults.llm import answers
 from chaos.faults.llm.http import CHUNK_END, BadRequest, Request, answer, chunk, read_request, stream_head
@@ -25,6 +26,9 @@ from chaos.faults.llm_script import Script, Step, Then, Trouble, Turn, script_of
 from chaos.faults.network.loopback import HOST, Loopback, reset
 
 __all__ = ["FakeLLM"]
+
+# In a test that gave a wrong value, pytest shows the line of the test.
+__tracebackhide__ = is_usage
 
 _CHAT, _EMBEDDINGS, _MODELS = "/chat/completions", "/embeddings", "/models"
 _METHODS = {_CHAT: "POST", _EMBEDDINGS: "POST", _MODELS: "GET"}
@@ -48,6 +52,7 @@ class FakeLLM:
     Attributes:
         port: the port that the system chose.
         url: what clients take as base URL.
+        played: whether it was ever given a script.
     """
 
     def __init__(self, *turns: Turn | Feedback | str, then: Then | str = Then.END) -> None:
@@ -62,6 +67,7 @@ class FakeLLM:
         """
         self._api = _Api(script_of(*turns, then=then))
         self._loopback = Loopback("fake LLM", self._api.serve)
+        self.played = bool(turns)
         self.port = self._loopback.port
         self.url = f"http://{HOST}:{self.port}/v1"
 
@@ -84,12 +90,15 @@ class FakeLLM:
         """Go on with another script; requests that are held stay so.
 
         Raises:
-            UsageError: the script makes no sense.
+            UsageError: the script makes no sense, or there is none.
         """
+        if not turns:
+            raise UsageError("play takes at least one turn", 'such as play("First answer.")')
         self.follow(steps(script_of(*turns, then=then)))
 
     def follow(self, following: Iterator[Step]) -> None:
         """Go on with these steps."""
+        self.played = True
 
         async def change() -> None:
             self._api.steps = following

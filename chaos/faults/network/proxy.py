@@ -19,13 +19,16 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import Callable, Iterable, Sequence
 from typing import final
 
-from chaos.errors import UsageError
+from chaos.errors import UsageError, is_usage
 from chaos.faults.network.loopback import HOST, Loopback, reset
 from chaos.faults.network.pump import Pump
 from chaos.faults.network.statistics import Ledger, ProxyStatistics
-from chaos.faults.network_rules import Direction, Ending, Fault, Rule
+from chaos.faults.network_rules import Direction, Ending, Fault, Rule, rule_words
 
 __all__ = ["ChaosProxy"]
+
+# In a test that gave a wrong value, pytest shows the line of the test.
+__tracebackhide__ = is_usage
 
 
 @final
@@ -73,7 +76,7 @@ class ChaosProxy:
     @property
     def asked(self) -> str:
         """What was ever asked for, in words; "" when nothing was."""
-        return "; ".join(map(str, self._flow.asked))
+        return "; ".join(map(_asked_words, self._flow.asked))
 
     def inject(
         self,
@@ -94,11 +97,13 @@ class ChaosProxy:
             UsageError: a number is out of its range, or there is no fault.
         """
         if not faults:
-            raise UsageError("inject takes at least one fault", "see chaos/faults/network_rules.py for those there are")
+            raise UsageError("inject takes at least one fault", "such as Cut(how=Ending.RESET) or Delay(latency_s=0.1)")
         if direction not in tuple(Direction):
             raise UsageError(
                 f"no such direction: {direction!r}", f"choose among: {', '.join(d.value for d in Direction)}"
             )
+        if not (connections is None or isinstance(connections, Iterable)):
+            raise UsageError(f"connections must be numbers from 1, not {connections!r}", "such as connections=[1]")
         chosen = None if connections is None else frozenset(connections)
         added = [
             Rule(fault=fault, direction=Direction(direction), connections=chosen, probability=probability)
@@ -142,6 +147,12 @@ class ChaosProxy:
             self._flow.change(rules)
 
         self._loopback.call(change)
+
+
+def _asked_words(rule: Rule) -> str:
+    chosen = f", connections {', '.join(map(str, sorted(rule.connections)))}" if rule.connections else ""
+    chance = f", probability {rule.probability:g}" if rule.probability < 1 else ""
+    return f"{rule_words(rule)}{chosen}{chance}"
 
 
 @final

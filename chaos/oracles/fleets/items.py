@@ -63,7 +63,7 @@ def _counted(value: float, aftermath: Aftermath) -> Answer:
     calls = operations_of(one for one in aftermath.said() if one.text[:1] in "()/")
     if any(one.name == "add" for one in calls):
         told = lost_update(calls, value, initial=start)
-        return violated(Damage.LOST, told) if told else holds()
+        return violated(told.damage, told.words) if told else holds()
     acknowledged = sum(1 for _ in _acknowledgements(aftermath.said()))
     if not acknowledged:
         return unknown("no update was acknowledged")

@@ -17,6 +17,7 @@ from chaos.scenario.runner.replaying import (
     replay_state,
 )
 from chaos.scenario.runner.run import Run
+from chaos.trace.engines import supervisor_missing
 
 __all__ = [
     "Called",
@@ -33,4 +34,5 @@ __all__ = [
     "replay_live",
     "replay_roles",
     "replay_state",
+    "supervisor_missing",
 ]

@@ -23,6 +23,7 @@ from chaos.report import Statistics
 from chaos.report.findings import finding_id
 from chaos.report.live_replay import LiveReplay, dump_live_replay
 from chaos.report.plain import from_plain, to_plain
+from chaos.report.text import counted
 from chaos.scenario.kinds import AGENT_MODEL, Agent
 from chaos.scenario.runner.account import INTERRUPTED, Account, budget_for
 from chaos.scenario.runner.agent_runs import AgentRuns, Blow, Seen
@@ -176,7 +177,8 @@ class _Agents:
                 left_out=(self._left_out,) if self._left_out else (),
             ),
             notes=(
-                f"{self._requests} requests in {self._runs} runs, seed {self._account.options.seed}",
+                f"{counted(self._requests, 'request')} in {counted(self._runs, 'run')}, "
+                f"seed {self._account.options.seed}",
                 *([f"done to connections: {_told(self._injected)}"] if self._injected else []),
             ),
         )

@@ -128,7 +128,10 @@ class _Fleets:
             self._account.learn(stop=INTERRUPTED)
             return
         if wrong is None and not self._fired:
-            raise NotMeasured("no fault struck: nothing was tried", "add a [[fault]], or let it come sooner")
+            raise NotMeasured(
+                "no fault struck: nothing was tried",
+                "give it faults ([[fault]], or faults= in a test), or let them come sooner",
+            )
 
     def _try_all(self) -> tuple[Plan, _Seen] | None:
         while not self._is_over():

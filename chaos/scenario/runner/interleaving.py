@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from chaos.history import LiveRun, Said
+from chaos.history import LiveRun, Said, participant_words
 from chaos.race.episode import Episode
 from chaos.race.moves import Form
 from chaos.race.stage import Played
-from chaos.race.wording import move_words, participant_words
+from chaos.race.wording import move_words
 from chaos.report.places import short_place, user_frame
 from chaos.trace.model import Frame
 
@@ -31,6 +31,7 @@ def live_run(played: Played) -> LiveRun:
         check=played.check,
         waiting=tuple((step.participant, move_words(step.move)) for step in episode.waiting),
         cut=episode.cut,
+        racers=episode.racers,
     )
 
 

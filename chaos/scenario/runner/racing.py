@@ -16,6 +16,7 @@ from chaos.observations import Finding, Outcome, Verdict
 from chaos.oracles import OracleVerdict
 from chaos.oracles.jury import Jury, Objected
 from chaos.oracles.live import choose_live
+from chaos.race.episode import Episode
 from chaos.race.exploring import Search
 from chaos.race.moves import Form
 from chaos.race.policies import Switches
@@ -38,7 +39,10 @@ __all__ = ["race_from", "race_targets", "replay_race", "run_race"]
 
 _EPISODES = {Profile.QUICK: 100, Profile.CI: 500, Profile.DEEP: 20_000}
 _DURATION_S = {Profile.QUICK: 10.0, Profile.CI: 60.0, Profile.DEEP: None}
+_ACK = "a"  # as `chaos.child.witness` has it
 _AFTER = 50  # episodes without a new cause, once there is one: then it is enough
+# Where episodes are slow, as when they go on sleeping for ever: for waiting for a new cause, and for shrinking each.
+_PATIENCE_S = {Profile.QUICK: 5.0, Profile.CI: 20.0, Profile.DEEP: 600.0}
 _REPORT_S = 0.2
 _UNSTEADY = (
     "it did not happen again in the same order of calls: the workers do something that differs from run to run, such "
@@ -78,7 +82,9 @@ class _Race:
         self._budget = _budget(account.options, account.scenario.budget)
         self._causes: dict[tuple[str, ...], _Cause] = {}
         self._mapped: set[str] = set()  # files that were changed through memory, out of sight
-        self._last_news = self._told_s = 0.0
+        self._had_choice = False  # whether there ever was more than one who could go
+        self._last_news, self._last_news_s, self._told_s = 0, 0.0, 0.0
+        self._patience_s = _PATIENCE_S[account.options.profile]
 
     def run(self) -> None:
         interrupted = False
@@ -95,7 +101,17 @@ class _Race:
             self._learn(search, monotonic() - began, tuple(findings))
         if interrupted:
             self._account.learn(stop=INTERRUPTED)
-        elif self._mapped and not self._causes:
+        elif not self._causes:
+            self._check_measured(search.steps)
+
+    def _check_measured(self, steps: int) -> None:
+        """Object to a race that found nothing because it could not."""
+        if not self._had_choice:
+            why = "there never was more than one worker that could go on" if steps else "no worker touched the folder"
+            raise NotMeasured(
+                f"nothing raced: {why}", "let two workers or more work on files of the folder that they get as `disk`"
+            )
+        if self._mapped:
             raise NotMeasured(
                 f"workers change {min(self._mapped)} through shared memory: no call is made that could be held",
                 "exclude the file by a glob if that is done under a lock",
@@ -103,14 +119,15 @@ class _Race:
 
     def _play(self, search: Search, began: float) -> None:
         for played in search:
-            self._judge(played, search.episodes)
+            self._judge(played, search.episodes, monotonic() - began)
+            self._had_choice = self._had_choice or _had_choice(played.episode)
             self._mapped |= {step.move.path for step in played.episode.steps if step.move.form is Form.MAP}
             spent_s = monotonic() - began
             self._tell(search, spent_s)
             if self._is_over(search.episodes, spent_s):
                 return
 
-    def _judge(self, played: Played, episode: int) -> None:
+    def _judge(self, played: Played, episode: int, spent_s: float) -> None:
         objected = self._jury.judge(live_run(played))
         if objected is None:
             return
@@ -119,13 +136,14 @@ class _Race:
             self._causes[key].episodes += 1
             return
         self._causes[key] = _Cause(objected, played, episode)
-        self._last_news = episode
+        self._last_news, self._last_news_s = episode, spent_s
         recipe = recipe_of(switches_of(played.episode))
         self._account.cause(news_of(objected, RACE_MODEL, recipe, len(played.episode.steps)))
 
     def _is_over(self, episodes: int, spent_s: float) -> bool:
         return is_spent(self._budget, episodes, spent_s) or (
-            bool(self._causes) and episodes - self._last_news >= _AFTER
+            bool(self._causes)
+            and (episodes - self._last_news >= _AFTER or spent_s - self._last_news_s >= self._patience_s)
         )
 
     def _tell(self, search: Search, spent_s: float) -> None:
@@ -146,7 +164,7 @@ class _Race:
         notes: tuple[str, ...] = ()
         if shrink:
             try:
-                switches, (played, objected) = shrunk(switches, self._judge_of(cause, stage))
+                switches, (played, objected) = shrunk(switches, self._judge_of(cause, stage), limit_s=self._patience_s)
                 played, objected = self._again(stage, switches, objected) or (played, objected)
             except ValueError:
                 notes = (_UNSTEADY,)
@@ -159,7 +177,7 @@ class _Race:
             damage=objected.damage,
             model=RACE_MODEL,
             title=objected.message,
-            explanation=(*self._explanation(cause, len(switches)), *notes),
+            explanation=(*self._explanation(cause, switches, played), *notes),
             source=user_frame(frames),
             timeline=tuple(interleaving(played.episode, until=objected.position)),
             point=len(played.episode.steps),
@@ -175,12 +193,13 @@ class _Race:
         self._keep(finding)
         return finding
 
-    def _explanation(self, cause: _Cause, switches: int) -> tuple[str, ...]:
+    def _explanation(self, cause: _Cause, switches: Mapping[int, int], shown: Played) -> tuple[str, ...]:
         played = self._account.result.statistics.states
-        return (
-            f"seen in {cause.episodes} of {played} episodes, first in number {cause.episode}",
-            f"shown below, * where another worker goes on: {counted(switches, 'switch')} that had to be made",
-        )
+        seen = f"seen in {cause.episodes} of {counted(played, 'episode')}, first in number {cause.episode}"
+        if not shown.episode.steps:
+            return (seen, "there was no call on the folder before")
+        made = f"{counted(len(switches), 'switch')} that had to be made" if switches else "no switch had to be made"
+        return (seen, f"shown below, * where another worker goes on: {made}")
 
     def _judge_of(self, cause: _Cause, stage: Stage) -> Callable[[Mapping[int, int]], tuple[Played, Objected] | None]:
         return lambda schedule: self._again(stage, schedule, cause.objected, sources=False)
@@ -234,6 +253,12 @@ class _Race:
                 f"different; digest of their histories: {search.digest}",
             ),
         )
+
+
+def _had_choice(episode: Episode) -> bool:
+    """Whether two did something else than acknowledging, which no oracle here looks at, and one could go first."""
+    doing = {step.participant for step in episode.steps if step.move.text[:1] != _ACK or step.move.form is not Form.SAY}
+    return len(doing) > 1 and any(len(ready) > 1 for ready in episode.ready)
 
 
 def _left_out(search: Search) -> str:

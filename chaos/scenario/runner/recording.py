@@ -238,7 +238,8 @@ def _checkended_words(trace: Trace, drive: Explore, tail: str) -> None:
     target = target_words(drive.roles.workload)
     if trace.exit_code == TARGET_MISSING and isinstance(drive.roles.workload, PythonTarget):
         raise UsageError(
-            tail.strip() or f"target {target} can't be imported", f"try it: {sys.executable} -c 'import ...'"
+            tail.strip() or f"target {target} can't be imported",
+            f"name it package.module:function, and try it: {sys.executable} -c 'import {target.partition(':')[0]}'",
         )
     if late := deadline_note(trace):
         raise NotMeasured(

@@ -170,9 +170,18 @@ def _checked(key: str, value: Any, where: str) -> Any:
             raise ConfigurationError(f"{where} must be a list of texts, not {value!r}")
     elif not (isinstance(value, str) and value) and value is not default:
         raise ConfigurationError(f"{where} must be a text, not {value!r}")
+    elif isinstance(value, str) and not _can_be_named(value):
+        raise ConfigurationError(f"{where} must be a text that can name a file, not {value!r}")
     if key == "logging.format":
         _check_format(value, where)
     return value
+
+
+def _can_be_named(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def _check_format(value: str, where: str) -> None:

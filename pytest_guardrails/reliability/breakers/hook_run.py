@@ -11,7 +11,6 @@ asyncio, typer, YAML; a test holds that.
 """
 
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 
@@ -81,7 +80,7 @@ def run_hook(arguments: Sequence[str]) -> int:
         return run_command(options.command, timeout_s=options.timeout_s, clock=_clock).code
     try:
         hooks = _admitted(config, name, options.timeout_s)
-    except GuardrailsError as error:
+    except (GuardrailsError, OSError) as error:
         _say(f"the state of hooks can't be used: {error}")
         if options.closed or (why := _why_booked(config, name)):
             why = why if not options.closed else "the state of hooks can't be used"
@@ -131,7 +130,7 @@ def _record(hooks: _Hooks, config: Config, ending: Ending, *, well: bool) -> Non
                 what += f"; disabled until {outcome.after.retry_after}"
         refresh_mirror(state, config, _clock)
         _close(state, config)
-    except GuardrailsError as error:
+    except (GuardrailsError, OSError) as error:
         _say(f"the run was not recorded: {error}")
     _log(config, level, f"{what}: {admission.command}")
 
@@ -169,7 +168,12 @@ def _skip(name: str, reason: str, retry_in_s: float | None, *, closed: bool) -> 
     when = "" if retry_in_s is None else f", tried again in {retry_in_s:.0f} s"
     message = f"hook skipped ({reason}{when}): {name}"
     answer = {"result": "block" if closed else "continue", "message": message, "success": not closed}
-    sys.stdout.write(finite_json.dumps(answer) + "\n")
+    try:
+        os.write(
+            1, finite_json.dumps(answer).encode() + b"\n"
+        )  # past the buffer, which would fail once more at the end
+    except OSError as error:
+        _say(f"the answer was not written: {error.strerror}")
     if closed:
         _say(message)
     return _BLOCKED if closed else 0

@@ -12,13 +12,13 @@ A hook is kept under `hook/DIGEST` of its command, the totals of all under `tota
 """
 
 import os
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib import import_module
 from types import ModuleType
 
 from pytest_guardrails.clock import Clock, SystemClock
-from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.errors import ConfigurationError, GuardrailsError
 from pytest_guardrails.hints import Any, Protocol, final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.breakers.book import DisabledBook
@@ -40,7 +40,8 @@ from pytest_guardrails.reliability.breakers.model import (
     Reset,
     Succeeded,
 )
-from pytest_guardrails.reliability.breakers.record import HookRecord, Moment, applied, iso, parse, plain_of
+from pytest_guardrails.reliability.breakers.record import HookRecord, Moment, applied, bounded, iso, parse, plain_of
+from pytest_guardrails.reliability.durability.atomic import DurabilityUnknownError
 from pytest_guardrails.reliability.durability.identity import ProcessIdentity, boot_id, is_alive, own_identity
 from pytest_guardrails.reliability.state.model import Incident
 from pytest_guardrails.reliability.state.store import StateStore
@@ -164,6 +165,7 @@ class HookState:
         self._book = book
         self._document = document
         self._clock = clock or SystemClock()
+        self._booking: dict[str, tuple[Mapping[str, Any] | None, int]] = {}  # by the transaction under way
 
     def get_hook_state(self, command: str) -> HookRecord:
         """The hook as of the last commit; a fresh one if it is not known."""
@@ -172,9 +174,21 @@ class HookState:
         self._look()
         return self._true(key, name, self.store.get(key))
 
-    def transaction(self) -> AbstractContextManager[Transaction]:
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
         """A transaction of the store; every change to hooks goes through this."""
-        return self.store.transaction() if self._document is None else self._document.transaction(self)
+        booked: dict[str, tuple[Mapping[str, Any] | None, int]] = {}
+        inner = self.store.transaction() if self._document is None else self._document.transaction(self)
+        try:
+            with inner as transaction:
+                self._booking = booked  # under the store's lock
+                yield transaction
+        except DurabilityUnknownError:
+            raise
+        except BaseException:
+            if booked:
+                self._take_back(booked)
+            raise
 
     def admit(self, command: str) -> Admission:
         """May this hook run now? A probe's permit is reserved in the same transaction.
@@ -260,7 +274,7 @@ class HookState:
         """
         if lasts_s is not None and not 0.0 < lasts_s <= 1e9:
             raise ConfigurationError(f"an operator's word lasts above 0 and at most 1e9 seconds, not {lasts_s}")
-        control = Control(kind, author, reason, lasts_s, None, iso(self._clock.wall()))
+        control = Control(kind, bounded(author), bounded(reason), lasts_s, None, iso(self._clock.wall()))
         return self._apply(command, Hold(control))
 
     def disable(self, command: str, *, author: str, reason: str, lasts_s: float | None = None) -> Outcome:
@@ -272,7 +286,7 @@ class HookState:
         with self.transaction() as transaction:
             outcome = self._change(transaction, name_of(command), (Release(), Reset()))
             if outcome.before.is_disabled or outcome.before.circuit.control is not None:
-                telling().tell_enabled(self.store, transaction, outcome.after, author, reason)
+                telling().tell_enabled(self.store, transaction, outcome.after, bounded(author), bounded(reason))
         return outcome
 
     def forget(self, command: str) -> bool:
@@ -405,7 +419,21 @@ class HookState:
             if after.is_disabled:
                 hooks[key] = plain_of(after)
             self._book.write(hooks)
+            self._booking.setdefault(key, (known, after.circuit.epoch))
         return len(hooks)
+
+    def _take_back(self, booked: Mapping[str, tuple[Mapping[str, Any] | None, int]]) -> None:
+        """Let the book forget what the store refused, if the disk allows that: who was told so may rely on it."""
+        with suppress(GuardrailsError), self.store.transaction() as transaction:
+            hooks = dict(self._booked())
+            for key, (before, epoch) in booked.items():
+                stored = transaction.get(key)
+                if stored is None or stored["circuit"]["epoch"] < epoch:  # nobody has come that far since
+                    hooks.pop(key, None)
+                    if before is not None:
+                        hooks[key] = before
+            if self._book is not None:
+                self._book.write(hooks)
 
     def _disabled_in(self, transaction: Transaction) -> Mapping[str, Any]:
         found = ((key, parse(transaction.get(key))) for key in transaction.keys(PREFIX))

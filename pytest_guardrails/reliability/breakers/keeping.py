@@ -28,6 +28,7 @@ from pytest_guardrails.reliability.breakers.model import (
     Succeeded,
 )
 from pytest_guardrails.reliability.breakers.policy import at_rest, refuses_until_s, step
+from pytest_guardrails.reliability.durability.forking import renew_in_children
 
 __all__ = ["CircuitOpenError", "Keeper", "Listener", "MemoryKeeper", "StoredKeeper", "Ticket"]
 
@@ -148,6 +149,7 @@ class MemoryKeeper:
         self._now_s = (clock or SystemClock()).monotonic
         self._listener = listener
         self._mutex = threading.Lock()
+        renew_in_children(self)
         self._numbers = count(1)
 
     def shut_for_s(self) -> float:

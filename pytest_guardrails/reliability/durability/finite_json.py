@@ -15,6 +15,7 @@ from pytest_guardrails.hints import Any, final
 __all__ = ["MAX_DEPTH", "JsonRefusedError", "check", "dumps", "loads", "printable"]
 
 MAX_DEPTH = 100  # far above any honest document, far below Python's limit on recursion
+_MOST_BITS = 14_284  # of whole numbers; longer ones have more digits than Python reads from a text
 _PLAIN_KEY = str.isidentifier
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
@@ -41,14 +42,18 @@ def dumps(value: object, *, indent: int | None = None) -> str:
     """The value as JSON text, without spaces when `indent` is None; keys keep their order.
 
     Raises:
-        JsonRefusedError: NaN, infinity, a lone surrogate, a key that is no string, a type that JSON has not, a
-            reference to itself, or more than `MAX_DEPTH` levels.
+        JsonRefusedError: NaN, infinity, a whole number of more than 4,300 digits, a lone surrogate, a key that is no
+            string, a type that JSON has not, a reference to itself, or more than `MAX_DEPTH` levels.
     """
     if not _is_plain(value, 0):
         check(value)
-    if indent is None:
-        return _encode(value)
-    return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    try:
+        if indent is None:
+            return _encode(value)
+        return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    except ValueError:  # a number too long for Python to write: `check` says which
+        check(value)
+        raise
 
 
 def loads(text: str | bytes) -> Any:
@@ -115,11 +120,10 @@ def _check(value: object, path: str, depth: int) -> None:
     kind = type(value)
     if kind is str:
         _check_text(value, path)  # type: ignore[arg-type]
-    elif kind is int or kind is bool or value is None:
+    elif kind is bool or value is None:
         return
-    elif kind is float or isinstance(value, float):
-        if not math.isfinite(value):  # type: ignore[arg-type]
-            raise JsonRefusedError(path, f"{value} is not a finite number")
+    elif isinstance(value, (int, float)):
+        _check_number(value, path)
     elif depth >= MAX_DEPTH and isinstance(value, (dict, list, tuple)):
         raise JsonRefusedError(path, f"more than {MAX_DEPTH} levels, or a reference to itself")
     elif isinstance(value, dict):
@@ -133,8 +137,16 @@ def _check(value: object, path: str, depth: int) -> None:
             _check(item, f"{path}[{index}]", depth + 1)
     elif isinstance(value, str):
         _check_text(value, path)
-    elif not isinstance(value, int):
+    else:
         raise JsonRefusedError(path, f"a {kind.__module__}.{kind.__qualname__} has no JSON form; convert it first")
+
+
+def _check_number(value: float, path: str) -> None:
+    if isinstance(value, int):
+        if value.bit_length() > _MOST_BITS:
+            raise JsonRefusedError(path, "a whole number of more than 4300 digits, which Python can't read back")
+    elif not math.isfinite(value):
+        raise JsonRefusedError(path, f"{value} is not a finite number")
 
 
 def _check_text(text: str, path: str) -> None:

@@ -10,7 +10,8 @@ that runs from boot and stands still during suspend, so steps of the wall clock 
 reboot ends every lease.
 **Does not** stop a late holder that checks no fence.
 **On crash** the record stays as it was before or after the step; nothing is to be cleaned up.
-**Threads and processes.** Every step is taken under a `FileLock`. One `Lease` object is one holder.
+**Threads and processes.** Every step is taken under a `FileLock`. One `Lease` object is one holder, in the process that
+acquired it: a forked child holds nothing, and can neither prolong nor end its parent's grant.
 
 The record is JSON: `format`, `token`, `owner`, `holder` (identity, null when free), `expires_s` (monotonic), `since`
 (wall clock, for people). Unknown fields are kept. Read `locks.py` for the lock below.
@@ -25,6 +26,7 @@ from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import (
     ConfigurationError,
     ConflictError,
+    StorageError,
 )
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability import finite_json
@@ -111,6 +113,7 @@ class Lease:
         self._clock = clock or SystemClock()
         self._lock = FileLock.beside(self.path, clock=self._clock)
         self._token = 0
+        self._process = 0  # that was granted it
 
     @property
     def token(self) -> int:
@@ -119,7 +122,7 @@ class Lease:
         Raises:
             LeaseLostError: it has none.
         """
-        if not self._token:
+        if not self._own_token:
             raise LeaseLostError(f"the lease {self.path} is not held by this object: acquire it first")
         return self._token
 
@@ -136,6 +139,8 @@ class Lease:
             LeaseHeldError: somebody else, or this object already, is the holder.
             CorruptionError: the record is not what was written; it is left as it is.
         """
+        if not 0.0 <= deadline_s < 1e9:
+            raise ConfigurationError(f"deadline_s must be from 0 to a thousand million seconds, not {deadline_s}")
         end_s = self._clock.monotonic() + deadline_s
         while True:
             found = self._try_acquire()
@@ -167,9 +172,11 @@ class Lease:
 
     def release(self) -> None:
         """End the grant; a lost one is left alone, so that a late release ends nobody else's."""
+        if not self._own_token:
+            return
         with self._lock.exclusive():
             record = self._read()
-            if self._token and record.get("token") == self._token:
+            if record.get("token") == self._token:
                 self._write({**record, "holder": None})
             self._token = 0
 
@@ -202,8 +209,13 @@ class Lease:
                 "expires_s": self._clock.monotonic() + self._ttl_s,
                 "since": self._clock.wall(),
             }
-            self._write({**record, **granted})
-            self._token = token
+            # Before the record says so: whoever is interrupted in between can `release` it.
+            self._token, self._process = token, os.getpid()
+            try:
+                self._write({**record, **granted})
+            except StorageError:
+                self._token = 0
+                raise
             return token
 
     def _status(self, record: Mapping[str, Any]) -> LeaseStatus:
@@ -222,11 +234,15 @@ class Lease:
             left_s=max(0.0, left_s) if holder else 0.0,
         )
 
+    @property
+    def _own_token(self) -> int:
+        return self._token if self._process == os.getpid() else 0
+
     def _own_record(self) -> Mapping[str, Any]:
         record = self._read()
         status = self._status(record)
-        if not self._token or status.token != self._token or status.holder is None:
-            lost, self._token = self._token, 0
+        if not self._own_token or status.token != self._token or status.holder is None:
+            lost, self._token = self._own_token, 0
             raise LeaseLostError(f"grant {lost} of the lease {self.path} is over; the last one given is {status.token}")
         return record
 

@@ -39,6 +39,7 @@ __all__ = [
 
 DEADLINE_S = 30.0  # longer than any honest critical section here, short enough for a person to wait
 _RECORD_BYTES = 512  # written whole, in place, padded: so it needs no truncation
+_NOTE_BYTES = 240  # beside a long host name it still fits into the record
 _NOTE = b'"note":"'
 _OWN = -1.0  # stands for the deadline that the object was made with
 
@@ -161,7 +162,11 @@ class FileLock:
             raise StorageError(f"the lock {self.path} can't be taken: {error}") from error
         self._seat.mine.holding = Holding(pair, mode)
         if mode == "exclusive" and note is not None:
-            self.sign(note)
+            try:
+                self.sign(note)
+            except BaseException:  # an interruption: who is not told that it has the lock will not release it
+                self.release()
+                raise
 
     def release(self) -> None:
         """Undo one acquisition of this thread.
@@ -184,17 +189,19 @@ class FileLock:
             wait.cancelled = True
             wait.rouse()
 
-    def sign(self, note: str) -> None:
-        """Write this thread down as the holder; it holds the lock exclusively."""
+    def sign(self, note: str) -> bool:
+        """Write this thread down as the holder, if the disk takes it; it holds the lock exclusively."""
         holding = self._seat.mine.holding
         if holding is None or holding.mode != "exclusive":
             raise LockNotHeldError(f"{self.path} is not held exclusively by this thread of process {os.getpid()}")
-        text = b'"%b"' % note.encode() if note.replace(" ", "").isalnum() and note.isascii() else _quoted(note)
+        is_plain = len(note) <= _NOTE_BYTES and note.isascii() and note.replace(" ", "").isalnum()
+        text = b'"%b"' % note.encode() if is_plain else _quoted(note)
         record = b'{%b,"since":%.6f,"note":%b}' % (_signature(os.getpid()), self._clock.wall(), text)
         try:
             os.pwrite(holding.pair.lock, record.ljust(_RECORD_BYTES - 1) + b"\n", 0)
-        except OSError:  # a full disk keeps nobody from locking: the record is for people only
-            return
+        except OSError:  # a full disk keeps nobody from locking
+            return False
+        return True
 
     def last_note(self) -> str:
         """The note of whoever signed last; this thread holds the lock. "" when it can't be read.
@@ -220,7 +227,7 @@ class FileLock:
     @contextmanager
     def exclusive(self, *, deadline_s: float | None = _OWN, note: str | None = "") -> Iterator[None]:
         """Hold the lock alone during the block. Raises as `acquire`."""
-        self.acquire("exclusive", deadline_s=deadline_s, note=note)
+        self._enter("exclusive", deadline_s, note)
         try:
             yield
         finally:
@@ -229,20 +236,35 @@ class FileLock:
     @contextmanager
     def shared(self, *, deadline_s: float | None = _OWN) -> Iterator[None]:
         """Hold the lock together with other readers during the block. Raises as `acquire`."""
-        self.acquire("shared", deadline_s=deadline_s)
+        self._enter("shared", deadline_s, None)
         try:
             yield
         finally:
             self._leave()
 
     def __enter__(self) -> "FileLock":
-        self.acquire()
+        self._enter("exclusive", _OWN, "")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._leave()
+
+    def _enter(self, mode: Mode, deadline_s: float | None, note: str | None) -> None:
+        """Take it for a block; where an interruption comes after that and before the block, give it back."""
+        before = self._count
+        try:
+            self.acquire(mode, deadline_s=deadline_s, note=note)
+        except BaseException:
+            if self._count > before:
+                self.release()
+            raise
+
+    @property
+    def _count(self) -> int:
+        holding = self._seat.mine.holding
+        return holding.count if holding else 0
 
     def _leave(self) -> None:
         if self._seat.mine.holding is not None:  # a child forked inside the block holds nothing to give back
@@ -252,12 +274,18 @@ class FileLock:
         start_s = self._clock.monotonic()
         while True:
             pair = self._seat.pair()
-            if not pair.try_take(mode):
+            try:
+                taken, current = pair.try_take(mode), self._seat.is_current(pair)
+            except BaseException:  # it may be taken, and nobody else would close it as long as the error is kept
+                pair.close()
+                raise
+            if current and not taken:
                 left_s = None if wait_s is None else max(0.0, wait_s - (self._clock.monotonic() - start_s))
                 pair = self._wait_take(pair, mode, left_s, wait_s)
-            if self._seat.is_current(pair):
+                current = self._seat.is_current(pair)
+            if current:
                 return pair
-            pair.close()  # someone removed or replaced the lock file: what we hold guards nothing
+            pair.close()  # someone removed, replaced or moved the lock file: holding it guards nothing
 
     def _wait_take(self, pair: Pair, mode: Mode, left_s: float | None, wait_s: float | None) -> Pair:
         if left_s == 0.0:
@@ -289,7 +317,8 @@ def _signature(_pid: int) -> bytes:
 
 
 def _quoted(note: str) -> bytes:
-    return json.dumps(note[:100]).encode()
+    text = json.dumps(note[:100])
+    return (text if len(text) <= _NOTE_BYTES else json.dumps(note[: _NOTE_BYTES // 12])).encode()  # an emoji is twelve
 
 
 def _checked(deadline_s: float | None) -> float | None:

@@ -29,9 +29,15 @@ _idle_helpers: "list[_Helper]" = []
 
 @final
 class Pair:
-    """Descriptors of a lock file and its turnstile, for one holder at a time."""
+    """Descriptors of a lock file and its turnstile, for one holder at a time.
 
-    __slots__ = ("__weakref__", "lock", "turnstile")
+    Attributes:
+        lock: of the lock file.
+        turnstile: of the other one.
+        identity: which file the lock file is, whatever name it has by now.
+    """
+
+    __slots__ = ("__weakref__", "identity", "lock", "turnstile")
 
     def __init__(self, path: str) -> None:
         self.lock = self.turnstile = -1
@@ -40,6 +46,8 @@ class Pair:
             self.lock = os.open(path, flags, 0o666)
             self.turnstile = os.open(path + ".turn", flags, 0o666)
             _pairs.add(self)
+        status = os.fstat(self.lock)
+        self.identity = (status.st_dev, status.st_ino)
 
     def try_take(self, mode: Mode) -> bool:
         """Pass the turnstile and take the lock, if neither needs waiting."""
@@ -118,13 +126,17 @@ class Seat:
         else:
             pair.close()
 
-    @staticmethod
-    def is_current(pair: Pair) -> bool:
-        """Whether the pair still is a file with a name; someone may have removed or replaced it.
+    def is_current(self, pair: Pair) -> bool:
+        """Whether the pair still is the file that has the path; someone may have removed, replaced or moved it.
 
-        Asked of the descriptor, at a third of the cost of asking by path; a lock file moved elsewhere is not noticed.
+        Asked by the path, since whoever comes next goes by it: a folder that was swapped for its backup brings another
+        lock file along, and two processes would each hold one.
         """
-        return os.fstat(pair.lock).st_nlink > 0
+        try:
+            status = os.stat(self.path)
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) == pair.identity
 
     def forget(self) -> None:
         """After a fork, in the child: nothing here is ours."""

@@ -16,6 +16,7 @@ from typing import Any, NoReturn, final
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError
 from pytest_guardrails.records import Record
+from pytest_guardrails.reliability.durability.forking import renew_in_children
 from pytest_guardrails.reliability.health.levels import Level
 
 __all__ = ["Alert", "AlertMemory", "AlertPolicy", "AlertStatistics", "Alerts", "decide"]
@@ -122,6 +123,7 @@ class Alerts:
             raise ConfigurationError(f"an alert policy needs times from 0 and at least one alert: {self._policy}")
         self._clock = clock or SystemClock()
         self._mutex = threading.Lock()
+        renew_in_children(self)
         self._memory: dict[str, AlertMemory] = {}
         self._statistics = AlertStatistics()
         self._queue: queue.Queue[Alert] = queue.Queue(_QUEUED)

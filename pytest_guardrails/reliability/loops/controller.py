@@ -137,8 +137,8 @@ class LoopController:
         ownership = Ownership(
             lease, ttl_s=ttl_s, watch_s=watch_s, look=self._look, lost=self._on_lost, clock=self._clock
         )
-        self._token, self._lost = ownership.acquire(wait_s), None
         try:
+            self._token, self._lost = ownership.acquire(wait_s), None
             record, rules = self._claim(restart=restart, amend=amend)
             while not (record := self._obey(record)).state.final:
                 record = self._iterate(step, record, rules)

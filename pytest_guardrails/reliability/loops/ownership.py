@@ -63,9 +63,10 @@ class Ownership:
         return token
 
     def release(self) -> None:
-        """Let others own it."""
+        """Let others own it; also after an `acquire` that failed, or was interrupted on its way."""
         self._end.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         self._lease.release()
 
     def _keep(self) -> None:

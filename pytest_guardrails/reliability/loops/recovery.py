@@ -102,6 +102,8 @@ class RecoveryManager:
     def run(self, item: str, act: Callable[[], Any]) -> Any:
         """Do something, recover when it fails, and give back what came of it in the end.
 
+        The first time `act` is called in this thread, each time after that in one that can be interrupted.
+
         Raises:
             RecoveryFailedError: it was skipped, escalated or given up.
             RecoveryBusyError: a living process is at it.
@@ -124,7 +126,7 @@ class RecoveryManager:
             error: what happened.
             failure: names this failure of the item. A recovery from it that has ended is not begun again, its end is
                 told; with "" each call after an end begins a new one.
-            act: what failed, for RETRY; must be safe to repeat.
+            act: what failed, for RETRY; must be safe to repeat, and to be called in another thread.
 
         Raises:
             RecoveryBusyError: a living process, or another thread of this one, is at it.
@@ -337,6 +339,15 @@ class RecoveryManager:
 
 _mutex = threading.Lock()
 _active: set[tuple[object, ...]] = set()  # what threads of this process are at, whichever manager they use
+
+
+def _in_child() -> None:
+    global _mutex  # noqa: PLW0603 - the one that a thread of the parent may have held is of no use here
+    _mutex = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 @contextmanager

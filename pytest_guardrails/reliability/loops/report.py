@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import final
 
-from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.errors import ConfigurationError, check_whole
 from pytest_guardrails.reliability.loops.facts import Facts, LoopState, Reason
 from pytest_guardrails.reliability.loops.ledger import LoopRecord
 
@@ -40,8 +40,9 @@ class LoopSettings:
     lease_path: str = ""
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or self.history < 1:
-            raise ConfigurationError(f"attempts and history are at least 1, not {self.attempts} and {self.history}")
+        for name in ("failure_limit", "attempts", "history"):
+            if name != "failure_limit" or self.failure_limit is not None:
+                check_whole(name, getattr(self, name), 1)
         if self.step_deadline_s is not None and not self.interruptible:
             raise ConfigurationError("without interruptible no step can have a deadline: leave step_deadline_s None")
         for name in ("step_deadline_s", "grace_s", "lease_ttl_s", "watch_s"):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import final
 
-from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.errors import ConfigurationError, check_whole
 from pytest_guardrails.reliability.loops.error_classes import ErrorClass
 
 __all__ = ["DEFAULT_PLANS", "Backoff", "Plan", "RecoveryPolicy", "Rung", "Strategy", "choose"]
@@ -45,8 +45,7 @@ class Rung:
     attempts: int = 1
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise ConfigurationError(f"{self.strategy.value}: attempts is at least 1, not {self.attempts}")
+        check_whole(f"{self.strategy.value}: attempts", self.attempts, 1)
 
 
 @final
@@ -61,6 +60,9 @@ class Plan:
 
     rungs: tuple[Rung, ...]
     limit: int = 20
+
+    def __post_init__(self) -> None:
+        check_whole("limit", self.limit, 0)
 
 
 def _plan(*rungs: tuple[Strategy, int]) -> Plan:

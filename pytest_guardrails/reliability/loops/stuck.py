@@ -21,7 +21,7 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping
 from typing import Any, final
 
-from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.errors import check_whole
 from pytest_guardrails.reliability.loops.likeness import Likeness, Match
 from pytest_guardrails.reliability.loops.repetition import Repetition
 from pytest_guardrails.reliability.loops.stuck_model import Level, Step, StepKind, StuckSettings, Verdict
@@ -60,8 +60,7 @@ class StuckDetector:
     """
 
     def __init__(self, max_consecutive_retries: int = 2, *, settings: StuckSettings | None = None) -> None:
-        if max_consecutive_retries < 1:
-            raise ConfigurationError(f"max_consecutive_retries is at least 1, not {max_consecutive_retries}")
+        check_whole("max_consecutive_retries", max_consecutive_retries, 1)
         self.max_consecutive_retries = max_consecutive_retries
         self.settings = settings or StuckSettings()
         self._unknown: Mapping[str, Any] = {}  # that a newer program wrote
@@ -108,7 +107,7 @@ class StuckDetector:
             self._retry_hash = found
             if self._retries >= self.max_consecutive_retries:
                 return True, f"identical feedback {self._retries} times consecutively: {_excerpt(feedback)}"
-            if max_rounds and iteration >= max_rounds:
+            if max_rounds and not iteration < max_rounds:  # nor without end if one of them is NaN
                 return True, f"round {iteration} of {max_rounds} still asks for changes: {_excerpt(feedback)}"
         if verdict.level >= Level.BLOCK:
             return True, verdict.evidence

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Any, NamedTuple, final
 
-from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.errors import ConfigurationError, check_whole
 
 __all__ = ["Ladder", "Level", "Pattern", "Step", "StepKind", "StuckSettings", "Verdict"]
 
@@ -150,11 +150,17 @@ class StuckSettings:
     least_share: float = 0.3
 
     def __post_init__(self) -> None:
-        if self.window < 4 or self.groups < 4:
-            raise ConfigurationError(f"window and groups are at least 4, not {self.window} and {self.groups}")
+        check_whole("window", self.window, 4)
+        check_whole("groups", self.groups, 4)
         if not 0 < self.least_share <= 1:
             raise ConfigurationError(f"least_share is a share above 0 up to 1, not {self.least_share}")
         for name in self.__slots__:
             ladder = getattr(self, name)
-            if isinstance(ladder, Ladder) and (ladder.note < 1 or list(ladder) != sorted(ladder)):
-                raise ConfigurationError(f"{name} must be four counts from 1 that do not fall, not {tuple(ladder)}")
+            if name not in ("window", "groups", "least_share") and not _is_ladder(ladder):
+                raise ConfigurationError(f"{name} must be four counts from 1 that do not fall, not {ladder!r}")
+
+
+def _is_ladder(value: object) -> bool:
+    if not isinstance(value, Ladder) or not all(type(count) is int for count in value):
+        return False
+    return value.note >= 1 and list(value) == sorted(value)

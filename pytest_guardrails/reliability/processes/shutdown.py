@@ -9,7 +9,8 @@ When the block ends, for whatever reason, the callbacks run, stage by stage, tho
 they were registered. **Guarantees.** A callback that fails or hangs past its deadline is told in the report and keeps
 none of the others from running. The handlers that were there before are put back.
 **Does not** end a callback that hangs: its thread is left behind, and ends with the process.
-**Threads and processes.** For the main thread, since signal handlers are; `request` may be called from any.
+**Threads and processes.** For the main thread, since signal handlers are; `request` may be called from any. A forked
+child has nothing of it: the handlers that were there before, and no callbacks. If it wants one, it makes its own.
 
 Read `registry.py` for what becomes of processes that did not end so well.
 """
@@ -19,6 +20,7 @@ import select
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
@@ -30,6 +32,8 @@ from pytest_guardrails.errors import ConfigurationError
 from pytest_guardrails.records import Record
 
 __all__ = ["GracefulShutdown", "Stage", "StepReport"]
+
+_open: "weakref.WeakSet[GracefulShutdown]" = weakref.WeakSet()
 
 
 @final
@@ -90,6 +94,7 @@ class GracefulShutdown:
         # A pipe, since a signal handler may take no lock: what is written wakes every waiter, and is never read.
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
+        _open.add(self)
 
     def register(
         self,
@@ -150,9 +155,21 @@ class GracefulShutdown:
         try:
             self.run()
         finally:
-            for number, handler in self._handlers.items():
-                signal.signal(number, handler)
-            self._handlers = {}
+            self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    def _forsake(self) -> None:
+        """In a forked child: leave all of it, the pipe as well, to the parent."""
+        self._restore()
+        self._steps = []
+        os.close(self._reader)
+        os.close(self._writer)
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self._signalled:
@@ -194,3 +211,12 @@ class GracefulShutdown:
         for descriptor in (self._reader, self._writer):
             with suppress(OSError):
                 os.close(descriptor)
+
+
+def _in_child() -> None:
+    for shutdown in list(_open):
+        shutdown._forsake()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from time import monotonic
 
 from pytest_guardrails.clock import Clock, SystemClock
-from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.errors import ConfigurationError, check_whole
 from pytest_guardrails.hints import NoReturn, Protocol, final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability import Durability, FileLock, LockDeadlineError
@@ -63,8 +63,7 @@ class BackendSettings:
     ) -> None:
         if durability not in ("power", "process"):
             raise ConfigurationError(f'durability must be "power" or "process", not {durability!r}')
-        if keep_versions < 1:
-            raise ConfigurationError(f"keep_versions must be at least 1, not {keep_versions}")
+        check_whole("keep_versions", keep_versions, 1)
         if not 0 < deadline_s < 1e9:
             raise ConfigurationError(f"deadline_s must be above 0 and finite, not {deadline_s}")
         values = (clock or SystemClock(), deadline_s, durability, keep_versions, listener)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, final
 
 from pytest_guardrails.clock import Clock, SystemClock
-from pytest_guardrails.errors import ConfigurationError, CorruptionError, NewerFormatError
+from pytest_guardrails.errors import ConfigurationError, CorruptionError, NewerFormatError, check_whole
 from pytest_guardrails.reliability.durability import finite_json, safe_name
 from pytest_guardrails.reliability.state.frozen import thaw
 from pytest_guardrails.reliability.state.store import StateStore
@@ -126,8 +126,7 @@ class Checkpoints:
     def __init__(
         self, store: StateStore, *, keep: int = _KEEP, compress: bool = False, clock: Clock | None = None
     ) -> None:
-        if keep < 1:
-            raise ConfigurationError(f"keep must be at least 1, not {keep}")
+        check_whole("keep", keep, 1)
         self._store = store
         self._keep = keep
         self._compress = compress

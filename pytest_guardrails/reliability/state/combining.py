@@ -13,6 +13,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from time import monotonic
 
@@ -49,14 +50,15 @@ class Request:
     def perform(self, session: Session, values: Values, gauge: PressureGauge) -> None:
         """Do the work, and stage what it wrote. The work's own error stays with it; one of the session's is raised.
 
-        A KeyboardInterrupt in the main thread is a signal to that thread, whosever work it is doing.
+        What is no `Exception`, such as KeyboardInterrupt or the SystemExit of a handler, is in the main thread a signal
+        to that thread, whosever work it is doing.
         """
         self.transaction = Transaction(session, values, self.id)
         try:
             self._work(self.transaction)
         except BaseException as error:
             self.transaction.abandon()
-            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
                 raise
             self.error, self.rolled_back = error, True
         else:
@@ -93,13 +95,15 @@ class Combiner:
         began = monotonic()
         try:
             while not request.over:
-                if not lead.acquire(False) and not lead.acquire(timeout=self._left_s(began)):
-                    raise LockDeadlineError(self._backend.path, self._deadline_s, None)
                 try:
+                    if not lead.acquire(False) and not lead.acquire(timeout=self._left_s(began)):
+                        raise LockDeadlineError(self._backend.path, self._deadline_s, None)
                     if not request.over:
                         self._lead_group(request)
                 finally:
-                    lead.release()
+                    with suppress(RuntimeError):  # it is not held, or no more
+                        while True:  # an interruption may have come before this thread knew that it had it
+                            lead.release()
         finally:
             if not request.over and request in queue:  # interrupted, or too late: nobody is to do it any more
                 queue.remove(request)
@@ -112,7 +116,7 @@ class Combiner:
         """Begin anew, also in a forked child, where the threads that were at it are gone."""
         self._process = os.getpid()
         self._queue: deque[Request] = deque()
-        self._lead = threading.Lock()
+        self._lead = threading.RLock()  # which knows whose it is, see `run`
 
     def _lead_group(self, own: Request) -> None:
         group: list[Request] = []

@@ -15,6 +15,7 @@ from typing import Any, Literal, final
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError, NewerFormatError, StorageError
 from pytest_guardrails.reliability.durability import JsonRefusedError, finite_json, write_atomic
+from pytest_guardrails.reliability.durability.forking import renew_in_children
 from pytest_guardrails.reliability.state.frozen import thaw
 from pytest_guardrails.reliability.state.store import StateStore
 
@@ -145,6 +146,7 @@ class Mirror:
         self._clock = clock or SystemClock()
         self._due_s = 0.0
         self._mutex = threading.Lock()
+        renew_in_children(self)
         self.failures = 0
         store.after_commit.append(self._after_commit)
 

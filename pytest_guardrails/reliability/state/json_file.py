@@ -21,6 +21,7 @@ from pytest_guardrails.errors import CorruptionError, NewerFormatError, StorageE
 from pytest_guardrails.hints import final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability import DurabilityUnknownError, FileLock, sync_directory, write_atomic
+from pytest_guardrails.reliability.durability.forking import renew_in_children
 from pytest_guardrails.reliability.state import json_document as documents
 from pytest_guardrails.reliability.state.backend import MOST_TOGETHER, BackendSettings, PastCell, Session, wait_for
 from pytest_guardrails.reliability.state.json_document import Document
@@ -102,6 +103,7 @@ class JsonBackend:
         self._previous = self.path + ".previous"
         self._recovery = Recovery(self.path, [], self._previous, self._settings)
         self._mutex = threading.Lock()  # guards `_loaded`
+        renew_in_children(self)
         self._loaded: _Loaded | None = None
         with self._lock.exclusive(note="open"):
             self._open()
@@ -109,8 +111,8 @@ class JsonBackend:
     @contextmanager
     def session(self, transaction: str) -> Iterator[Session]:
         """See `Backend.session`."""
-        waited_s = wait_for(self._lock)
-        try:
+        try:  # from here on, as an interruption may come when the lock is just taken
+            waited_s = wait_for(self._lock)
             session = _JsonSession(self, self._take_over(), waited_s)
             self._lock.sign(note_for(transaction))
             try:
@@ -340,13 +342,17 @@ class JsonBackend:
     # What follows runs under the mutex.
 
     def _load(self) -> _Loaded:
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = -1
         try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             identity = _identity(os.fstat(descriptor))
             with open(descriptor, "rb", closefd=False) as file:
                 document = documents.load(file.read())
-        except BaseException:
-            os.close(descriptor)
+        except BaseException as error:
+            if descriptor >= 0:
+                os.close(descriptor)
+            if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+                raise StorageError(f"{self.path} can't be read: {error.strerror or error}") from error
             raise
         self._forget()
         self._loaded = _Loaded(document, identity, descriptor)

@@ -72,8 +72,9 @@ class _SqliteSession:
             return _keys(connection, prefix)
 
     def stage(self, drafts: Sequence[Draft], transaction: str) -> int:
-        with self._backend.guarded(self._connections) as connection:
-            self._staged = self._backend.stage(connection, drafts, self._staged or self.last, transaction, self.last)
+        with self._backend.guarded(self._connections):
+            last = self._staged or self.last
+            self._staged = self._backend.stage(self._connections, drafts, last, transaction, self.last)
         return self._staged.version
 
     def flush(self) -> None:
@@ -128,25 +129,25 @@ class SqliteBackend:
         others = [self.path + "-wal", self.path + "-shm"]
         self._recovery = Recovery(self.path, others, self._good, self._settings)
         self._connections: Connections | None = None
-        self._expired: list[int] = []
         self._copied_version = -1  # where the store was when it was last copied, or opened by this object
         self._ready()
 
     @contextmanager
     def session(self, transaction: str) -> Iterator[Session]:
         """See `Backend.session`."""
-        waited_s = wait_for(self._lock)
-        try:
+        try:  # from here on, as an interruption may come when the lock is just taken
+            waited_s = wait_for(self._lock)
             connections = self._ready()
             session = _SqliteSession(self, connections, waited_s)
             connections.busy = True
+            connections.rolled_back()
             try:
                 with self.guarded(connections) as connection:
                     connection.execute("BEGIN IMMEDIATE")
                     session.last = self._take_over(connections)
                 connections.left = None
                 signed = note_for(transaction)
-                self._lock.sign(signed)
+                self._sign(signed)
                 yield session
                 connections.left = (signed, session.last)
                 self._copy_when_due(connections, session.last.version)
@@ -175,24 +176,25 @@ class SqliteBackend:
 
     def stage(
         self,
-        connection: sqlite3.Connection,
+        connections: Connections,
         drafts: Sequence[Draft],
         last: rows.Last,
         transaction: str,
         before: rows.Last,
     ) -> rows.Last:
         """For a session; see `Session.stage`. `before` is where the store is."""
-        settings = self._settings
+        settings, connection = self._settings, connections.writer
         try:
             if not connection.in_transaction:
                 connection.execute("BEGIN IMMEDIATE")
             at = settings.clock.wall()
             made, expired = rows.write(connection, drafts, last, transaction, at, settings.keep_versions)
-            self._sweep(connection, expired)
+            connections.staged(expired, swept=_sweep(connection, connections.expired))
         except sqlite3.Error as error:
             if rows.is_damage(error):
                 raise
-            raise self._refused(connection, transaction, before, error) from error
+            self._undo(connection, before.version, transaction, error)  # if it can: without a COMMIT nothing is there
+            raise StorageError(f"{self.path} refused a change ({error}); the state before it stands") from error
         return made
 
     def flush(self, connection: sqlite3.Connection, transaction: str, before: rows.Last) -> None:
@@ -207,7 +209,7 @@ class SqliteBackend:
     def _refused(
         self, connection: sqlite3.Connection, transaction: str, before: rows.Last, error: sqlite3.Error
     ) -> Exception:
-        """What an error while writing becomes; nothing that was staged is there afterwards."""
+        """What an error of a COMMIT becomes; nothing that was staged is there afterwards."""
         if not self._undo(connection, before.version, transaction, error):
             return DurabilityUnknownError(
                 f"{self.path}: the disk did not confirm a commit ({error}) and refused to take it back; until the "
@@ -255,7 +257,8 @@ class SqliteBackend:
     def prune(self, keep_versions: int, older_than_s: float | None) -> int:
         """See `Backend.prune`."""
         before = None if older_than_s is None else self._settings.clock.wall() - older_than_s
-        with self._lock.exclusive(note="prune"):
+        with self._lock.exclusive(note=None):
+            self._sign("prune")
             connections = self._ready()
             with self.guarded(connections) as connection:
                 connection.execute("BEGIN IMMEDIATE")
@@ -327,6 +330,7 @@ class SqliteBackend:
                 raise error from damage
             return self._connections
         if version < witnessed:
+            self._sign("open")
             lift(self._connections.writer, witnessed, self._settings.clock.wall())
             self._recovery.report("committed changes are missing at its end", version, witnessed)
             version = rows.last(self._connections.writer).version
@@ -420,6 +424,11 @@ class SqliteBackend:
             connection.execute("BEGIN IMMEDIATE")
         return last
 
+    def _sign(self, note: str) -> None:
+        """Whoever changes what others may remember signs for it first; if the disk refuses that, nothing is changed."""
+        if not self._lock.sign(note):
+            raise StorageError(f"{self._lock.path} can't be written, so the store can't: is the disk full?")
+
     def _undo(self, connection: sqlite3.Connection, version: int, transaction: str, error: sqlite3.Error) -> bool:
         """Make sure that a commit that failed late, at its sync, is not found in the log by a later start.
 
@@ -437,12 +446,6 @@ class SqliteBackend:
             return False
         return True
 
-    def _sweep(self, connection: sqlite3.Connection, expired: list[int]) -> None:
-        self._expired += expired
-        if len(self._expired) >= _SWEEP_ROWS:
-            connection.executemany("DELETE FROM change WHERE id = ?", [(number,) for number in self._expired])
-            self._expired = []
-
     def _tidy(self, connections: Connections, version: int) -> None:
         """Before closing, when many commits were made since the last copy, perhaps by many processes: sweep, copy."""
         is_old = version - self._copied_version >= _CLOSE_COMMITS or version - version_of(self._good) >= _CLOSE_COMMITS
@@ -450,7 +453,7 @@ class SqliteBackend:
             connections.writer.execute("BEGIN IMMEDIATE")
             log.sweep(connections.writer)
             connections.writer.execute("COMMIT")
-            self._expired = []
+            connections.expired = []
             self._copy(connections, version)
 
     def _copy_when_due(self, connections: Connections, version: int) -> None:
@@ -479,6 +482,14 @@ class SqliteBackend:
 def _rollback(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
         connection.execute("ROLLBACK")
+
+
+def _sweep(connection: sqlite3.Connection, expired: list[int]) -> bool:
+    """Remove expired rows in the open transaction, if they are many; whether they were."""
+    if len(expired) < _SWEEP_ROWS:
+        return False
+    connection.executemany("DELETE FROM change WHERE id = ?", [(number,) for number in expired])
+    return True
 
 
 def _has_content(path: str) -> bool:

@@ -47,6 +47,7 @@ class Connections:
         closed: opened no more.
         orphaned: came over a fork, and must not be touched.
         left: how the last session through these signed the lock, and where the store was when it ended well.
+        expired: rows of this database that nobody remembers since a commit, to be removed.
     """
 
     def __init__(self, path: str, lock: FileLock, synchronous: str, busy_s: float) -> None:
@@ -54,6 +55,9 @@ class Connections:
         self.mutex = threading.RLock()
         self.busy = self.closed = self.orphaned = False
         self.left: tuple[str, Last] | None = None
+        self.expired: list[int] = []
+        self._expiring: list[int] = []  # by what was staged: a rollback brings those back
+        self._swept = False
         self._commits = 0
         self.writer = _connect(path, busy_s)
         self.reader = _connect(path, busy_s)
@@ -80,8 +84,19 @@ class Connections:
             return False
         return (status.st_dev, status.st_ino) == self.identity
 
+    def staged(self, expired: list[int], *, swept: bool) -> None:
+        """Rows expire with the next commit, and with `swept` those that had expired before are gone by it."""
+        self._expiring += expired
+        self._swept = self._swept or swept
+
+    def rolled_back(self) -> None:
+        """What was staged never was. Under the store's lock."""
+        self._expiring, self._swept = [], False
+
     def committed(self) -> None:
         """A commit was made: one of many is worth making room in the log. Under the store's lock."""
+        self.expired = ([] if self._swept else self.expired) + self._expiring
+        self.rolled_back()
         self._commits += 1
         if self._commits == _LONG_LIVED_COMMITS:
             self._make_room()
@@ -126,7 +141,7 @@ def _connect(path: str, busy_s: float) -> sqlite3.Connection:
 
 def _close_idle() -> None:
     for connections in list(_open):
-        if connections.busy:
+        if connections.busy or connections.orphaned:
             continue
         with suppress(GuardrailsError), connections.lock.exclusive(deadline_s=_PARK_S):
             connections.close()

@@ -200,7 +200,10 @@ def is_damage_at_opening(error: sqlite3.Error, path: str) -> bool:
     """
     if any(words in str(error) for words in ("locked", "disk I/O", "is full", "unable to open", "out of memory")):
         return False
-    return "readonly" not in str(error) or os.access(path, os.W_OK)
+    if "readonly" not in str(error):
+        return True
+    needed = (os.path.dirname(path), path, path + "-wal", path + "-shm")
+    return all(os.access(name, os.W_OK) for name in needed if os.path.lexists(name))
 
 
 def _wrapped(number: int) -> int:

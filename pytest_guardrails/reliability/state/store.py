@@ -23,8 +23,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import TracebackType
 
-from pytest_guardrails.errors import ConfigurationError, GuardrailsError
+from pytest_guardrails.errors import ConfigurationError, GuardrailsError, check_whole
 from pytest_guardrails.hints import Any, final
+from pytest_guardrails.reliability.durability.forking import renew_in_children
 from pytest_guardrails.reliability.durability.locks import DEADLINE_S
 from pytest_guardrails.reliability.state.backend import Backend
 from pytest_guardrails.reliability.state.combining import Combiner
@@ -73,6 +74,7 @@ class StateStore:
         self._cells: dict[str, Cell | None] = {}
         self._stamp: object = None
         self._mutex = threading.Lock()
+        renew_in_children(self)
         self._inside = threading.local()
         self._gauge = PressureGauge()
         self._combiner = Combiner(backend, self._values, self._gauge, deadline_s)
@@ -235,8 +237,9 @@ class StateStore:
         Returns:
             How many values were forgotten.
         """
-        if keep_versions < 1:
-            raise ConfigurationError(f"keep_versions must be at least 1, not {keep_versions}")
+        check_whole("keep_versions", keep_versions, 1)
+        if older_than_s is not None and not 0 <= older_than_s < 1e12:
+            raise ConfigurationError(f"older_than_s must be None or from 0 to 1e12 seconds, not {older_than_s}")
         return self.backend.prune(keep_versions, older_than_s)
 
     @contextmanager

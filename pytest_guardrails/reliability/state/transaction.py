@@ -6,7 +6,7 @@ Writes are collected and made at the end; reads see them. Read `store.py` for ho
 from collections.abc import Callable, Mapping
 from enum import Enum
 
-from pytest_guardrails.errors import ConfigurationError, NewerFormatError
+from pytest_guardrails.errors import ConfigurationError
 from pytest_guardrails.hints import Any, final
 from pytest_guardrails.reliability.durability import FencedError
 from pytest_guardrails.reliability.durability.finite_json import check
@@ -44,6 +44,7 @@ class Transaction:
         self._session = session
         self._values = values
         self._drafts: dict[str, Draft] = {}
+        self._understood: set[str] = set()  # keys whose present value this program may replace
         self.over = False
         self.committed = 0
 
@@ -59,7 +60,9 @@ class Transaction:
         if draft is not None:
             return default if draft.text is None else self._values.decode(key, draft.text)
         cell = self._session.get(key)
-        return default if cell is None else self._values.of(key, cell, default)
+        value = default if cell is None else self._values.of(key, cell, default)
+        self._understood.add(key)
+        return value
 
     def version(self, key: str) -> int:
         """The committed version of a key, whatever this transaction wrote; 0 when it is not there."""
@@ -98,6 +101,7 @@ class Transaction:
 
         Raises:
             VersionConflictError: by the policy REJECT.
+            NewerFormatError: a later version of the application wrote what stands there.
             JsonRefusedError: the value can't be stored; names the path to the culprit.
         """
         self._check_open()
@@ -109,6 +113,7 @@ class Transaction:
                     raise VersionConflictError(key, expected_version, found)
                 if not isinstance(on_conflict, Conflict):
                     value = on_conflict(self.get(key), value)
+        self._check_understood(key)
         self._drafts[key] = self._values.draft(key, value, keep_versions)
 
     def delete(self, key: str, *, expected_version: int | None = None, keep_versions: int | None = None) -> None:
@@ -116,9 +121,11 @@ class Transaction:
 
         Raises:
             VersionConflictError: it has another version than the expected one.
+            NewerFormatError: a later version of the application wrote it.
         """
         self._check_open()
         check_key(key)
+        self._check_understood(key)
         found = self.version(key)
         if expected_version is not None and found != expected_version:
             raise VersionConflictError(key, expected_version, found)
@@ -131,12 +138,12 @@ class Transaction:
         """Set a key to a value of an older schema, which is migrated when it is read; for imports.
 
         Raises:
-            NewerFormatError: the schema is newer than the application's.
+            NewerFormatError: the schema is newer than the application's, or that of what stands there is.
         """
         self._check_open()
         check_key(key)
-        if schema > self._values.schema:
-            raise NewerFormatError(f"{key!r} has schema {schema}; this program knows {self._values.schema}: update it")
+        self._values.check_schema(key, schema)
+        self._check_understood(key)
         self._drafts[key] = self._values.draft(key, value)._replace(schema=schema)
 
     def put_unknown_fields(self, fields: Mapping[str, Any]) -> None:
@@ -184,6 +191,13 @@ class Transaction:
     def abandon(self) -> None:
         """Write nothing; for the store only."""
         self.over = True
+
+    def _check_understood(self, key: str) -> None:
+        if key not in self._understood:
+            cell = self._session.get(key)
+            if cell is not None and cell.text is not None:
+                self._values.check_schema(key, cell.schema)
+            self._understood.add(key)
 
     def _check_open(self) -> None:
         if self.over:

@@ -1,6 +1,7 @@
 """Between texts that a backend keeps and values that callers see: JSON, schema numbers, frozen copies, the cache.
 
-A text that was decoded once for a version is not decoded again: the same frozen value is given out. Read `frozen.py`
+A text that was decoded once for a cell is not decoded again: the same frozen value is given out. A version alone would
+not do: one that was staged and then refused is used again, for another value. Read `frozen.py`
 for why that is safe.
 """
 
@@ -8,9 +9,10 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 
-from pytest_guardrails.errors import ConfigurationError, NewerFormatError
+from pytest_guardrails.errors import ConfigurationError, NewerFormatError, check_whole
 from pytest_guardrails.hints import Any, final
 from pytest_guardrails.reliability.durability import finite_json
+from pytest_guardrails.reliability.durability.forking import renew_in_children
 from pytest_guardrails.reliability.state.frozen import freeze
 from pytest_guardrails.reliability.state.model import Cell, Draft
 
@@ -50,15 +52,15 @@ class Values:
     """
 
     def __init__(self, schema: int, migrations: Mapping[int, Migration], *, remember: bool) -> None:
-        if schema < 1:
-            raise ConfigurationError(f"schema numbers start at 1, not {schema}")
+        check_whole("schema", schema, 1)
         if missing := [number for number in migrations if not 1 <= number < schema]:
             raise ConfigurationError(f"migrations lead from 1 .. {schema - 1}; there is one from {missing[0]}")
         self.schema = schema
         self._migrations = migrations
         self._remember = remember
-        self._known: dict[str, tuple[int, Any]] = {}
+        self._known: dict[str, tuple[Cell, Any]] = {}
         self._mutex = threading.Lock()
+        renew_in_children(self)
 
     def draft(self, key: str, value: Any, keep: int | None = None) -> Draft:
         """A change that sets the key; raises `JsonRefusedError` with the path to what JSON has not."""
@@ -77,14 +79,14 @@ class Values:
         if cell.text is None:
             return default
         known = self._known.get(key)
-        if known is not None and known[0] == cell.version:
+        if known is not None and known[0] == cell:
             return known[1]
         value = self._decode(key, cell.text, cell.schema)
         if self._remember:
             with self._mutex:
                 if len(self._known) >= _REMEMBERED:
                     self._known.clear()
-                self._known[key] = (cell.version, value)
+                self._known[key] = (cell, value)
         return value
 
     def decode_old(self, key: str, cell: Cell) -> Any:
@@ -96,9 +98,17 @@ class Values:
         with self._mutex:
             self._known.clear()
 
-    def _decode(self, key: str, text: str, schema: int) -> Any:
+    def check_schema(self, key: str, schema: int) -> None:
+        """Refuse what a later version of the application wrote.
+
+        Raises:
+            NewerFormatError: it did.
+        """
         if schema > self.schema:
             raise NewerFormatError(f"{key!r} has schema {schema}; this program knows {self.schema}: update it")
+
+    def _decode(self, key: str, text: str, schema: int) -> Any:
+        self.check_schema(key, schema)
         value = json.loads(text)  # the strict reader is for outside data: this was checked when it was written
         for number in range(schema, self.schema):
             if number not in self._migrations:

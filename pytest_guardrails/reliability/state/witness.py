@@ -43,6 +43,9 @@ class Testimony(Record):
 class Witness:
     """The witness of one store; used under the store's lock only.
 
+    What this object itself has written or read counts as well: a store that was taken away, or swapped for an older
+    copy together with its witness, is noticed by whoever had it open.
+
     Args:
         path: its file.
     """
@@ -50,21 +53,19 @@ class Witness:
     def __init__(self, path: str) -> None:
         self.path = path
         self._descriptor = -1
+        self._identity = (0, 0)
+        self._known: Testimony | None = None
 
     def read(self) -> Testimony | None:
         """What it remembers; None when it is missing or damaged."""
-        try:
-            content = os.pread(self._open(os.O_RDWR), _BYTES, 0)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StorageError(f"{self.path} can't be read: {error}") from error
-        if len(content) != _BYTES or not content.startswith(_HEAD) or _line(content[:74]) != content:
-            return None
-        return Testimony(int(content[21:41]), content[42:74].decode("ascii").strip())
+        found = self._read_file()
+        if self._known is None or (found is not None and found.version >= self._known.version):
+            self._known = found
+        return self._known
 
     def write(self, version: int, transaction: str) -> None:
         """Remember; quietly nothing on a full disk, since the old memory stays true."""
+        self._known = Testimony(version, transaction)
         head = b"%b%020d %-32b" % (_HEAD, version, transaction.encode("ascii")[:32])
         line = _line(head)
         try:
@@ -81,19 +82,44 @@ class Witness:
         with suppress(FileNotFoundError):
             sync_file(self._open(os.O_RDWR))
 
+    def close(self) -> None:
+        """Close its file, and forget what this object has seen."""
+        self._let_go()
+        self._known = None
+
+    def _read_file(self) -> Testimony | None:
+        try:
+            content = os.pread(self._open(os.O_RDWR), _BYTES, 0)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StorageError(f"{self.path} can't be read: {error}") from error
+        if len(content) != _BYTES or not content.startswith(_HEAD) or _line(content[:74]) != content:
+            return None
+        return Testimony(int(content[21:41]), content[42:74].decode("ascii").strip())
+
     def _open(self, flags: int) -> int:
-        if self._descriptor < 0:
-            self._descriptor = os.open(self.path, flags | os.O_CLOEXEC, 0o666)
+        """Its file as it is found by its name: the one that was open may have been moved away, with another store."""
+        if self._descriptor >= 0:
+            with suppress(FileNotFoundError):
+                if _identity(os.stat(self.path)) == self._identity:
+                    return self._descriptor
+            self._let_go()
+        self._descriptor = os.open(self.path, flags | os.O_CLOEXEC, 0o666)
+        self._identity = _identity(os.fstat(self._descriptor))
         return self._descriptor
 
-    def close(self) -> None:
-        """Close its file."""
+    def _let_go(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
     def __del__(self) -> None:
-        self.close()
+        self._let_go()
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return (status.st_dev, status.st_ino)
 
 
 def _line(head: bytes) -> bytes:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import final
 
-from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.errors import check_whole
 from pytest_guardrails.reliability.telemetry.events import Event
 from pytest_guardrails.reliability.telemetry.sinks import Sink
 
@@ -61,8 +61,8 @@ class Channel:
     """
 
     def __init__(self, sink: Sink, *, capacity: int = 10_000, attempts: int = 3, remembered: int = 10_000) -> None:
-        if min(capacity, attempts, remembered) < 1:
-            raise ConfigurationError("capacity, attempts and remembered are at least 1")
+        for name, value in (("capacity", capacity), ("attempts", attempts), ("remembered", remembered)):
+            check_whole(name, value, 1)
         self._sink = sink
         self._capacity = capacity
         self._attempts = attempts

@@ -15,6 +15,7 @@ from typing import Literal, final
 
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.reliability.durability.forking import renew_in_children
 from pytest_guardrails.reliability.state import StateStore
 
 __all__ = [
@@ -120,6 +121,7 @@ class HealthChecks:
         self._checks = tuple(checks)
         self._clock = clock or SystemClock()
         self._mutex = threading.Lock()
+        renew_in_children(self)
         self._asked: dict[str, _Question] = {}
 
     def run(self, purpose: Purpose | None = None) -> HealthReport:

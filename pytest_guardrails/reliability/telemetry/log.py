@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, final
 
 from pytest_guardrails.clock import Clock, SystemClock
-from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.errors import check_whole
 from pytest_guardrails.reliability.state import Incident, StateStore, Transaction
 from pytest_guardrails.reliability.telemetry.events import Draft, Event, Severity
 from pytest_guardrails.reliability.telemetry.formats import known_format
@@ -53,8 +53,7 @@ class EventLog:
     """
 
     def __init__(self, store: StateStore, *, capacity: int = _CAPACITY, clock: Clock | None = None) -> None:
-        if capacity < 1:
-            raise ConfigurationError(f"capacity is at least 1, not {capacity}")
+        check_whole("capacity", capacity, 1)
         self.store = store
         self._capacity = capacity
         self._clock = clock or SystemClock()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, final
 
-from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.errors import ConfigurationError, check_whole
 from pytest_guardrails.reliability.durability import safe_name
 from pytest_guardrails.reliability.state import StateStore
 from pytest_guardrails.reliability.telemetry.formats import known_format
@@ -62,8 +62,9 @@ class Relay:
     """
 
     def __init__(self, log: EventLog, sink: Sink, *, name: str, poll_s: float = 0.5, batch: int = 200) -> None:
-        if not 0 < poll_s < 1e6 or batch < 1:
-            raise ConfigurationError(f"poll_s is above 0 and batch at least 1, not {poll_s} and {batch}")
+        check_whole("batch", batch, 1)
+        if not 0 < poll_s < 1e6:
+            raise ConfigurationError(f"poll_s is above 0 and finite, not {poll_s}")
         self._log = log
         self._sink = sink
         self._key = f"event-cursor/{safe_name(name)}"

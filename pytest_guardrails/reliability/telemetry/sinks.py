@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import Protocol, final
 
-from pytest_guardrails.errors import ConfigurationError, StorageError
+from pytest_guardrails.errors import StorageError, check_whole
 from pytest_guardrails.reliability.durability import FileLock
 from pytest_guardrails.reliability.telemetry.events import Event
 
@@ -64,8 +64,8 @@ class JsonLinesSink:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, max_bytes: int = 10_000_000, keep: int = 3) -> None:
-        if max_bytes < 1 or keep < 0:
-            raise ConfigurationError(f"max_bytes is at least 1 and keep at least 0, not {max_bytes} and {keep}")
+        check_whole("max_bytes", max_bytes, 1)
+        check_whole("keep", keep, 0)
         self.path = os.path.realpath(path)
         self._max_bytes = max_bytes
         self._keep = keep

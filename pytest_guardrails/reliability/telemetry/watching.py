@@ -9,6 +9,7 @@ from typing import final
 
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.reliability.durability.forking import renew_in_children
 from pytest_guardrails.reliability.telemetry.anomalies import Anomaly, MetricWatch
 from pytest_guardrails.reliability.telemetry.metrics import MetricKind, Metrics, Series
 
@@ -36,6 +37,7 @@ class MetricsWatcher:
         self._clock = clock or SystemClock()
         self._watch = MetricWatch(window)
         self._mutex = threading.Lock()
+        renew_in_children(self)
         self._before: dict[str, Series] = {}
         self._looked_s: float | None = None
         self._found: tuple[Anomaly, ...] = ()

@@ -67,6 +67,8 @@ def test_the_file_stands_above_the_defaults_and_the_environment_above_the_file(f
         ("- a", "yaml:1: the file must be a mapping"),
         ("state_backend: redis", "one of sqlite, json"),
         ("state_file: 3", "must be a text"),
+        ('state_file: "a\\0b"', "yaml:1: state_file must be a text that can name a file"),
+        ('logging:\n  file: "\\ud800"', "yaml:2: logging.file must be a text that can name a file"),
         ("state_file: a\nstate_file: b", "yaml:2: state_file was set before, in line 1"),
         ("a: [", "not YAML"),
         ("a: \t- b\n  c: d: e", "not YAML"),

@@ -1,11 +1,11 @@
 """Hook state over the store: the documented operations, on both backends."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from pytest_guardrails.errors import ConfigurationError, NewerFormatError
+from pytest_guardrails.errors import ConfigurationError, NewerFormatError, StorageError
 from pytest_guardrails.reliability.breakers.commands import key_of
 from pytest_guardrails.reliability.breakers.hook_state import HookState
 from pytest_guardrails.reliability.breakers.model import Changed, Late
@@ -266,3 +266,39 @@ def test_unknown_fields_survive_operations_and_a_newer_format_is_refused(tmp_pat
         state.admit(COMMAND)
     with pytest.raises(NewerFormatError, match="update"):
         fail(state, 1)
+
+
+ORDERS: dict[str, Callable[[HookState], object]] = {
+    "disable": lambda state: state.disable(COMMAND, author="bob", reason="refused"),
+    "enable": lambda state: state.enable(COMMAND, author="bob", reason="refused"),
+    "open": lambda state: [state.record_failure(COMMAND, "boom") for _ in range(3)],
+}
+
+
+@pytest.mark.parametrize("was_disabled", [False, True])
+@pytest.mark.parametrize("order", ORDERS)
+def test_an_order_that_the_disk_refused_was_never_given(
+    state: HookState, order: str, was_disabled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail(state, 2)
+    if was_disabled:
+        state.disable(COMMAND, author="alice", reason="the first one")
+
+    def refuse(*_: object) -> None:
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(state.store.backend, "flush" if hasattr(state.store.backend, "flush") else "replace", refuse)
+        with pytest.raises(StorageError, match="full"):
+            ORDERS[order](state)
+    assert state.admit(COMMAND).allowed is not was_disabled
+    control = state.get_hook_state(COMMAND).circuit.control
+    assert (control and control.author) == ("alice" if was_disabled else None)
+    assert state.get_global_stats().hooks_disabled == int(was_disabled)
+
+
+def test_what_an_operator_says_is_stored_bounded(state: HookState) -> None:
+    outcome = state.disable(COMMAND, author="a" * 100_000, reason="r" * 100_000 + "\ud800")
+    control = outcome.after.circuit.control
+    assert control is not None
+    assert max(len(control.author), len(control.reason)) <= ERROR_CHARACTERS

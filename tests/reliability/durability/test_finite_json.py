@@ -23,6 +23,11 @@ def test_what_went_in_comes_back(value: Any) -> None:
     assert loads(dumps(value, indent=2).encode()) == value
 
 
+def test_the_longest_whole_number_comes_back() -> None:
+    longest = 2**14_284 - 1
+    assert loads(dumps({"count": longest})) == {"count": longest}
+
+
 def nested(depth: int) -> Any:
     value: Any = 1
     for _ in range(depth):
@@ -40,6 +45,8 @@ LOOP.append(LOOP)
         (float("nan"), "$"),
         ({"losses": [1.0, float("inf")]}, "$.losses[1]"),
         ({"a b": {"c": float("-inf")}}, "$['a b'].c"),
+        ({"count": 10**4300}, "$.count"),
+        ([-(10**5000)], "$[0]"),
         ({"text": "\ud800"}, "$.text"),
         ({"\udfff": 1}, "$"),
         ({1: "one"}, "$"),

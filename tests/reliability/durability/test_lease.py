@@ -188,3 +188,20 @@ def test_the_fence_keeps_a_late_writer_out(tmp_path: Path) -> None:
         raise AssertionError("a late writer was let in")
     with Fence(tmp_path / "fence").guard(2):
         pass
+
+
+def test_a_forked_child_can_neither_prolong_nor_end_the_grant(lease: Callable[..., Lease]) -> None:
+    held = lease()
+    held.acquire()
+
+    def use(_say: Callable[[str], None]) -> str:
+        for step in (held.renew, held.check, lambda: held.token):
+            with pytest.raises(LeaseLostError):
+                step()
+        held.release()
+        return "through"
+
+    assert Child(use).result() == "through"
+    held.check()
+    with pytest.raises(LeaseHeldError):
+        lease().acquire()

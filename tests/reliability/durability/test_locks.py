@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.errors import ConfigurationError, StorageError
 from pytest_guardrails.reliability.durability import (
     FileLock,
     LockCancelledError,
@@ -199,6 +199,25 @@ def test_a_lock_file_that_others_removed_is_not_trusted(tmp_path: Path) -> None:
             Thread(lambda: FileLock(tmp_path / "lock").acquire(deadline_s=0)).done()
 
 
+def test_a_lock_file_that_was_moved_away_with_its_folder_is_not_trusted(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    lock = FileLock(tmp_path / "folder" / "lock")
+    (tmp_path / "folder").rename(tmp_path / "elsewhere")
+    (tmp_path / "folder").mkdir()
+    moved = FileLock(tmp_path / "elsewhere" / "lock")
+    with moved.exclusive(deadline_s=0), lock.exclusive(deadline_s=0):
+        assert (tmp_path / "folder" / "lock").exists()
+
+
+def test_a_lock_whose_folder_is_gone_says_so(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    lock = FileLock(tmp_path / "folder" / "lock")
+    (tmp_path / "folder").rename(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match=r"folder/lock can't be taken: .*No such file"):
+        lock.acquire(deadline_s=0)
+    assert not (tmp_path / "folder").exists()
+
+
 def test_a_kernel_without_locks_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(descriptor: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
@@ -251,3 +270,28 @@ def test_several_locks_or_none(tmp_path: Path) -> None:
         with pytest.raises(LockDeadlineError):
             Thread(enter_both).done()
         Thread(lambda: enter(one, "exclusive")).done()
+
+
+@pytest.mark.parametrize("note", ["\U0001f600" * 100, "\ud800" * 100, '"' * 100, "plain " * 100])
+def test_the_holder_can_be_read_whatever_its_note_is(tmp_path: Path, note: str) -> None:
+    lock = FileLock(tmp_path / "lock")
+    with lock.exclusive(note=note):
+        holder = lock.holder()
+    assert holder is not None
+    assert note.startswith(holder.note)
+    assert len(holder.note) >= 20
+
+
+def test_a_lock_file_that_can_no_longer_be_looked_at_is_not_kept_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = FileLock(tmp_path / "lock")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch, pytest.raises(StorageError, match="Permission denied") as caught:
+        patch.setattr(os, "stat", refuse)
+        lock.acquire()
+    Thread(lambda: lock.acquire(deadline_s=0.0)).done()
+    assert caught.value is not None  # and with it all that stood in its frames

@@ -1,16 +1,19 @@
 """Graceful shutdown: asked for by signals or the end of standard input, in order, with deadlines."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Callable
 
 import pytest
 
 from pytest_guardrails.errors import ConfigurationError
 from pytest_guardrails.reliability.processes import GracefulShutdown, Stage
+from tests.reliability.processes import Child
 
 PROGRAM = textwrap.dedent(
     """
@@ -119,3 +122,34 @@ def test_any_thread_may_ask_for_the_end() -> None:
 def test_a_deadline_must_be_a_number() -> None:
     with pytest.raises(ConfigurationError, match="deadline_s"):
         GracefulShutdown().register("x", int, deadline_s=float("nan"))
+
+
+def test_a_forked_child_ends_by_its_signal_and_asks_its_parent_for_nothing() -> None:
+    ended: list[str] = []
+
+    def wait(say: Callable[[str], None]) -> None:
+        say("here")
+        signal.pause()
+
+    with GracefulShutdown() as shutdown:
+        shutdown.register("release", lambda: ended.append("released"))
+        child = Child(wait)
+        assert child.line() == "here"
+        os.kill(child.pid, signal.SIGTERM)
+        assert os.WTERMSIG(child.wait()) == signal.SIGTERM
+        assert not shutdown.requested
+        assert select.select([shutdown._reader], [], [], 0.0) == ([], [], [])  # else each wait would end at once
+    assert ended == ["released"]
+
+
+def test_a_forked_child_that_leaves_the_block_runs_none_of_its_parents_callbacks() -> None:
+    def leave(_say: Callable[[str], None]) -> tuple[str, ...]:
+        with GracefulShutdown() as own:
+            own.register("own", lambda: None)
+        outer.run()
+        return tuple(step.name for step in (*own.report, *outer.report))
+
+    with GracefulShutdown() as outer:
+        outer.register("of the parent", lambda: None)
+        assert Child(leave).result() == ("own",)
+    assert [step.name for step in outer.report] == ["of the parent"]

@@ -350,6 +350,28 @@ class Conformance:
             assert store.get("key") == "second"
             assert store.keys() == ["key"]
 
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda store: store.put("key", "old"),
+            lambda store: store.put("key", "old", expected_version=0, on_conflict=Conflict.LAST_WRITER_WINS),
+            lambda store: store.delete("key"),
+            lambda store: store.update("key", lambda _value: "old"),
+        ],
+        ids=["put", "last writer wins", "delete", "update"],
+    )
+    def test_what_a_newer_program_wrote_is_neither_replaced_nor_deleted(
+        self, open_store: Open, change: Callable[[StateStore], object]
+    ) -> None:
+        with open_store(schema=2, migrations={1: lambda _key, value: value}) as newer:
+            newer.put("key", "new")
+        with open_store(schema=1) as older:
+            with pytest.raises(NewerFormatError, match="'key' has schema 2; this program knows 1"):
+                change(older)
+            older.put("other", "fine")
+        with open_store(schema=2, migrations={1: lambda _key, value: value}) as newer:
+            assert (newer.get("key"), newer.get("other")) == ("new", "fine")
+
     def test_values_of_an_older_schema_are_migrated_and_of_a_newer_one_refused(self, open_store: Open) -> None:
         with open_store() as store:
             store.put("key", 5)

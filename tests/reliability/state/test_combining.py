@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -139,6 +140,24 @@ def test_a_refused_commit_is_refused_to_the_whole_group(store: StateStore, monke
     assert (store.get("first"), store.get("second"), store.version()) == (None, None, version)
 
 
+def test_a_value_that_others_of_its_group_saw_is_forgotten_when_it_is_refused(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StorageError("no")
+
+    together = Together(store)
+    together.add("writer", lambda: store.put("key", "refused"))
+    together.add("reader", lambda: store.update("key", lambda seen: f"after {seen}"))
+    monkeypatch.setattr(store.backend, "flush" if hasattr(store.backend, "flush") else "replace", refuse)
+    together.finish()
+    monkeypatch.undo()
+    assert set(together.errors) == {"first", "writer", "reader"}
+    store.put("other", 1)
+    store.put("key", "stored")  # with the version that the refused one would have had
+    assert store.get("key") == "stored"
+
+
 def test_work_that_ends_its_thread_ends_no_other(store: StateStore) -> None:
     together = Together(store)
 
@@ -153,7 +172,12 @@ def test_work_that_ends_its_thread_ends_no_other(store: StateStore) -> None:
     assert {name: type(error) for name, error in together.errors.items()} == {"leaving": SystemExit}
 
 
-def test_work_of_others_is_done_when_the_thread_at_it_is_interrupted(store: StateStore) -> None:
+def _leave(_number: int, _frame: object) -> None:
+    sys.exit(143)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_work_of_others_is_done_when_the_thread_at_it_is_interrupted(store: StateStore, number: int) -> None:
     queue = store._combiner._queue
     threads: list[threading.Thread] = []
     rounds: list[int] = []
@@ -168,7 +192,7 @@ def test_work_of_others_is_done_when_the_thread_at_it_is_interrupted(store: Stat
     def interrupted_once(count: int) -> int:
         rounds.append(count)
         if len(rounds) == 1:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         return count + 1
 
     def first(_: object) -> int:
@@ -177,8 +201,12 @@ def test_work_of_others_is_done_when_the_thread_at_it_is_interrupted(store: Stat
         add(lambda count: count + 1)
         return 1
 
-    with pytest.raises(KeyboardInterrupt):
-        store.update("first", first)
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else SystemExit):
+            store.update("first", first)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     for thread in threads:
         thread.join(PATIENCE_S)
     assert (store.get("count"), store.get("first")) == (3, None)

@@ -71,21 +71,23 @@ def test_acknowledged_increments_survive_kills(tmp_path: Path, kind: BackendKind
     children = [Child(count) for _ in range(PROCESSES)]
     dead: list[Child] = []
     for turn in range(12):
-        time.sleep(0.05)
         victim = children[turn % PROCESSES]
+        victim.line()  # it has begun; then it is killed somewhere
+        time.sleep(0.05)
         victim.kill()
         dead.append(victim)
         children[turn % PROCESSES] = Child(count)
     for child in children:
+        child.line()
         child.kill()
-    acknowledged = {child.pid: len(child.rest().split(b"\n")) - 1 for child in [*dead, *children]}
+    acknowledged = {child.pid: len(child.rest().split(b"\n")) for child in [*dead, *children]}
     with opened(path, kind) as store:
         stored = {pid: store.get(f"p{pid}", 0) for pid in acknowledged}
         assert store.incidents() == []
         assert store.get("total") == sum(stored.values())
     for pid, count_acknowledged in acknowledged.items():
         assert stored[pid] in (count_acknowledged, count_acknowledged + 1), pid
-    assert sum(acknowledged.values()) > 50
+    assert all(acknowledged.values())
 
 
 def test_four_processes_get_like_shares_of_the_store(tmp_path: Path) -> None:
