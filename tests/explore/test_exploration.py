@@ -215,11 +215,11 @@ def test_a_budget_of_states_is_kept_and_says_what_it_left_out() -> None:
 
 
 def test_models_take_turns_so_that_a_budget_sees_something_of_each() -> None:
-    models = (KILL, MODELS["ext4"], MODELS["posix"])
-    with Exploration(traces.overwrite(10), roles("load"), settings(models=models, budget_states=40)) as exploration:
+    models = (KILL, MODELS["ext4"])
+    with Exploration(traces.overwrite(10), roles("load"), settings(models=models, budget_states=20)) as exploration:
         list(exploration.observations())
         statistics = exploration.statistics()
-    assert set(statistics.by_model) == {"kill", "ext4", "posix"}
+    assert statistics.by_model == {"kill": 16, "ext4": 4}
     assert statistics.untried == ()
 
 
