@@ -14,7 +14,7 @@ from chaos.scenario.runner.interleaving import live_run
 __all__ = ["episodes", "players", "runs", "staged", "target"]
 
 # Of racers that go beyond it, or are to be told from those that do.
-_DEADLINES_S = {"computes": 1.0, "waits_outside": 1.0, "waits_for_a_busy_child": 2.0}
+_DEADLINES_S = {"computes": 1.0, "waits_outside": 1.0, "waits_at_once": 1.0, "waits_for_a_busy_child": 2.0}
 _HERE = str(Path(__file__).parent)
 
 

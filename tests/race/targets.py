@@ -58,6 +58,10 @@ def waits_for_a_busy_child(disk: Path, witness: Witness) -> None:
     os.waitpid(child, 0)
 
 
+def waits_at_once(disk: Path, witness: Witness) -> None:
+    threading.Event().wait()
+
+
 def waits_outside(disk: Path, witness: Witness) -> None:
     (disk / "before").touch()
     threading.Event().wait()

@@ -90,7 +90,7 @@ def test_racers_of_whom_always_one_is_awake_out_of_sight_are_cut(monkeypatch: py
         return first_rests[0] == (number == 0)
 
     monkeypatch.setattr(Cast, "_rests", rests)
-    (played,) = episodes(1, "waits_outside", "waits_outside")
+    (played,) = episodes(1, "waits_at_once", "waits_at_once")
     assert "without any call on the folder" in played.episode.cut
 
 
