@@ -45,6 +45,9 @@ def _write(path: Path, content: bytes) -> None:
     if not path.parent.is_dir():
         raise UsageError(f"the report {path} can't be written: no such folder", "name a file in a folder that exists")
     try:
-        write_atomic(path, content, durability="process")
-    except GuardrailsError as error:
+        if path.exists() and not path.is_file():  # such as /dev/stdout, or a shell's >(...)
+            path.write_bytes(content)
+        else:
+            write_atomic(path, content, durability="process")
+    except (GuardrailsError, OSError) as error:
         raise UsageError(f"the report {path} can't be written: {error}", "name another file") from None

@@ -94,7 +94,11 @@ def load(path: str | os.PathLike[str]) -> Trace:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of `path` when the block ends well, durably."""
+    """A file that takes the place of `path` when the block ends well, durably; what is no file keeps its place."""
+    if path.exists() and not path.is_file():  # a pipe or a device, which a file in its place would do away with
+        with open(path, "wb") as stream:
+            yield stream
+        return
     folder = path.resolve().parent
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=folder)
     try:

@@ -1,6 +1,7 @@
 """`chaos run`: what it prints, what it writes, and what it exits with."""
 
 import json
+import os
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -53,6 +54,18 @@ def test_reports_are_written_where_asked(tmp_path: Path) -> None:
     assert "VIOLATED" in shown.out
     assert "<html" in (tmp_path / "r.html").read_text()
     assert "one" in (tmp_path / "r.md").read_text()
+
+
+def test_a_report_is_written_into_what_is_no_file(tmp_path: Path) -> None:
+    put_scenario(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert chaos(tmp_path, "run", "--json", "pipe").code == 1
+        assert json.loads(os.read(reader, 1 << 16))["exit_code"] == 1
+    finally:
+        os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_a_report_that_can_not_be_written_is_wrong_usage(tmp_path: Path) -> None:

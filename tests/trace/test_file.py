@@ -296,6 +296,19 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(saved: Path) -> None
     assert os.listdir(saved.parent) == [saved.name]
 
 
+def test_what_is_no_file_is_written_into_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        save(SMALL, pipe)
+        (tmp_path / "copy").write_bytes(os.read(reader, 1 << 16))
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert load(tmp_path / "copy") == SMALL
+
+
 def test_saving_through_a_symbolic_link_keeps_the_link(saved: Path) -> None:
     link = saved.with_name("link")
     link.symlink_to(saved.name)
