@@ -5,15 +5,18 @@ The path inside a file's bytes can't be replaced, for lengths and checksums depe
 """
 
 import os
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from chaos.trace.model import Kind, NodeType, Trace
 
-__all__ = ["HOLDS_PATH", "held_path", "linked_to", "relocated"]
+__all__ = ["held_path", "linked_to", "missed", "relocated"]
 
 _FOLDER = "{disk}"
-HOLDS_PATH = "holds the absolute path of the folder: recovery runs on copies elsewhere, and won't find it"
-"""How a trace's note ends whose recovery may miss the folder of the recording."""
+_HELD = re.compile(
+    r" holds the absolute path of the folder, (.+): recovery runs on copies elsewhere, and won't find it"
+)
 
 
 def relocated(trace: Trace, folder: str) -> Trace:
@@ -40,7 +43,24 @@ def held_path(trace: Trace, folder: str) -> str:
     held = list(dict.fromkeys(path for path, data in told if path and wanted in data))
     if not held:
         return ""
-    return f"{held[0]}{f' and {len(held) - 1} more' if len(held) > 1 else ''} {HOLDS_PATH}"
+    files = f"{held[0]}{f' and {len(held) - 1} more' if len(held) > 1 else ''}"
+    return (
+        f"{files} holds the absolute path of the folder, {folder}: recovery runs on copies elsewhere, and won't find it"
+    )
+
+
+def missed(notes: Iterable[str], told: Sequence[str]) -> str:
+    """The note on a folder that recovery looked for, as it names its path in something that it told; "" if it did not.
+
+    Args:
+        notes: a trace's.
+        told: errors of recovery, and what it printed.
+    """
+    for note in notes:
+        held = _HELD.search(note)
+        if held and any(held[1] in text for text in told):
+            return note
+    return ""
 
 
 def _freed(target: str, folder: str) -> str:

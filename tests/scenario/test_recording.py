@@ -8,7 +8,7 @@ import pytest
 from chaos.child.target import CommandTarget, Roles
 from chaos.disk import MODELS, StateSpace, materialise
 from chaos.errors import NotMeasured
-from chaos.report.results import Status, status, why
+from chaos.report.results import ScenarioResult, Status, status, why
 from chaos.scenario.model import Explore, RunOptions, Scenario
 from chaos.scenario.runner import Run
 from chaos.scenario.runner.recording import record_scenario
@@ -48,11 +48,18 @@ def test_a_path_of_the_folder_inside_a_file_can_not_follow_and_is_noted() -> Non
     assert note.startswith("manifest holds the absolute path of the folder")
 
 
-def test_a_recovery_that_looks_for_the_folder_of_the_recording_is_not_measured_when_it_fails(tmp_path: Path) -> None:
+def explored_with_a_manifest(folder: Path, recover: str) -> ScenarioResult:
     workload = CommandTarget(commands=(("sh", "-c", 'echo data > data; echo "$PWD/data" > manifest'),))
-    recover = CommandTarget(commands=(("sh", "-c", 'test ! -s manifest || cat "$(cat manifest)"'),))
-    scenario = Scenario(name="absolute", drive=Explore(roles=Roles(workload=workload, recover=recover)))
-    with Run(RunOptions(report_dir=tmp_path), command="test") as run:
-        result = run.scenario(scenario)
+    roles = Roles(workload=workload, recover=CommandTarget(commands=(("sh", "-c", recover),)))
+    with Run(RunOptions(report_dir=folder), command="test") as run:
+        return run.scenario(Scenario(name="absolute", drive=Explore(roles=roles)))
+
+
+def test_a_recovery_that_looks_for_the_folder_of_the_recording_is_not_measured_when_it_fails(tmp_path: Path) -> None:
+    result = explored_with_a_manifest(tmp_path, 'test ! -s manifest || cat "$(cat manifest)"')
     assert status(result) is Status.NOT_MEASURED
     assert why(result).startswith("manifest holds the absolute path of the folder")
+
+
+def test_a_recovery_that_fails_for_another_reason_is_found_though_a_file_holds_the_path(tmp_path: Path) -> None:
+    assert status(explored_with_a_manifest(tmp_path, "test ! -s manifest || exit 3")) is Status.VIOLATED

@@ -12,7 +12,7 @@ from chaos.child.target import UNKNOWN, Roles
 from chaos.disk import CrashState, PersistenceModel, StateSpace, Tree, apply, initial_tree
 from chaos.disk import Fate as DiskFate
 from chaos.disk.realmode import crash_states, is_real
-from chaos.disk.relocating import HOLDS_PATH
+from chaos.disk.relocating import missed
 from chaos.errors import NotMeasured
 from chaos.explore.exploration import Exploration
 from chaos.explore.settings import Ask, Settings
@@ -91,7 +91,7 @@ def explore(
             except KeyboardInterrupt:
                 finisher.close()
         else:
-            _check_findable(trace)
+            _check_findable(trace, reference)
         coverage = crash_map.finish()
         return Explored(
             findings=finisher.finish(findings),
@@ -132,10 +132,9 @@ def _recovers_undamaged(trace: Trace, panel: Panel, findings: Findings, *, files
     return not any(violation.oracle == "recovers" for violation in undamaged)
 
 
-def _check_findable(trace: Trace) -> None:
-    """Where recovery fails on undamaged copies, and a path leads to the folder that they were copied from."""
-    note = next((note for note in trace.notes if note.endswith(HOLDS_PATH)), "")
-    if note:
+def _check_findable(trace: Trace, reference: Reference) -> None:
+    """Object where recovery fails on undamaged copies, and names the folder that they were copied from."""
+    if note := missed(trace.notes, [text for step in reference.steps for text in (step.error, step.output)]):
         raise NotMeasured(note, "let the program keep paths relative to its folder, or exclude that file by a glob")
 
 
