@@ -46,6 +46,7 @@ from pytest_guardrails.reliability.state.witness import Witness, note_for, trans
 __all__ = ["SqliteBackend"]
 
 _Value = TypeVar("_Value")
+_NOT_READ = rows.Last(-1, 0, "")
 _TOLD = (Damage, sqlite3.Error)  # what `SqliteBackend.told` puts into the store's words
 _SWEEP_ROWS = 64  # forgotten rows are removed in lots, so that few commits touch their pages
 _GOOD_COMMITS = 1000  # copies of the whole are at least this many commits apart, and as many as there are keys
@@ -63,7 +64,7 @@ class _SqliteSession:
         self._backend = backend
         self._connections = connections
         self.waited_s = waited_s
-        self.last = rows.Last(0, 0, "")  # committed
+        self.last = _NOT_READ  # committed
         self._staged: rows.Last | None = None
         self._entries: rows.Entries = {}  # nobody else writes while this lives
 
@@ -155,7 +156,8 @@ class SqliteBackend:
                 connections.busy = False
                 if not connections.closed:
                     _rollback(connections.writer)
-                    self._witness.write(session.last.version, transaction)
+                    if session.last is not _NOT_READ:
+                        self._witness.write(session.last.version, transaction)
         finally:
             if self._lock.held:  # a child forked inside the block holds nothing
                 self._lock.release()
