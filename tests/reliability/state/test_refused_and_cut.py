@@ -5,14 +5,20 @@ program was told still in its ears, and the store is opened on every disk that t
 """
 
 import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
 from errno import EIO
 from pathlib import Path
 
 import pytest
 
+from chaos.child.ack import ack
 from chaos.disk import MODELS, Slot, StateSpace
 from chaos.faults.disk import FailAt, FailPolicy
+from chaos.trace.model import Trace
 from chaos.trace.recorder import record
+from pytest_guardrails.errors import StorageError
 from pytest_guardrails.reliability.state import BackendKind, open_store
 from tests.reliability.state.test_refused_disk import QUICK, BetweenAcks, commit
 
@@ -27,14 +33,18 @@ def after_power_cut(
     with open_store(folder / "state", backend=kind) as store:
         store.put("key", "old")
     trace = record(commit(folder / "state", kind), folder, options=QUICK, policy=BetweenAcks(policy))
-    said = json.loads(trace.acks[1].value)
+    return json.loads(trace.acks[1].value), found_after(trace, slot, kind, model)
+
+
+def found_after(trace: Trace, slot: Path, kind: BackendKind, model: str) -> set[str]:
+    """What a fresh process finds when the power fails after all that was recorded."""
     space, found = StateSpace(trace, MODELS[model], bound=6), set()
     for state in space.states_at(len(trace.ops)):
         if state.acked == len(trace.acks):
             Slot(str(slot)).lay(space.tree(state.recipe))
             with open_store(slot / "state", backend=kind) as store:
                 found.add(store.get("key"))
-    return said, found
+    return found
 
 
 @pytest.mark.slow
@@ -58,3 +68,34 @@ def test_what_was_refused_is_not_found_after_a_power_cut(
             break
     assert "holds" in outcomes
     assert len(outcomes) > 1
+
+
+def made_at_last(path: Path, kind: BackendKind) -> Callable[[], None]:
+    """Makes a store, trying again when the disk refuses, and puts a key."""
+
+    def run() -> None:
+        for _ in range(3):
+            with suppress(StorageError):
+                open_store(path, backend=kind).put("key", "new")
+                ack("holds")
+                os._exit(0)
+        ack("refused")
+        os._exit(0)
+
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sqlite", "json"])
+def test_a_store_that_was_made_on_a_failing_disk_keeps_what_it_said_to_hold(tmp_path: Path, kind: BackendKind) -> None:
+    (tmp_path / "slot").mkdir()
+    for nth in range(1, 30):
+        folder = tmp_path / str(nth)
+        folder.mkdir()
+        policy = FailPolicy(FailAt(nth=nth, errno=EIO, calls=SYNCS))
+        trace = record(made_at_last(folder / "state", kind), folder, options=QUICK, policy=policy)
+        assert [json.loads(one.value) for one in trace.acks] == ["holds"]
+        assert found_after(trace, tmp_path / "slot", kind, "ext4") == {"new"}, f"sync {nth}"
+        if not policy.refused:
+            break
+    assert nth > 2
