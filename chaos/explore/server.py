@@ -141,6 +141,7 @@ class Server:
 
     def lay(self, tree: Tree) -> None:
         """Lay out a tree, whatever the run before did to the folder."""
+        self._opens.pause()
         self._slot.lay(tree)
 
     def _recovered(self, acked: int, since: Sequence[str] = (), *, names: bool = False) -> Answer:

@@ -1,12 +1,14 @@
 """States that differ only in bytes that recovery never opened have one answer; all else is run."""
 
 import os
+import select
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from chaos.disk import Tree, read_tree
+from chaos.disk import Slot, Tree, read_tree
 from chaos.explore.exploration import Exploration
 from chaos.explore.settings import Isolation
 from chaos.explore.unread import Answers, Opens
@@ -71,6 +73,97 @@ def test_what_the_harness_itself_opened_does_not_count(tmp_path: Path) -> None:
     (tmp_path / "a").read_bytes()
     opens.begin(tree)
     assert opens.since() == frozenset()
+
+
+def test_what_happens_while_a_tree_is_laid_out_does_not_count_and_is_not_even_queued(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"aa")
+    tree = read_tree(str(tmp_path))
+    opens = Opens(str(tmp_path))
+    opens.begin(tree)
+    opens.since()
+    opens.pause()
+    (tmp_path / "a").unlink()
+    (tmp_path / "a").write_bytes(b"xx")
+    assert not select.select([opens._descriptor], [], [], 0)[0]
+    opens.begin(tree)
+    (tmp_path / "a").read_bytes()
+    assert opens.since() == frozenset({"a"})
+
+
+def _replace_folder(folder: Path) -> None:
+    folder.rename(folder.with_name("aside"))
+    folder.mkdir()
+
+
+def _link_folder(folder: Path) -> None:
+    folder.rename(folder.with_name("aside"))
+    folder.symlink_to(folder.with_name("aside"))
+
+
+def _move_folder_about(folder: Path) -> None:
+    folder.rename(folder.with_name("aside"))
+    folder.with_name("aside").rename(folder)
+
+
+@pytest.mark.parametrize("damage", [_replace_folder, shutil.rmtree, _link_folder, _move_folder_about])
+def test_a_folder_that_a_recovery_replaced_is_watched_again(tmp_path: Path, damage: Act) -> None:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    (folder / "a").write_bytes(b"aa")
+    tree = read_tree(str(folder))
+    opens, slot = Opens(str(folder)), Slot(str(folder))
+    opens.begin(tree)
+    damage(folder)
+    opens.since()
+    opens.pause()
+    slot.lay(tree)
+    opens.begin(tree)
+    (folder / "a").read_bytes()
+    assert opens.since() == frozenset({"a"})
+
+
+def test_where_the_folder_itself_was_moved_while_nothing_counted_nothing_can_be_told(tmp_path: Path) -> None:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    tree = read_tree(str(folder))
+    opens = Opens(str(folder))
+    opens.begin(tree)
+    opens.since()
+    opens.pause()
+    _move_folder_about(folder)
+    opens.begin(tree)
+    assert opens.since() is None
+
+
+def test_each_recovery_is_told_by_what_it_opened_itself(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"aa")
+    (tmp_path / "b").write_bytes(b"bb")
+    tree = read_tree(str(tmp_path))
+    opens = Opens(str(tmp_path))
+    told: list[object] = []
+    for name in ("a", "a", "b", "a"):
+        opens.pause()
+        opens.begin(tree)
+        (tmp_path / name).read_bytes()
+        told.append(opens.since())
+    assert told == [{"a"}, {"a"}, {"b"}, {"a"}]
+
+
+def test_a_file_that_was_made_is_looked_at_each_time(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    opens, slot = Opens(str(disk)), Slot(str(disk))
+    tree = read_tree(str(disk))
+    told: list[object] = []
+    for linked in (False, True):
+        opens.pause()
+        slot.lay(tree)
+        opens.begin(tree)
+        (disk / "new").write_bytes(b"")
+        if linked:
+            os.link(disk / "new", tmp_path / "elsewhere")  # which no event tells
+        told.append(opens.since())
+    assert told == [{"new"}, None]
 
 
 def test_bytes_that_were_not_opened_make_no_other_state(tmp_path: Path) -> None:
