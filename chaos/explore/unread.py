@@ -151,8 +151,12 @@ class Answers:
     def __init__(self, *, acknowledged: bool) -> None:
         self._acknowledged = acknowledged
         self._known: dict[frozenset[str] | None, dict[tuple[bytes, int], bytes]] = {}
-        self._sought: tuple[Tree | None, dict[frozenset[str] | None, bytes]] = (None, {})
+        self._sought: dict[int, tuple[Tree, dict[frozenset[str] | None, bytes]]] = {}  # by the id of the tree
         self._size_bytes = 0
+
+    def expect(self, trees: Iterable[Tree]) -> None:
+        """These are the trees that will be sought: says what costs less when it is made for several at once."""
+        self._sought = {id(tree): (tree, {opened: _digest(tree, opened) for opened in self._known}) for tree in trees}
 
     def find(self, tree: Tree, acked: int) -> bytes | None:
         """The answer of a state that a recovery could not tell from this one."""
@@ -173,10 +177,11 @@ class Answers:
         self._known.setdefault(opened, {})[self._key(tree, acked, opened)] = answer
 
     def _key(self, tree: Tree, acked: int, opened: frozenset[str] | None) -> tuple[bytes, int]:
-        sought, digests = self._sought
-        if sought is not tree:
-            digests = {}
-            self._sought = tree, digests
+        sought = self._sought.get(id(tree))
+        if sought is None:
+            sought = tree, {}
+            self._sought = {id(tree): sought}
+        digests = sought[1]
         digest = digests.get(opened)
         if digest is None:
             digest = digests[opened] = _digest(tree, opened)

@@ -187,6 +187,15 @@ def test_what_may_have_been_looked_up_makes_another_state(tmp_path: Path, files:
     assert answers.find(_tree(tmp_path, "second", **files), 1) is None
 
 
+def test_what_was_learned_of_one_expected_tree_is_known_of_the_next(tmp_path: Path) -> None:
+    trees = [_tree(tmp_path, str(number), a=b"aa", b=b"%02d" % number) for number in range(3)]
+    answers = Answers(acknowledged=False)
+    answers.expect(trees)
+    assert answers.find(trees[0], 0) is None
+    answers.learn(trees[0], 0, frozenset({"a"}), b"known")
+    assert (answers.find(trees[1], 0), answers.find(trees[2], 0)) == (b"known", b"known")
+
+
 def test_a_mode_makes_another_state(tmp_path: Path) -> None:
     answers = Answers(acknowledged=False)
     answers.learn(_tree(tmp_path, "first", b=b"bb"), 1, frozenset(), b"known")
