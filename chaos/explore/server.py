@@ -24,12 +24,13 @@ from chaos.explore.unread import Answers, Opens
 from chaos.explore.watching import Cut, Ended
 from chaos.trace.model import Trace
 
-__all__ = ["Answer", "Job", "Server", "can_batch"]
+__all__ = ["Answer", "Job", "Server", "can_batch", "trees_at_once"]
 
 Answer = dict[str, Any]
 _BATCH_STOPPED = 71  # exit code of a batch that could not go on for a reason of ours
 # A recovery empties the processor's caches: trees built a few at once take half the time of trees built in between.
-_TREES_AHEAD = 16
+_TREES_AT_ONCE = 16
+_SMALL_WRITE_BYTES = 1 << 16  # a tree has its own copy of a write that was cut
 _DOING = {
     Phase.CHECK: " in the check",
     Phase.ENCODE: " while the value was read",
@@ -76,6 +77,7 @@ class Server:
         self._spaces = [
             StateSpace(job.trace, model, bound=settings.bound, seed=settings.seed) for model in settings.models
         ]
+        self._at_once = trees_at_once(job.trace)
         self._steps = _Steps(job.trace)
         self._opens = Opens(self._folder)
         self._answers = Answers(acknowledged=job.roles.check is not None)
@@ -96,8 +98,8 @@ class Server:
         if self._batches is not None and len(wanted) > 1:
             return self._batch(self._batches, model, wanted)
         answers: list[bytes] = []
-        for start in range(0, len(wanted), _TREES_AHEAD):
-            some = wanted[start : start + _TREES_AHEAD]
+        for start in range(0, len(wanted), self._at_once):
+            some = wanted[start : start + self._at_once]
             trees = [self.tree(model, recipe) for recipe, _ in some]
             self._answers.expect(trees)
             answers += [self._state(tree, acked) for tree, (_, acked) in zip(trees, some, strict=True)]
@@ -257,6 +259,12 @@ class _Steps:
             self._tree = apply(self._tree, op)
         self._done = operations
         return self._tree
+
+
+def trees_at_once(trace: Trace) -> int:
+    """How many trees are built in a row: those of a small run; of large writes only one is held at a time."""
+    small = all(len(op.data) <= _SMALL_WRITE_BYTES for op in trace.ops)
+    return _TREES_AT_ONCE if small else 1
 
 
 def can_batch(roles: Roles, settings: Settings) -> bool:

@@ -1,5 +1,6 @@
 """States that differ only in bytes that recovery never opened have one answer; all else is run."""
 
+import dataclasses
 import os
 import select
 import shutil
@@ -10,6 +11,7 @@ import pytest
 
 from chaos.disk import Slot, Tree, read_tree
 from chaos.explore.exploration import Exploration
+from chaos.explore.server import trees_at_once
 from chaos.explore.settings import Isolation
 from chaos.explore.unread import Answers, Opens
 from tests.explore import traces
@@ -222,6 +224,14 @@ def test_of_recoveries_with_ever_new_names_most_are_compared_as_a_whole(tmp_path
     found = [answers.find(_tree(tmp_path, f"b{number}", a=b"%02d" % number, b=b"xx"), 0) for number in (0, 19)]
     assert found == [b"0", None]
     assert answers.find(_tree(tmp_path, "late", a=b"19", b=b"bb"), 0) == b"19"
+
+
+def test_only_trees_without_large_writes_are_held_several_at_once() -> None:
+    small = traces.replace(2)
+    large = dataclasses.replace(small, ops=tuple(dataclasses.replace(op, data=op.data * 10_000) for op in small.ops))
+    assert (trees_at_once(small) > 1, trees_at_once(large)) == (True, 1)
+    with Exploration(large, roles("load"), settings()) as exploration:
+        assert len(list(exploration.observations())) > len(large.ops)
 
 
 def test_an_exploration_says_how_many_answers_it_knew() -> None:
