@@ -215,7 +215,7 @@ def _remove_folder(path: str) -> None:
 
 def _fill(tree: Tree, number: int, path: str, mode: int, laid: dict[int, str]) -> None:
     directory = tree.nodes[number]
-    for name, (child, _) in directory.entries.items():
+    for name, (child, _) in sorted(directory.entries.items()):  # equal trees are listed alike, whatever led to them
         node, where = tree.nodes[child], f"{path}/{name}"
         if node.type is NodeType.DIRECTORY:
             os.mkdir(where, 0o700)
