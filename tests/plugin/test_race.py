@@ -92,6 +92,7 @@ WRONG = [
     ("race(naive, naive, deadline='soon')", r"race\(deadline=...\): expected"),
     ("race(naive, naive, oracles=['durable'])", "unknown oracle 'durable'"),
     ("race(naive, naive, history='stack')", "there is no model 'stack'"),
+    ("race(naive, naive, initial=3)", "initial is 3, .* no history is named"),
 ]
 
 
