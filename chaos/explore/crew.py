@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any, final
 
-from chaos.errors import HarnessFault, UsageError
+from chaos.errors import HarnessFault, UsageError, refused_target
 from chaos.explore.hiring import EXPLORER, Hired, Trade, hire
 from chaos.explore.messages import Inbox, packed
 from chaos.explore.places import base_folder, make_root, remove
@@ -161,7 +161,7 @@ class Crew:
                 raise UsageError("importing the target ends its process", _IMPORT_HINT)
             for message in messages:
                 if "wrong" in message:
-                    raise UsageError(message["wrong"], _NAME_HINT)
+                    raise refused_target(message["wrong"], _NAME_HINT)
                 return
 
     def _hand_out(self, flow: "_Flow") -> None:

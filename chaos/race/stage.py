@@ -22,7 +22,7 @@ from chaos.child.processor import own_processor
 from chaos.child.racers import serve
 from chaos.child.target import CallableTarget, Target
 from chaos.disk import Slot, Tree, read_tree
-from chaos.errors import HarnessFault, UsageError
+from chaos.errors import HarnessFault, UsageError, refused_target
 from chaos.explore.places import base_folder, make_root, remove
 from chaos.explore.stages import python_program
 from chaos.observations import Ending, Outcome
@@ -184,7 +184,7 @@ class Stage:
         if answer is None:
             raise UsageError(f"importing the targets takes longer than {_UNSTEERED_S:g} s", _ALONE)
         if "wrong" in answer:
-            raise UsageError(answer["wrong"], _ALONE)
+            raise refused_target(answer["wrong"], _ALONE)
         self._warm = answer["ready"]
         if self._players.setup is not None:
             done = self._unsteered({"run": "setup"})

@@ -68,6 +68,33 @@ def test_a_named_target_that_would_run_nothing_is_refused(actor: Callable[..., A
     assert actor(["python", _NAME + "run", _HERE])
 
 
+def await_later(_: Path) -> Any:
+    return awaited(_)
+
+
+def yield_later(_: Path) -> Any:
+    return yielding(_)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (await_later, "a coroutine, of which nothing was run: await it"),
+        (yield_later, "a generator, of which nothing was run: return a list"),
+        (partial(lambda go, _: go(_), yielding_later), "an async generator"),
+    ],
+)
+@pytest.mark.parametrize("actor", [recover_actor, work_actor, lambda spec: check_actor(spec, "/")])
+def test_a_target_that_returns_what_is_still_to_be_run_fails_by_that(
+    actor: Callable[..., Any], function: Callable[..., Any], words: str
+) -> None:
+    specs = [["callable", function]]
+    specs += [["python", _NAME + function.__name__, _HERE]] if hasattr(function, "__name__") else []
+    for spec in specs:
+        with pytest.raises(TypeError, match=words):
+            actor(spec)(Path())
+
+
 @pytest.mark.parametrize("told", [False, numpy.False_])
 def test_a_check_that_returns_false_objects(told: object) -> None:
     with pytest.raises(AssertionError, match="the check returned False"):

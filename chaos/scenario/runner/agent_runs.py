@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from chaos.child.actors import spec_of
 from chaos.child.solo import PACKET_BYTES
-from chaos.errors import HarnessFault, UsageError
+from chaos.errors import HarnessFault, UsageError, refused_target
 from chaos.explore.places import base_folder, make_root, remove
 from chaos.explore.stages import python_program
 from chaos.faults.llm import Exchange, FakeLLM, Script, Trouble, Turn
@@ -116,7 +116,8 @@ class AgentRuns:
             self._tell({"roles": self._roles})
             answer = self._hear(None)
             if answer is None or "wrong" in answer:
-                raise UsageError(answer["wrong"] if answer else "the targets can't be imported", "import it by itself")
+                told = answer["wrong"] if answer else "the targets can't be imported"
+                raise refused_target(told, "import it by itself")
         except BaseException:
             self.close()
             raise

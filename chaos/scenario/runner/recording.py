@@ -20,7 +20,7 @@ from chaos.child.run import TARGET_MISSING, argument_vector
 from chaos.child.target import CallableTarget, PythonTarget, Target
 from chaos.disk import Tree, materialise, prove
 from chaos.disk.relocating import held_path, relocated
-from chaos.errors import HarnessFault, NotMeasured, UsageError
+from chaos.errors import HarnessFault, NotMeasured, UsageError, refused_target
 from chaos.explore.places import base_folder, make_root, remove
 from chaos.faults.syncs import FailingSync
 from chaos.scenario.model import Engine, Explore
@@ -194,6 +194,8 @@ def _set_up(target: Target, disk: str, output: IO[bytes], deadline_s: float, eng
     program = _setup_program(target, disk)
     options = RecordOptions(deadline_s=deadline_s, output=output.fileno(), sources=False)
     trace = record_by(engine, program, disk, options=options)
+    if trace.exit_code == TARGET_MISSING and isinstance(target, PythonTarget):
+        raise refused_target(_tail(output, disk).strip(), "mend the set-up's name, or what it imports")
     if trace.exit_code or deadline_note(trace):
         what = deadline_note(trace) or ended_words(trace.exit_code)
         raise UsageError(f"setup {target_words(target)} {what}{last_words(_tail(output, disk))}", "mend the set-up")
@@ -231,13 +233,13 @@ def _found(find: Callable[[Target], Callable[..., object]], target: Target) -> C
     try:
         return find(target)
     except TargetError as error:
-        raise UsageError(str(error), "mend PATH, or give the program's path") from None
+        raise refused_target(str(error), "mend PATH, or give the program's path") from None
 
 
 def _checkended_words(trace: Trace, drive: Explore, tail: str) -> None:
     target = target_words(drive.roles.workload)
     if trace.exit_code == TARGET_MISSING and isinstance(drive.roles.workload, PythonTarget):
-        raise UsageError(
+        raise refused_target(
             tail.strip() or f"target {target} can't be imported",
             f"name it package.module:function, and try it: {sys.executable} -c 'import {target.partition(':')[0]}'",
         )
