@@ -1,7 +1,7 @@
 """Where crash states are laid out: one folder an exploration, in memory where the system allows it.
 
 The folder's name tells whose it is (process id and start time), so that what a killed exploration left is removed
-by the next one, and never anything else. Read `watching.py` next.
+by the next one, and never anything else. Read `roots.py` next.
 """
 
 import os
@@ -9,7 +9,7 @@ import stat
 
 from chaos.errors import HarnessFault
 
-__all__ = ["base_folder", "make_root", "remove", "sweep"]
+__all__ = ["base_folder", "make_folder", "remove", "sweep"]
 
 _PREFIX = "chaos-explore-"
 _MEMORY = "/dev/shm"  # noqa: S108 - made with a random name and mode 0700 below
@@ -28,7 +28,7 @@ def base_folder() -> str:
     return _MEMORY if roomy and os.access(_MEMORY, os.W_OK | os.X_OK) else fallback
 
 
-def make_root(base: str) -> str:
+def make_folder(base: str) -> str:
     """Make this exploration's folder in `base`, and remove those of explorations that died.
 
     Raises:

@@ -21,7 +21,7 @@ from chaos.child.target import CallableTarget, PythonTarget, Target
 from chaos.disk import Tree, materialise, prove
 from chaos.disk.relocating import held_path, relocated
 from chaos.errors import HarnessFault, NotMeasured, UsageError, refused_target
-from chaos.explore.places import base_folder, make_root, remove
+from chaos.explore.roots import make_root, remove_root
 from chaos.faults.syncs import FailingSync
 from chaos.scenario.model import Engine, Explore
 from chaos.syscalls.calls import Policy
@@ -179,14 +179,14 @@ def target_words(target: Target) -> str:
 @contextmanager
 def _own_folder() -> Iterator[tuple[str, IO[bytes]]]:
     """An empty folder in memory where there is some, and a file beside it for what the target prints."""
-    root = make_root(base_folder())
+    root = make_root()
     try:
         disk = os.path.join(root, "disk")
         os.mkdir(disk, 0o755)
         with open(os.path.join(root, "output"), "w+b", buffering=0) as output:
             yield disk, output
     finally:
-        remove(root)
+        remove_root(root)
 
 
 def _set_up(target: Target, disk: str, output: IO[bytes], deadline_s: float, engine: Engine) -> None:
