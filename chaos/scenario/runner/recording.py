@@ -21,6 +21,7 @@ from chaos.child.target import CallableTarget, PythonTarget, Target
 from chaos.disk import Tree, materialise, prove
 from chaos.disk.relocating import held_path, relocated
 from chaos.errors import HarnessFault, NotMeasured, UsageError, refused_target
+from chaos.explore.lending import is_lendable
 from chaos.explore.roots import make_root, remove_root
 from chaos.faults.syncs import FailingSync
 from chaos.scenario.model import Engine, Explore
@@ -141,7 +142,7 @@ def record_command(command: Sequence[str], folder: Path, options: RecordOptions,
 
 def _movable(trace: Trace, folder: str) -> Trace:
     """What recovery can be run on in another folder; where it may miss the one of the recording, that is noted."""
-    note = held_path(trace, folder)
+    note = held_path(trace, folder, follows=is_lendable(folder))
     return replace(relocated(trace, folder), notes=(*trace.notes, note) if note else trace.notes)
 
 
