@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from chaos.disk.tree import Tree
 from chaos.trace.model import Kind, NodeType, Trace
 
-__all__ = ["followed_path", "held_path", "linked_to", "missed", "relocated"]
+__all__ = ["followed_path", "held_path", "linked_to", "misleading", "missed", "relocated"]
 
 _FOLDER = "{disk}"
 _HELD = re.compile(
@@ -74,6 +75,25 @@ def missed(notes: Iterable[str], told: Sequence[str]) -> str:
         held = _HELD.search(note)
         if held and any(held[1] in text for text in told):
             return note
+    return ""
+
+
+def misleading(notes: Iterable[str], tree: Tree) -> str:
+    """The note on a folder that a file of the tree leads to, by its path and the name of an entry; "" where none does.
+
+    Whoever goes by that path finds nothing where the tree is laid out elsewhere, and may do wrong without a word.
+
+    Args:
+        notes: a trace's.
+        tree: a state of it.
+    """
+    for note in notes:
+        if held := _HELD.search(note):
+            entries = list(tree.paths())
+            wanted = [os.fsencode(f"{held[1]}/{path}") for path, _ in entries]
+            contents = [bytes(tree.nodes[number].content) for _, number in entries]
+            if any(path in content for content in contents for path in wanted):
+                return note
     return ""
 
 

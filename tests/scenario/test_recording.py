@@ -69,10 +69,8 @@ def test_a_recovery_that_goes_by_a_path_in_a_file_finds_the_state_there(tmp_path
     assert result.statistics.states > 5
 
 
-@pytest.mark.parametrize("database", ["a", "b"])
-def test_a_transaction_over_attached_databases_is_whole_after_each_kill(database: str, tmp_path: Path) -> None:
-    # SQLite's journals name each other by their whole paths.
-    names = [database, *({"a", "b"} - {database})]
+def explored_with_attached_databases(folder: Path, *names: str) -> ScenarioResult:
+    """A transaction over two databases, whose journals name each other by their whole paths."""
 
     def connected(disk: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(disk / f"{names[0]}.db", isolation_level=None)
@@ -102,8 +100,22 @@ def test_a_transaction_over_attached_databases_is_whole_after_each_kill(database
         return int(found[0])
 
     targets: dict[str, Callable[..., object]] = {"setup": prepare, "workload": work, "recover": recover}
-    result = explored(tmp_path, Roles(**{role: CallableTarget(function=one) for role, one in targets.items()}))
+    return explored(folder, Roles(**{role: CallableTarget(function=one) for role, one in targets.items()}))
+
+
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_a_transaction_over_attached_databases_is_whole_after_each_kill(names: str, tmp_path: Path) -> None:
+    result = explored_with_attached_databases(tmp_path, *names)
     assert status(result) is Status.PASSED, result.findings
+
+
+def test_where_a_path_can_not_lead_to_the_state_what_depends_on_it_is_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chaos.scenario.runner.recording.is_lendable", lambda folder: False)  # as a user's own folder
+    result = explored_with_attached_databases(tmp_path, "a", "b")
+    assert status(result) is Status.NOT_MEASURED
+    assert " holds the absolute path of the folder, " in why(result)
 
 
 def test_a_recovery_that_looks_for_the_folder_of_the_recording_is_not_measured_when_it_fails(
