@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from types import CoroutineType
 
 from chaos.child import values
 from chaos.child.lean import TYPE_CHECKING, Any, final
@@ -42,11 +42,6 @@ _UNRUN = {
     ),
     0x200: ("an async generator, which runs only when it is gone through", "return a list"),
     0x20: ("a generator, which runs only when it is gone through", "return a list"),
-}
-_STILL_TO_RUN = {
-    CoroutineType: ("a coroutine", "await it within: asyncio.run(...)"),
-    AsyncGeneratorType: ("an async generator", "return a list"),
-    GeneratorType: ("a generator", "return a list"),
 }
 _CHANNEL_VARIABLE = "CHAOS_ACK_FD"  # read by `chaos.child.ack` where no supervisor listens
 
@@ -192,18 +187,19 @@ def _python(spec: Spec) -> Callable[..., Any]:
 
 
 def _run_through(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, which raises when what it returns is still to be run: it would seem to have done all its work.
+    """The function, which raises when it returns a coroutine: it would seem to have done all its work.
 
-    So does a lambda around an async function, or a decorator's plain function.
+    So does a lambda around an async function, or a decorator's plain function. A generator is a value like others that
+    can't be compared, and told as such.
     """
 
     def run(*arguments: Any) -> Any:
         given = function(*arguments)
-        if type(given) in _STILL_TO_RUN:
-            if isinstance(given, CoroutineType):
-                given.close()  # else Python warns that it was never awaited
-            name, hint = _STILL_TO_RUN[type(given)]
-            raise TypeError(f"the target returned {name}, of which nothing was run: {hint}")
+        if type(given) is CoroutineType:
+            given.close()  # else Python warns that it was never awaited
+            raise TypeError(
+                "the target returned a coroutine, of which nothing was run: await it within: asyncio.run(...)"
+            )
         return given
 
     return run
