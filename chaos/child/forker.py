@@ -46,10 +46,11 @@ RECOVER = b"r\n"
 WORK = b"w\n"
 WELL = b"0\n"  # the child ended as it should
 _NEWLINE, _STRAYS = b"\ns"
-_SHORT_BYTES = 64  # a short line; bytes of more than 512 come from another allocator, thus from other pages
+_SHORT_BYTES = len(RECOVER)  # bytes that fill their buffer stay where they are; longer lines are a check's, or rare
 _CODE, _STATUS = 4, 3  # where `waitid_result` has them: looking them up by name takes more pages
 _enable_collector, _close = gc.enable, os.close
 _WARM_UP_ROUNDS = 20  # the interpreter looks more closely at code that ran often
+_LAST_ROUNDS = 2
 
 
 @final
@@ -178,14 +179,20 @@ def _warm_up(stage: Stage, board: Board) -> None:
     The interpreter adapts code as it runs and remembers what it looked up, which writes to memory: every page that is
     written here need not be copied in a child.
     """
-    for _ in range(_WARM_UP_ROUNDS):
+    _rehearse_all(stage, board, _WARM_UP_ROUNDS)
+    gc.disable()
+    gc.collect()
+    # Collecting emptied the interpreter's lists of free objects: filled again here, each child finds some at hand.
+    _rehearse_all(stage, board, _LAST_ROUNDS)
+    gc.freeze()
+
+
+def _rehearse_all(stage: Stage, board: Board, rounds: int) -> None:
+    for _ in range(rounds):
         stage.errand(RECOVER)
         errand = Errand(_rehearse, (stage.disk,), stage.folder, leftovers=False)
         board.add(carry_out(errand, board))
         board.clear()
-    gc.collect()
-    gc.freeze()
-    gc.disable()
 
 
 def _rehearse(disk: Path) -> Any:

@@ -4,7 +4,6 @@ Asked of the process itself, right after the target's function returned; what ou
 whoever forked it. Lines name things, never numbers that differ from run to run. Read `isolated.py` next.
 """
 
-import contextlib
 import os
 from collections.abc import Iterator
 
@@ -32,8 +31,11 @@ def process_name(pid: int) -> str:
 
 def _descriptors() -> Iterator[tuple[int, str]]:
     for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # the descriptor of the listing itself
-            yield int(name), os.readlink(f"/proc/self/fd/{name}")
+        try:
+            target = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:
+            continue  # the descriptor of the listing itself
+        yield int(name), target
 
 
 def _open_under(folder: str) -> list[str]:

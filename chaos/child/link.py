@@ -11,6 +11,7 @@ __all__ = ["read_line", "read_message", "send_all", "send_message"]
 
 _LENGTH_BYTES = 8
 _CHUNK_BYTES = 1 << 18
+_LINE_BYTES = 256  # a buffer for more would be mapped, grown and unmapped again with every line
 
 
 def send_all(link: int, content: bytes) -> None:
@@ -29,7 +30,7 @@ def read_line(link: int, begun: bytes = b"") -> bytes:
     line = begun
     while line[-1:] != b"\n":
         try:
-            more = os.read(link, _CHUNK_BYTES)
+            more = os.read(link, _LINE_BYTES)
         except ConnectionResetError:
             return b""
         if not more:

@@ -158,7 +158,8 @@ class PrefixWalk:
         near = self._near
         if point in near:
             return near[point]
-        number = min(point // _CHECKPOINT_EVERY, len(self._checkpoints) - 1)
+        # From a checkpoint before it, never at it: a cut write is asked for next, which begins one point earlier.
+        number = min(max(point - 1, 0) // _CHECKPOINT_EVERY, len(self._checkpoints) - 1)
         at, tree = number * _CHECKPOINT_EVERY, self._checkpoints[number]
         for known in near:
             if at < known < point:

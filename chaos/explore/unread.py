@@ -10,7 +10,7 @@ byte counts. Linux; one thread. Read `server.py` next.
 import ctypes
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import final
 
@@ -19,8 +19,9 @@ from chaos.disk import Tree
 __all__ = ["Answers", "Opens"]
 
 _OPEN, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x20, 0x40, 0x80, 0x100, 0x200
-_OVERFLOW, _IGNORED, _IS_FOLDER = 0x4000, 0x8000, 0x40000000
+_MOVED_SELF, _OVERFLOW, _IGNORED, _IS_FOLDER = 0x800, 0x4000, 0x8000, 0x40000000
 _MASK = _OPEN | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE
+_QUIET = _MOVED_SELF  # a watch must watch for something, and this is rare
 _EVENT = struct.Struct("iIII")
 _READ_BYTES = 1 << 14
 _LONGEST_EVENT_BYTES = _EVENT.size + 256  # the longest name, and the zero byte after it
@@ -44,28 +45,47 @@ class Opens:
     def __init__(self, folder: str) -> None:
         """Get ready; without inotify `since` answers None."""
         self._folder = folder
+        self._root = os.fsencode(folder)
         self._descriptor = -1
         with suppress(AttributeError):
             self._descriptor = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         self._paths: dict[int, str] = {}
+        self._told = self._quiet = False  # whether all that was queued is read, and whether nothing was queued since
+        self._alike: tuple[dict[int, str], bytes, frozenset[str]] = ({}, b"", frozenset())
+
+    def pause(self) -> None:
+        """A tree is about to be laid out: until the next `begin` nothing counts.
+
+        Nor is anything queued, where no folder is watched but the outermost: each event takes 1 us.
+        """
+        if self._told:
+            self._told = False
+            watch = _libc.inotify_add_watch(self._descriptor, self._root, _QUIET)
+            self._quiet = len(self._paths) == 1 and watch in self._paths  # else a recovery has replaced the folder
 
     def begin(self, tree: Tree) -> None:
         """A tree has been laid out; what is opened from now on counts."""
         if self._descriptor < 0:
             return
-        self._paths.clear()
+        self._paths = {}
         for path in tree.folders():
             self._watch(path)
-        for _ in self._queued():
-            pass
+        if not self._quiet:
+            for _ in self._queued():
+                pass
+        self._told = self._quiet = False
 
     def since(self) -> frozenset[str] | None:
         """The files opened since, and those that may have been read under another name; None when it can't be told."""
         if self._descriptor < 0:
             return None
+        queued = list(self._queued())
+        self._told = True
+        if len(queued) == 1 and (self._paths, queued[0]) == self._alike[:2]:
+            return self._alike[2]  # most recoveries do what the one before did
         opened, made, gone = set(), set(), set()
-        for watch, kind, name in self._events():
-            if kind & _OVERFLOW or watch not in self._paths:
+        for watch, kind, name in _events(queued):
+            if kind & (_OVERFLOW | _MOVED_SELF) or watch not in self._paths:
                 return None
             if kind & (_IS_FOLDER | _IGNORED):
                 if kind & (_MOVED_FROM | _MOVED_TO):
@@ -81,7 +101,10 @@ class Opens:
         if any(map(self._may_be_linked, made)):
             return None
         # A link and a removal make a rename: then what was removed may have been read under its new name.
-        return frozenset(opened | gone if made else opened)
+        told = frozenset(opened | gone if made else opened)
+        if len(queued) == 1 and not made:  # else it hangs on more than the events
+            self._alike = self._paths, queued[0], told
+        return told
 
     def _may_be_linked(self, path: str) -> bool:
         try:
@@ -90,20 +113,10 @@ class Opens:
             return True
 
     def _watch(self, path: str) -> None:
-        watch = _libc.inotify_add_watch(self._descriptor, os.fsencode(f"{self._folder}/{path}"), _MASK)
+        folder = self._root + b"/" + os.fsencode(path) if path else self._root
+        watch = _libc.inotify_add_watch(self._descriptor, folder, _MASK)
         if watch >= 0:
             self._paths[watch] = path
-
-    def _events(self) -> list[tuple[int, int, str]]:
-        found: list[tuple[int, int, str]] = []
-        for content in self._queued():
-            position = 0
-            while position < len(content):
-                watch, kind, _, length = _EVENT.unpack_from(content, position)
-                position += _EVENT.size
-                found.append((watch, kind, os.fsdecode(content[position : position + length].rstrip(b"\0"))))
-                position += length
-        return found
 
     def _queued(self) -> Iterator[bytes]:
         """What the kernel has told since the last time, in whole events."""
@@ -117,6 +130,16 @@ class Opens:
             more = len(content) > _READ_BYTES - _LONGEST_EVENT_BYTES  # else there was room, had there been one more
 
 
+def _events(queued: Iterable[bytes]) -> Iterator[tuple[int, int, str]]:
+    for content in queued:
+        position = 0
+        while position < len(content):
+            watch, kind, _, length = _EVENT.unpack_from(content, position)
+            position += _EVENT.size
+            yield watch, kind, os.fsdecode(content[position : position + length].rstrip(b"\0"))
+            position += length
+
+
 @final
 class Answers:
     """Answers by what they depend on. Memory: bounded; when full, the oldest sets of opened files are forgotten.
@@ -128,8 +151,12 @@ class Answers:
     def __init__(self, *, acknowledged: bool) -> None:
         self._acknowledged = acknowledged
         self._known: dict[frozenset[str] | None, dict[tuple[bytes, int], bytes]] = {}
-        self._sought: tuple[Tree | None, dict[frozenset[str] | None, bytes]] = (None, {})
+        self._sought: dict[int, tuple[Tree, dict[frozenset[str] | None, bytes]]] = {}  # by the id of the tree
         self._size_bytes = 0
+
+    def expect(self, trees: Iterable[Tree]) -> None:
+        """These are the trees that will be sought: says what costs less when it is made for several at once."""
+        self._sought = {id(tree): (tree, {opened: _digest(tree, opened) for opened in self._known}) for tree in trees}
 
     def find(self, tree: Tree, acked: int) -> bytes | None:
         """The answer of a state that a recovery could not tell from this one."""
@@ -150,10 +177,11 @@ class Answers:
         self._known.setdefault(opened, {})[self._key(tree, acked, opened)] = answer
 
     def _key(self, tree: Tree, acked: int, opened: frozenset[str] | None) -> tuple[bytes, int]:
-        sought, digests = self._sought
-        if sought is not tree:
-            digests = {}
-            self._sought = tree, digests
+        sought = self._sought.get(id(tree))
+        if sought is None:
+            sought = tree, {}
+            self._sought = {id(tree): sought}
+        digests = sought[1]
         digest = digests.get(opened)
         if digest is None:
             digest = digests[opened] = _digest(tree, opened)

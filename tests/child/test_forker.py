@@ -13,7 +13,7 @@ from tests.explore.exploring import explore, roles, start
 
 ROOT = Path(__file__).parents[2]
 # Each of these was measured to make a fork dearer, by what it maps or by what it loads.
-DEAR = {"ctypes", "dataclasses", "math", "resource", "select", "socket", "struct", "subprocess", "typing"}
+DEAR = {"contextlib", "ctypes", "dataclasses", "math", "resource", "select", "socket", "struct", "subprocess", "typing"}
 
 
 def test_a_forker_loads_no_module_that_makes_forks_dear() -> None:

@@ -1,9 +1,11 @@
 """The states that a killed process leaves: every prefix, the inside of each write, and nothing else."""
 
+import pytest
 from hypothesis import given
 
-from chaos.disk import MODELS, Fate, StateSpace, initial_tree
+from chaos.disk import MODELS, Fate, StateSpace, Tree, initial_tree, prefixes
 from chaos.disk.replay import apply
+from chaos.trace.model import Op
 from tests.disk.traces import Script, scripts
 
 KILL = MODELS["kill"]
@@ -122,3 +124,23 @@ def test_a_tree_that_a_cut_at_any_byte_leaves_is_in_the_space_and_others_are_not
     edit = whole.edit()
     edit.set_content(1, whole.nodes[1].content.write(9, b"!"))
     assert not space.contains(1, edit.tree())
+
+
+def test_each_walk_forward_over_the_trace_applies_each_operation_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Script()
+    script.create("a")
+    for number in range(200):
+        script.write("a", b"%04d" % number)
+    trace = script.trace()
+    recipes = [f"{point}/0:{choice}" for point in range(2, 202) for choice in ("all", "cut1", "cut2")]
+    space = StateSpace(trace, KILL)
+    applied: list[int] = []
+
+    def counted(tree: Tree, op: Op) -> Tree:
+        applied.append(op.seq)
+        return apply(tree, op)
+
+    monkeypatch.setattr(prefixes, "apply", counted)
+    for recipe in (*recipes, *recipes):
+        space.tree(recipe)
+    assert applied == [*range(201), *range(201)]
