@@ -5,7 +5,7 @@ An error of the *target* is never raised here: it is an `Outcome` and becomes a 
 
 from typing import ClassVar
 
-__all__ = ["EXIT_INTERRUPTED", "ChaosError", "HarnessFault", "NotMeasured", "UsageError", "is_usage"]
+__all__ = ["EXIT_INTERRUPTED", "ChaosError", "HarnessFault", "NotMeasured", "UsageError", "is_usage", "refused_target"]
 
 
 EXIT_INTERRUPTED = 130  # of the command `chaos`: 128 + SIGINT, as shells have it
@@ -46,6 +46,17 @@ class HarnessFault(ChaosError):  # noqa: N818 - likewise
     """The harness itself failed; the target is not to blame."""
 
     exit_code = 4
+
+
+def refused_target(told: str, hint: str) -> UsageError:
+    """What to raise when a target's process says that it can't run it.
+
+    Args:
+        told: what it says; it may end in a next step of its own.
+        hint: the next step otherwise.
+    """
+    message, _, own = told.strip().partition("\n  next: ")
+    return UsageError(message, own or hint)
 
 
 def is_usage(told: object) -> bool:

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import CoroutineType
 
 from chaos.child import values
 from chaos.child.lean import TYPE_CHECKING, Any, final
@@ -35,7 +36,10 @@ _Runner = Callable[..., str]
 _Commands = Sequence[Sequence[str]]
 # Flags of a function's code, as `inspect` has them, which takes too long to import.
 _UNRUN = {
-    0x80: ("an async function, which runs only when it is awaited", "await it within: asyncio.run(...)"),
+    0x80: (
+        "an async function, which runs only when it is awaited",
+        "name a plain function that awaits it: asyncio.run(...)",
+    ),
     0x200: ("an async generator, which runs only when it is gone through", "return a list"),
     0x20: ("a generator, which runs only when it is gone through", "return a list"),
 }
@@ -172,14 +176,33 @@ def _is_program(name: str) -> bool:
 
 def _python(spec: Spec) -> Callable[..., Any]:
     if spec[0] == "callable":
-        return spec[1]  # type: ignore[no-any-return]
+        return _run_through(spec[1])
     _, ref, search = spec
     found = imported(ref, search)
     if not callable(found):
         raise TargetError(f"target {ref!r} is a {type(found).__name__}, which can't be called")
     if unrun := unrun_words(found):
-        raise TargetError(f"target {ref!r} is {unrun[0]}: {unrun[1]}")
-    return found  # type: ignore[no-any-return]
+        raise TargetError(f"target {ref!r} is {unrun[0]}\n  next: {unrun[1]}")
+    return _run_through(found)
+
+
+def _run_through(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, which raises when it returns a coroutine: it would seem to have done all its work.
+
+    So does a lambda around an async function, or a decorator's plain function. A generator is a value like others that
+    can't be compared, and told as such.
+    """
+
+    def run(*arguments: Any) -> Any:
+        given = function(*arguments)
+        if type(given) is CoroutineType:
+            given.close()  # else Python warns that it was never awaited
+            raise TypeError(
+                "the target returned a coroutine, of which nothing was run: await it within: asyncio.run(...)"
+            )
+        return given
+
+    return run
 
 
 def unrun_words(function: Any) -> tuple[str, str] | None:

@@ -21,7 +21,8 @@ from chaos.cli.arguments import (
     SchemaArguments,
     ValidateArguments,
 )
-from chaos.cli.edge import command
+from chaos.cli.edge import command, output_refused
+from chaos.cli.streams import OutputRefused, prepare_streams
 from chaos.errors import EXIT_INTERRUPTED
 
 __all__ = ["app", "main"]
@@ -31,7 +32,7 @@ app = typer.Typer(
     name="chaos",
     help="Kill a program at every system call, let its processes race, and judge what is left of its data.",
     epilog="Exit codes: 0 all as expected; 1 a violation, or an expected one is missing; 2 wrong usage or a bad "
-    "scenario; 3 not measured; 4 harness fault; 130 interrupted.",
+    "scenario; 3 not measured; 4 harness fault; 130 interrupted; 141 nobody reads the output any more.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -43,10 +44,13 @@ _WITH_COMMAND_LINE = {"allow_interspersed_args": False}
 
 def main() -> None:
     """Run the command line of this process and leave with its exit code."""
+    prepare_streams()
     try:
         app(prog_name="chaos")
     except KeyboardInterrupt:
         raise SystemExit(EXIT_INTERRUPTED) from None
+    except OutputRefused as error:  # only help is printed outside a command, see `edge.py`
+        raise SystemExit(output_refused(error)) from None
 
 
 def _run(arguments: RunArguments) -> int:

@@ -4,6 +4,7 @@ import os
 import platform
 import sys
 
+from chaos.cli.edge import say
 from chaos.disk.real import FILESYSTEMS
 from chaos.disk.real import probe as probe_filesystem
 from chaos.explore.places import base_folder
@@ -31,7 +32,7 @@ def examine() -> int:
     sys.stdout.write("\n".join(lines) + "\n")
     if any(report.works for _, report in reports):
         return 0
-    sys.stderr.write("no engine works here: nothing could be measured\n")
+    say("no engine works here: nothing could be measured")
     return _NOT_MEASURED
 
 

@@ -18,9 +18,10 @@ from typing import Any, TypeVar, get_type_hints
 
 import typer
 
-from chaos.errors import EXIT_INTERRUPTED, ChaosError, HarnessFault, NotMeasured
+from chaos.cli.streams import EXIT_UNREAD, OutputRefused, forsake
+from chaos.errors import EXIT_INTERRUPTED, ChaosError, HarnessFault, NotMeasured, UsageError
 
-__all__ = ["Arguments", "command", "say", "stops_on_signals"]
+__all__ = ["Arguments", "command", "output_refused", "say", "stops_on_signals"]
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -34,8 +35,7 @@ def command(work: Callable[[Arguments], int], arguments: type[Arguments]) -> Cal
     """
 
     def call(**values: Any) -> None:
-        _open_closed_streams()
-        raise typer.Exit(_exit_code(lambda: work(arguments(**values))))
+        raise typer.Exit(_exit_code(lambda: _written(work(arguments(**values)))))
 
     hints = get_type_hints(arguments, include_extras=True)
     parameters = [
@@ -55,10 +55,22 @@ def command(work: Callable[[Arguments], int], arguments: type[Arguments]) -> Cal
 
 def say(text: str) -> None:
     """One line for people on standard error, which is not the program's output proper."""
-    with suppress(BrokenPipeError):
+    with suppress(OSError):
         sys.stdout.flush()  # where both go to one place, lines come in the order in which they were said
+    try:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
+    except OSError:
+        forsake(sys.stderr)
+
+
+def output_refused(error: OutputRefused) -> int:
+    """Say what is wrong with standard output, and give back the exit code; nothing more is written to it then."""
+    forsake(sys.stdout)
+    if isinstance(error.cause, BrokenPipeError):
+        return EXIT_UNREAD  # the reader knows that it went away (`chaos list | head`), and nothing is to be said
+    say(f"chaos: standard output can't be written: {error.cause.strerror}")
+    return UsageError.exit_code
 
 
 @contextmanager
@@ -83,11 +95,10 @@ def stops_on_signals() -> Iterator[None]:
                 signal.signal(stopping, handler)
 
 
-def _open_closed_streams() -> None:
-    """Let what is printed go nowhere where the caller closed a stream (`chaos list >&-`): Python has None there."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
+def _written(code: int) -> int:
+    """The exit code, once all that was printed is with whoever reads it."""
+    sys.stdout.flush()
+    return code
 
 
 def _exit_code(work: Callable[[], int]) -> int:
@@ -97,10 +108,8 @@ def _exit_code(work: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         say("interrupted")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output went away (`chaos list | head`): nothing is wrong, and nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OutputRefused as error:
+        return output_refused(error)
     except NotMeasured as error:
         say(f"chaos: not measured: {error}")
         return error.exit_code

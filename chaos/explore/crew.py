@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any, final
 
-from chaos.errors import HarnessFault, UsageError
+from chaos.errors import HarnessFault, UsageError, refused_target
 from chaos.explore.hiring import EXPLORER, Hired, Trade, hire
 from chaos.explore.messages import Inbox, packed
-from chaos.explore.places import base_folder, make_root, remove
+from chaos.explore.places import remove
+from chaos.explore.roots import make_root, remove_root
 from chaos.explore.server import Answer, Job
 
 __all__ = ["Chunk", "Crew"]
@@ -62,8 +63,8 @@ class _Task:
 class Crew:
     """Local workers.
 
-    On crash: workers notice, kill what they run and remove their folders; a folder that still stays is removed by
-    the next exploration. Threads: one thread only.
+    On crash: workers notice, kill what they run and remove their folders, and the folder around them has a heir, see
+    `roots.py`. Threads: one thread only.
     """
 
     def __init__(self, job: Job, trade: Trade = EXPLORER) -> None:
@@ -117,8 +118,11 @@ class Crew:
                 hired.kill()
             self._hired.clear()
             if self._root:
-                _remove_all(self._root)
-                self._root = ""
+                try:
+                    _remove_all(self._root)
+                finally:
+                    remove_root(self._root)
+                    self._root = ""
 
     def start(self) -> None:
         """Start the workers, unless they run already, and wait until all have imported the target.
@@ -129,7 +133,7 @@ class Crew:
         """
         if self._hired:
             return
-        self._root = make_root(base_folder())
+        self._root = make_root()
         for _ in range(self._job.settings.jobs):
             self._hire()
         for hired in list(self._hired.values()):
@@ -161,7 +165,7 @@ class Crew:
                 raise UsageError("importing the target ends its process", _IMPORT_HINT)
             for message in messages:
                 if "wrong" in message:
-                    raise UsageError(message["wrong"], _NAME_HINT)
+                    raise refused_target(message["wrong"], _NAME_HINT)
                 return
 
     def _hand_out(self, flow: "_Flow") -> None:

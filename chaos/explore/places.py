@@ -1,15 +1,19 @@
 """Where crash states are laid out: one folder an exploration, in memory where the system allows it.
 
 The folder's name tells whose it is (process id and start time), so that what a killed exploration left is removed
-by the next one, and never anything else. Read `watching.py` next.
+by the next one, and never anything else. Read `roots.py` next.
 """
 
+import fcntl
 import os
 import stat
 
 from chaos.errors import HarnessFault
 
-__all__ = ["base_folder", "make_root", "remove", "sweep"]
+__all__ = ["TURN", "base_folder", "make_folder", "remove", "sweep"]
+
+TURN = "turn"
+"""The file in such a folder that is locked while the folder's path is lent (`lending.py`), though its owner is gone."""
 
 _PREFIX = "chaos-explore-"
 _MEMORY = "/dev/shm"  # noqa: S108 - made with a random name and mode 0700 below
@@ -28,7 +32,7 @@ def base_folder() -> str:
     return _MEMORY if roomy and os.access(_MEMORY, os.W_OK | os.X_OK) else fallback
 
 
-def make_root(base: str) -> str:
+def make_folder(base: str) -> str:
     """Make this exploration's folder in `base`, and remove those of explorations that died.
 
     Raises:
@@ -47,8 +51,9 @@ def make_root(base: str) -> str:
 def sweep(base: str) -> None:
     """Remove the folders of this user's explorations whose process is gone."""
     for name in os.listdir(base):
-        if name.startswith(_PREFIX) and not _owner_lives(name) and _is_mine(os.path.join(base, name)):
-            remove(os.path.join(base, name))
+        path = os.path.join(base, name)
+        if name.startswith(_PREFIX) and not _owner_lives(name) and _is_mine(path) and not _is_lent(path):
+            remove(path)
 
 
 def remove(path: str) -> None:
@@ -76,6 +81,20 @@ def _is_mine(path: str) -> bool:
     except OSError:
         return False
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+
+
+def _is_lent(path: str) -> bool:
+    try:
+        file = os.open(os.path.join(path, TURN), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
 
 
 def _start_time(pid: int) -> str:

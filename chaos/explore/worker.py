@@ -23,6 +23,8 @@ from chaos.child.link import read_message, send_message
 from chaos.child.processor import own_processor
 from chaos.child.reaping import end_strays
 from chaos.child.target import CommandTarget
+from chaos.disk.relocating import followed_path
+from chaos.explore.lending import Lent
 from chaos.explore.places import remove
 from chaos.explore.server import Job, Server
 from chaos.explore.settings import needs_this_process
@@ -90,9 +92,12 @@ def _serve(link: int, job: Job, folder: str, make: Callable[[Job, str, int], Ans
         return
     if needs_this_process(job.roles, job.settings.ask):
         faulthandler.enable(2)
+    lent = Lent(followed_path(job.trace.notes), os.path.join(folder, "disk"))
     send_message(link, b'{"ready":true}')
     while (message := read_message(link)) is not None:
-        send_message(link, _answered(server, json.loads(message)))
+        with lent:
+            answer = _answered(server, json.loads(message))
+        send_message(link, answer)
 
 
 def _answered(server: Answering, message: dict[str, Any]) -> bytes:

@@ -19,7 +19,7 @@ from chaos.child import tender
 from chaos.child.clocks import SLOT_BYTES, Clocks
 from chaos.child.isolated import unpack
 from chaos.child.tender import PACKET_BYTES, ROLE, Job
-from chaos.errors import HarnessFault, NotMeasured, UsageError
+from chaos.errors import HarnessFault, NotMeasured, UsageError, refused_target
 from chaos.fleet.places import Places
 from chaos.fleet.supervised import Gate, Supervised
 from chaos.syscalls.launch import Ended, Guarded, launch
@@ -261,7 +261,7 @@ def refusal(answer: dict[str, Any]) -> Exception:
         return NotMeasured(
             f"this system does not give the fleet what its faults need: {answer['wrong']}", "run it as root"
         )
-    return UsageError(str(answer["wrong"]), "run the import by itself")
+    return refused_target(str(answer["wrong"]), "run the import by itself")
 
 
 def _make_clocks(path: str, workers: int) -> Clocks:

@@ -1,14 +1,13 @@
 """Where a fleet lives: one folder with its disk, its chronicle, and what its workers print.
 
-It lies in memory where the system allows it, and is named after its process, so that what a killed harness left is
-removed by the next run. Read `crew.py` next.
+It lies in memory where the system allows it, and is removed as well when the harness is killed. Read `crew.py` next.
 """
 
 import os
 from contextlib import suppress
 from typing import final
 
-from chaos.explore.places import base_folder, make_root, remove
+from chaos.explore.roots import make_root, remove_root
 
 __all__ = ["Places"]
 
@@ -29,7 +28,7 @@ class Places:
     """
 
     def __init__(self) -> None:
-        self.root = make_root(base_folder())
+        self.root = make_root()
         self.disk, self.printed = self.path("disk"), self.path("printed")
         for folder in (self.disk, self.printed):
             os.mkdir(folder)
@@ -43,7 +42,7 @@ class Places:
 
     def __exit__(self, *_: object) -> None:
         os.close(self.output)
-        remove(self.root)
+        remove_root(self.root)
 
     def path(self, name: str) -> str:
         """A file of the fleet's own."""

@@ -22,8 +22,8 @@ from chaos.child.processor import own_processor
 from chaos.child.racers import serve
 from chaos.child.target import CallableTarget, Target
 from chaos.disk import Slot, Tree, read_tree
-from chaos.errors import HarnessFault, UsageError
-from chaos.explore.places import base_folder, make_root, remove
+from chaos.errors import HarnessFault, UsageError, refused_target
+from chaos.explore.roots import make_root, remove_root
 from chaos.explore.stages import python_program
 from chaos.observations import Ending, Outcome
 from chaos.race.episode import Cast, Episode
@@ -101,7 +101,7 @@ class Stage:
             NotMeasured: the engine does not work here.
         """
         self._players = players
-        self._root = make_root(base_folder())
+        self._root = make_root()
         self.folder = os.path.join(self._root, "disk")
         os.mkdir(self.folder)
         self._output = os.open(os.path.join(self._root, "output"), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
@@ -184,7 +184,7 @@ class Stage:
         if answer is None:
             raise UsageError(f"importing the targets takes longer than {_UNSTEERED_S:g} s", _ALONE)
         if "wrong" in answer:
-            raise UsageError(answer["wrong"], _ALONE)
+            raise refused_target(answer["wrong"], _ALONE)
         self._warm = answer["ready"]
         if self._players.setup is not None:
             done = self._unsteered({"run": "setup"})
@@ -287,7 +287,7 @@ class Stage:
         self._processor.__exit__(None, None, None)
         self._clocks.close()
         os.close(self._output)
-        remove(self._root)
+        remove_root(self._root)
 
     def _tell(self, message: Mapping[str, Any]) -> None:
         try:

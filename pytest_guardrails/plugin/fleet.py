@@ -41,7 +41,7 @@ class FleetOptions(TypedDict, total=False):
         bounds: a table with the keys of [bounds]: what workers, files and recovery may take.
         oracles: what must hold, by name; None = all that can be judged by what was given.
         history: what the calls told by `witness.call` are held against: "register", "counter", ..., or a model.
-        initial: the history's first value.
+        initial: the first value for that; refused without a history.
         budget: so many runs, or "60s".
     """
 

@@ -36,7 +36,7 @@ class RaceOptions(TypedDict, total=False):
         check: `check(disk, results)` after each episode; raises when it objects.
         oracles: what must hold, by name; None = the usual ones.
         history: what the workers' calls are held against: "register", "counter", "set", "queue", "map", or a `Model`.
-        initial: the history's first value.
+        initial: the first value for that, and for the oracle `no_lost_update`; refused where neither is asked for.
         budget: 500 episodes, or "10s".
         deadline: how long a worker may compute between two calls, in seconds or as "5s".
         steps: how many calls an episode may take.

@@ -107,6 +107,47 @@ def check_loop(value: dict[str, Any], acked: list[int]) -> None:
         raise AssertionError(f"iteration {acked[-1]} was told, and {value['iterations']} are there")
 
 
+# A loop that keeps the newest two iterations of its newest run.
+
+
+def _forgetting(store: StateStore) -> LoopController:
+    settings = LoopSettings(failure_limit=None, attempts=100, watch_s=60.0, keep_iterations=2, keep_runs=1)
+    return LoopController("nightly", store, stop_when=MaxIterations(STEPS), settings=settings)
+
+
+def setup_forgetting(disk: Path) -> None:
+    def step(context: StepContext) -> None:
+        context.effects.once("deploy", context.iteration, str)
+        context.effects.begin("pay", context.iteration)
+
+    with _open(disk) as store:
+        _forgetting(store).run(step)
+
+
+def run_forgetting(disk: Path, ack: Ack) -> None:
+    with _open(disk) as store:
+        controller = _forgetting(store)
+        controller.on_iteration.append(lambda found: ack(found.number))
+        controller.run(_step, restart=controller.status().run == 1)
+
+
+def recover_forgetting(disk: Path) -> dict[str, Any]:
+    with _open(disk) as store:
+        report = _forgetting(store).status()
+        done = report.facts.iterations
+        kept = store.keys("loop-iteration/")
+        wanted = [
+            f"loop-iteration/nightly/{report.run:06d}/{number:09d}" for number in range(max(1, done - 1), done + 1)
+        ]
+        deployed = sum("/deploy/" in key for key in store.keys("effect/"))
+        in_doubt = sum("/pay/" in key for key in store.keys("effect/"))
+        if kept != wanted or deployed != (STEPS if report.run == 1 else 0) or in_doubt != STEPS:
+            raise ValueError(
+                f"run {report.run} has {done} iterations; {kept}, {deployed} deployed, {in_doubt} in doubt"
+            )
+        return {"iterations": done if report.run > 1 else 0, "kept": len(kept)}
+
+
 # A recovery that is cut off in the middle of recovering.
 
 

@@ -68,6 +68,17 @@ def test_a_named_target_that_would_run_nothing_is_refused(actor: Callable[..., A
     assert actor(["python", _NAME + "run", _HERE])
 
 
+def await_later(_: Path) -> Any:
+    return awaited(_)
+
+
+@pytest.mark.parametrize("actor", [recover_actor, work_actor, lambda spec: check_actor(spec, "/")])
+def test_a_target_that_returns_a_coroutine_fails_by_that(actor: Callable[..., Any]) -> None:
+    for spec in (["callable", await_later], ["python", f"{_NAME}await_later", _HERE]):
+        with pytest.raises(TypeError, match="a coroutine, of which nothing was run: await it"):
+            actor(spec)(Path())
+
+
 @pytest.mark.parametrize("told", [False, numpy.False_])
 def test_a_check_that_returns_false_objects(told: object) -> None:
     with pytest.raises(AssertionError, match="the check returned False"):

@@ -90,6 +90,7 @@ WRONG = [
     ("fleet(append, faults=[{'kind': 'disk_full', 'every': '1s'}])", "a disk of its own"),
     ("fleet(append, restart={'policy': 'maybe'})", "restart.policy: expected one of"),
     ("fleet(append, bounds={'memroy': '1MB'}, faults=FAULTS)", "bounds.memroy: unknown key"),
+    ("fleet(append, initial=3, faults=FAULTS)", "initial is 3, .* no history is named"),
     ("fleet(append, oracles=['durabel'], faults=FAULTS)", "unknown oracle 'durabel'"),
     ("fleet(append, history='registr', faults=FAULTS)", "no model 'registr'"),
     ("fleet(3)", "expected a callable, 'module:object', or a list of commands, got 3"),

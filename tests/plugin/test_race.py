@@ -91,7 +91,9 @@ WRONG = [
     ("race(naive, naive, budgt=5)", r"did you mean budget\?"),
     ("race(naive, naive, deadline='soon')", r"race\(deadline=...\): expected"),
     ("race(naive, naive, oracles=['durable'])", "unknown oracle 'durable'"),
+    ("race(*[lambda disk, witness: waits(disk, witness)] * 2)", "the target returned a coroutine, .* asyncio.run"),
     ("race(naive, naive, history='stack')", "there is no model 'stack'"),
+    ("race(naive, naive, initial=3)", "initial is 3, .* no history is named"),
 ]
 
 

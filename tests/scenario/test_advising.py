@@ -1,12 +1,18 @@
 """How many failing states a change is said to remove."""
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
-from chaos.child.target import CommandTarget, Roles
+from chaos.child.target import CallableTarget, CommandTarget, Roles
 from chaos.disk import MODELS, StateSpace
 from chaos.explore.settings import Settings
 from chaos.observations import Damage
 from chaos.report.blame import Blamed
+from chaos.scenario.model import Explore, RunOptions, Scenario
+from chaos.scenario.runner import Run
 from chaos.scenario.runner.advising import Advisor
 from tests.disk.traces import Script
 
@@ -29,3 +35,28 @@ def test_states_that_were_not_kept_are_not_said_to_be_removed(states: int, words
     (line,) = advisor("durable", Damage.LOST, blamed, [(lost.recipe, "ext4")] * 2, states)
     assert line.startswith("an fsync of s when it is written, ")
     assert line.endswith(words)
+
+
+def save(path: Path, value: int) -> None:
+    path.write_text(json.dumps({"n": value}))
+
+
+def save_two(disk: Path, ack: Callable[[object], None]) -> None:
+    for number in (1, 2):
+        save(disk / "a.json", number)
+        save(disk / "b.json", number)
+        ack(number)
+
+
+def load_all(disk: Path) -> list[int]:
+    return [json.loads(path.read_text())["n"] for path in sorted(disk.glob("*.json"))]
+
+
+def test_a_replacement_is_tried_for_every_file_that_the_line_writes(tmp_path: Path) -> None:
+    roles = Roles(workload=CallableTarget(function=save_two), recover=CallableTarget(function=load_all))
+    drive = Explore(roles=roles, models=("kill",), oracles=("recovers",))
+    with Run(RunOptions(report_dir=tmp_path), command="test") as run:
+        (finding,) = run.scenario(Scenario(name="two", drive=drive)).findings
+    (advice,) = (line for line in finding.advice if "temporary file" in line)
+    assert advice.startswith("write a.json, and 1 other file that the same line writes, to a temporary file each, ")
+    assert advice.split(": ")[-1].startswith("none of ")

@@ -184,6 +184,7 @@ def test_every_key_of_a_file_reaches_the_drive(folder: Path) -> None:
             ":9: fault[0].shift: expected a shift",
         ),
         (HEAD + TARGET + '[[fault]]\nkind = "kill"\nevery = 1\nworkers = "most"\n', 'or "all", got "most"'),
+        (HEAD + "initial = 3\n" + TARGET, ":3: initial: initial is 3, the first value of a history"),
         (HEAD + "workers = 0\n" + TARGET, ":3: workers: expected a number from 1, got 0"),
     ],
 )

@@ -117,6 +117,11 @@ model = "schedule"
         (('kind = "race"', 'kind = "race"\nsteps = 0'), "steps: expected"),
         (('kind = "race"', 'kind = "race"\noracles = ["durable"]'), 'one of "exclusive"'),
         (('kind = "race"', 'kind = "race"\ninitial = 2020-01-01'), "initial: expected a value"),
+        (
+            ('kind = "race"', 'kind = "race"\ninitial = 3'),
+            "initial: initial is 3, the first value of a history",
+        ),
+        (('kind = "race"', 'kind = "race"\ninitial = 3\noracles = ["no_lost_update"]'), ""),
     ],
 )
 def test_each_mistake_in_a_race_is_named(tmp_path: Path, change: tuple[str, str], words: str) -> None:

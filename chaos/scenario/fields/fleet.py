@@ -26,7 +26,7 @@ from chaos.scenario.fields.pieces import (
     oracles,
 )
 from chaos.scenario.kinds.fleet import FLEET_MODEL, FLEET_ORACLES, FLEET_ROLES, Fleet
-from chaos.scenario.kinds.race import HISTORIES
+from chaos.scenario.kinds.race import HISTORIES, unread_initial
 from chaos.scenario.quantities import DURATION_PATTERN, SIZE_PATTERN, duration_s, size_bytes
 from chaos.scenario.reading import Reader
 from chaos.scenario.shapes import Field, Table, Tables, anything, choice, measured
@@ -199,6 +199,8 @@ def _build(reader: Reader, values: Mapping[str, Any], folder: Path) -> Fleet | N
         reader.report(("fault",), "a fault of the network needs something to talk to", "name it: service in [target]")
     if isinstance(targets.get("service"), CommandTarget):
         reader.report(("target", "service"), "a service gets a socket, which a command can't", "name a function")
+    if unread := unread_initial(values.get("initial"), values.get("history")):
+        reader.report(("initial",), *unread)
     if "worker" not in targets or None in faults:
         return None
     return Fleet(

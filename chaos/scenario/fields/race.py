@@ -6,7 +6,7 @@ from typing import Any
 
 from chaos.scenario.fields.explore import EXCLUDE
 from chaos.scenario.fields.pieces import COUNT, DURATION, ENV, TARGET, Kind, check_env, expect, made, oracles
-from chaos.scenario.kinds.race import HISTORIES, RACE_MODEL, RACE_ORACLES, Race
+from chaos.scenario.kinds.race import HISTORIES, RACE_MODEL, RACE_ORACLES, Race, unread_initial
 from chaos.scenario.reading import Reader
 from chaos.scenario.shapes import Field, Table, anything, choice, each
 
@@ -65,6 +65,9 @@ def _build(reader: Reader, values: Mapping[str, Any], folder: Path) -> Race | No
     workers = tuple(made(one, folder, env) for one in given.get("workers", ()))
     setup, check = (made(given[name], folder, env) if name in given else None for name in ("setup", "check"))
     check_env(reader, env, [target for target in (*workers, setup, check) if target is not None])
+    counted = "no_lost_update" in (values.get("oracles") or ())
+    if unread := unread_initial(values.get("initial"), values.get("history"), counted=counted):
+        reader.report(("initial",), *unread)
     if not workers:
         return None
     settings = {_SETTINGS[key]: value for key, value in values.items() if key in _SETTINGS}

@@ -52,7 +52,7 @@ class Fleet:
         disk_bytes: size of the disk, which `disk_full` needs; None = the ordinary one.
         oracles: what must hold, by name; None = all that can be judged by what was given.
         history: what the calls told by `witness.call` are held against: a model's name, "module:object", or a model.
-        initial: the history's first value.
+        initial: the first value for that; the model's own when None.
         bounds: for `bounded`.
         search: folders in which the module of `history` is looked for first.
     """

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, final
 
 from chaos.child.target import Target
 
-__all__ = ["HISTORIES", "RACE_MODEL", "RACE_ORACLES", "Race"]
+__all__ = ["HISTORIES", "RACE_MODEL", "RACE_ORACLES", "Race", "unread_initial"]
 
 # As in `model.py`: the names written down, held equal to the table in `chaos.oracles` by a test.
 RACE_ORACLES = ("exclusive", "no_lost_update", "linearizable", "check", "terminates", "returns")
@@ -28,7 +28,7 @@ class Race:
         oracles: what must hold, by name; None = all that the episodes give something to judge.
         history: what the calls told by `witness.call` are held against: a model's name, "module:object" of one's own,
             or the model itself.
-        initial: the history's first value; the model's own when None.
+        initial: the first value for that, and for `no_lost_update`; the model's own, or 0, when None.
         deadline_s: how long a worker may compute between two calls.
         steps: how many calls an episode may take.
         exclude: globs of names of files that may be changed through memory, as SQLite does under locks of its own; any
@@ -48,3 +48,17 @@ class Race:
     steps: int | None = None
     exclude: tuple[str, ...] = ("*-shm",)
     search: tuple[str, ...] = ()
+
+
+def unread_initial(initial: Any, history: Any, *, counted: bool = False) -> tuple[str, str] | None:
+    """What is wrong with a first value that nothing looks at, and what to do; None when there is none such.
+
+    Args:
+        initial: the first value.
+        history: what the calls are held against.
+        counted: an oracle is named that counts on from the first value.
+    """
+    if initial is None or history is not None or counted:
+        return None
+    told = f"initial is {initial!r}, the first value of a history, and no history is named"
+    return told, f"give history too: {', '.join(HISTORIES)} or a Model; or leave initial out"

@@ -29,6 +29,9 @@ __all__ = ["Advisor"]
 _SHOWN = 3
 # Recovery on so many states of a replacement, for so long at most: enough to tell a cure from none.
 _SAMPLE, _SAMPLE_S = 400, 4.0
+# Of one source line: more files than a change was meant for cost more to look at than the advice is worth.
+_MOST_FILES = 30
+_WRITING = frozenset({Kind.CREATE, Kind.WRITE, Kind.TRUNCATE})
 _ENTRY_KINDS = frozenset(
     {Kind.CREATE, Kind.MKDIR, Kind.SYMLINK, Kind.LINK, Kind.UNLINK, Kind.RMDIR, Kind.RENAME, Kind.EXCHANGE}
 )
@@ -55,7 +58,7 @@ class Advisor:
             model.name: StateSpace(trace, model, settings.bound, settings.seed) for model in settings.models
         }
         self._lines: dict[str, list[int]] | None = None
-        self._replaced: dict[int, tuple[str, dict[str, int]] | None] = {}
+        self._replaced: dict[tuple[int, ...], tuple[str, dict[str, int]] | None] = {}
         self.closed = False
 
     def __call__(
@@ -117,20 +120,42 @@ class Advisor:
         )
 
     def _replacement(self, oracle: str, blamed: Sequence[Blamed]) -> Iterator[str]:
-        for node, path in dict.fromkeys((one.op.node, one.op.path) for one in blamed if one.op.path):
-            if node not in self._replaced:
-                self._replaced[node] = self._tried(node) if is_written_in_place(self._trace, node) else None
-            tried = self._replaced[node]
+        for one in blamed:
+            files = self._written_in_place(one)
+            nodes = tuple(files)
+            if nodes not in self._replaced:
+                self._replaced[nodes] = self._tried(nodes) if nodes else None
+            tried = self._replaced[nodes]
             if tried is not None:
                 told, fails = tried
                 count = fails.get(oracle, 0)
                 came = f"none of {told} fails" if not count else f"{count} of {told} still fail"
-                yield f"write {path} to a temporary file, fsync it, rename it over {path}, fsync the directory: {came}"
+                yield f"{_replacement_words(list(dict.fromkeys(files.values())))}, fsync the directory: {came}"
                 return
 
-    def _tried(self, node: int) -> tuple[str, dict[str, int]] | None:
-        """(how many states were tried, oracle -> failing ones) when a file is replaced; None where that can't be."""
-        trace = with_replacement(self._trace, node)
+    def _written_in_place(self, one: Blamed) -> dict[int, str]:
+        """The file that a blamed operation is about, and others that its source line writes in place, by node."""
+        if not one.op.path or not is_written_in_place(self._trace, one.op.node):
+            return {}
+        found = {one.op.node: one.op.path}
+        place = signature(one)
+        if one.frame is None:
+            return found
+        alike = {
+            op.node: op.path
+            for op in self._trace.ops
+            if op.kind in _WRITING and op.path and signature(Blamed(op=op, loss="last")) == place
+        }
+        others = [node for node in alike if node not in found]
+        if len(others) < _MOST_FILES:
+            found |= {node: alike[node] for node in others if is_written_in_place(self._trace, node)}
+        return found
+
+    def _tried(self, nodes: Sequence[int]) -> tuple[str, dict[str, int]] | None:
+        """(how many states were tried, oracle -> failing ones) when files are replaced; None where that can't be."""
+        trace: Trace | None = self._trace
+        for node in nodes:
+            trace = None if trace is None else with_replacement(trace, node)
         if trace is None:
             return None
         settings = replace(self._settings, budget_states=_SAMPLE, budget_s=_SAMPLE_S)
@@ -154,6 +179,15 @@ def _file_words(one: Blamed) -> str:
         return f"an fsync of {path} before {_where(one.op)}"
     by = f", by {short_place(frame)}" if frame else ""
     return f"an fsync of {path} when it is written{by},"
+
+
+def _replacement_words(paths: Sequence[str]) -> str:
+    first = paths[0]
+    if len(paths) == 1:
+        return f"write {first} to a temporary file, fsync it, rename it over {first}"
+    others = "1 other file" if len(paths) == 2 else f"{len(paths) - 1} other files"
+    also = f"{first}, and {others} that the same line writes,"
+    return f"write {also} to a temporary file each, fsync it, rename it over the old one"
 
 
 def _directory_words(one: Blamed) -> str:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, final
 
 from chaos.child.actors import spec_of
 from chaos.child.solo import PACKET_BYTES
-from chaos.errors import HarnessFault, UsageError
-from chaos.explore.places import base_folder, make_root, remove
+from chaos.errors import HarnessFault, UsageError, refused_target
+from chaos.explore.places import remove
+from chaos.explore.roots import make_root, remove_root
 from chaos.explore.stages import python_program
 from chaos.faults.llm import Exchange, FakeLLM, Script, Trouble, Turn
 from chaos.faults.llm import Outcome as Answered
@@ -109,14 +110,15 @@ class AgentRuns:
         self._roles = {name: spec_of(target) for name, target in named.items() if target is not None}
         if inside := [name for name, spec in self._roles.items() if spec[0] == "callable"]:
             raise UsageError(f"{inside[0]} is a function that only this process knows", "name it: module:object")
-        self._root = make_root(base_folder())
+        self._root = make_root()
         self.disk = os.path.join(self._root, "disk")
         self._control, self._process = _started()
         try:
             self._tell({"roles": self._roles})
             answer = self._hear(None)
             if answer is None or "wrong" in answer:
-                raise UsageError(answer["wrong"] if answer else "the targets can't be imported", "import it by itself")
+                told = answer["wrong"] if answer else "the targets can't be imported"
+                raise refused_target(told, "import it by itself")
         except BaseException:
             self.close()
             raise
@@ -131,7 +133,7 @@ class AgentRuns:
         """End everything."""
         self._control.close()  # which tells the warm process to end what runs, and itself
         self._process.wait()
-        remove(self._root)
+        remove_root(self._root)
 
     def run(self, blow: Blow) -> Seen:
         """One run, from the files of the set-up on.

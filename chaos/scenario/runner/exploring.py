@@ -12,7 +12,7 @@ from chaos.child.target import UNKNOWN, Roles
 from chaos.disk import CrashState, PersistenceModel, StateSpace, Tree, apply, initial_tree
 from chaos.disk import Fate as DiskFate
 from chaos.disk.realmode import crash_states, is_real
-from chaos.disk.relocating import missed
+from chaos.disk.relocating import misleading, missed
 from chaos.errors import NotMeasured
 from chaos.explore.exploration import Exploration
 from chaos.explore.settings import Ask, Settings
@@ -27,6 +27,7 @@ from chaos.trace.model import NodeType, Trace
 __all__ = ["Explored", "ask_for", "describer", "explore"]
 
 _SCANNED_BYTES = 1 << 28  # of one file: a larger one is a database or a disk's image, most of it holes
+_RELATIVE = "let the program keep paths relative to its folder, or exclude that file by a glob"
 _SCANNED_TREES = 100  # undamaged trees whose files are searched for NaN; more acknowledgements are sampled evenly
 
 
@@ -69,7 +70,7 @@ def explore(
 
     Raises:
         UsageError: a target can't be imported, or a setting can't be carried out.
-        NotMeasured: recovery fails where nothing is damaged, and looks for the folder of the recording.
+        NotMeasured: recovery fails alone where it looks for the folder of the recording, or where a file leads there.
         HarnessFault: a worker failed.
     """
     settings = replace(settings, ask=ask_for(oracles))
@@ -94,7 +95,7 @@ def explore(
             _check_findable(trace, reference)
         coverage = crash_map.finish()
         return Explored(
-            findings=finisher.finish(findings),
+            findings=_followed(trace, settings, finisher.finish(findings)),
             verdicts=panel.verdicts(),
             coverage=coverage,
             statistics=_statistics(trace, exploration, coverage, finisher.interrupted),
@@ -135,7 +136,22 @@ def _recovers_undamaged(trace: Trace, panel: Panel, findings: Findings, *, files
 def _check_findable(trace: Trace, reference: Reference) -> None:
     """Object where recovery fails on undamaged copies, and names the folder that they were copied from."""
     if note := missed(trace.notes, [text for step in reference.steps for text in (step.error, step.output)]):
-        raise NotMeasured(note, "let the program keep paths relative to its folder, or exclude that file by a glob")
+        raise NotMeasured(note, _RELATIVE)
+
+
+def _followed(trace: Trace, settings: Settings, found: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """The findings; object where each is of a state in which a path leads to the recording's folder."""
+    models = {model.name: model for model in settings.models}
+    notes: list[str] = []
+    for finding in found:
+        model = models.get(finding.extra.get("witness_model", "") or finding.model)
+        if model is None or not finding.state or is_real(model):
+            return found
+        space = StateSpace(trace, model, settings.bound, settings.seed)
+        notes.append(misleading(trace.notes, space.tree(finding.state)))
+    if notes and all(notes):
+        raise NotMeasured(notes[0], _RELATIVE)
+    return found
 
 
 def _judged(

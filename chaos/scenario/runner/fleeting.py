@@ -28,7 +28,7 @@ from chaos.report.live_replay import LiveReplay, dump_live_replay
 from chaos.scenario.kinds import FLEET_MODEL, FLEET_ROLES, Fleet
 from chaos.scenario.model import Budget, Profile, RunOptions
 from chaos.scenario.runner.account import INTERRUPTED, Account
-from chaos.scenario.runner.history_terms import terms_of
+from chaos.scenario.runner.history_terms import refuse_unread_initial, terms_of
 from chaos.scenario.runner.pace import Pace, is_spent, news_of
 
 __all__ = ["fleet_from", "fleet_targets", "replay_fleet", "run_fleets"]
@@ -108,6 +108,7 @@ class _Trial:
 class _Fleets:
     def __init__(self, account: Account, drive: Fleet) -> None:
         self._account, self._drive = account, drive
+        refuse_unread_initial(drive.initial, drive.history)
         self._trial = _Trial(drive, drive.oracles)
         self._jury = self._trial.jury()
         self._budget = _budget(account.options, account.scenario.budget)

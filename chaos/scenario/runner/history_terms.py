@@ -10,8 +10,19 @@ from chaos.child.actors import TargetError, imported
 from chaos.errors import UsageError
 from chaos.oracles.linearizable import Model, model_named
 from chaos.oracles.live import Terms
+from chaos.scenario.kinds.race import unread_initial
 
-__all__ = ["terms_of"]
+__all__ = ["refuse_unread_initial", "terms_of"]
+
+
+def refuse_unread_initial(initial: Any, history: Any, *, counted: bool = False) -> None:
+    """Refuse a first value that nothing would look at; a replay may lack the history that its scenario had.
+
+    Raises:
+        UsageError: nothing would.
+    """
+    if unread := unread_initial(initial, history, counted=counted):
+        raise UsageError(*unread)
 
 
 def terms_of(history: Any, initial: Any, search: Sequence[str]) -> Terms:

@@ -31,7 +31,7 @@ from chaos.report.text import counted
 from chaos.scenario.kinds import RACE_MODEL, Race
 from chaos.scenario.model import Budget, Profile, RunOptions
 from chaos.scenario.runner.account import INTERRUPTED, Account
-from chaos.scenario.runner.history_terms import terms_of
+from chaos.scenario.runner.history_terms import refuse_unread_initial, terms_of
 from chaos.scenario.runner.interleaving import blamed_frames, interleaving, live_run
 from chaos.scenario.runner.pace import Pace, is_spent, news_of
 
@@ -74,6 +74,7 @@ class _Cause:
 class _Race:
     def __init__(self, account: Account, drive: Race) -> None:
         self._account, self._drive = account, drive
+        refuse_unread_initial(drive.initial, drive.history, counted="no_lost_update" in (drive.oracles or ()))
         self._terms = terms_of(drive.history, drive.initial, drive.search)
         self._oracles = choose_live(
             drive.oracles, checked=drive.check is not None, modelled=self._terms.model is not None

@@ -20,8 +20,9 @@ from chaos.child.run import TARGET_MISSING, argument_vector
 from chaos.child.target import CallableTarget, PythonTarget, Target
 from chaos.disk import Tree, materialise, prove
 from chaos.disk.relocating import held_path, relocated
-from chaos.errors import HarnessFault, NotMeasured, UsageError
-from chaos.explore.places import base_folder, make_root, remove
+from chaos.errors import HarnessFault, NotMeasured, UsageError, refused_target
+from chaos.explore.lending import is_lendable
+from chaos.explore.roots import make_root, remove_root
 from chaos.faults.syncs import FailingSync
 from chaos.scenario.model import Engine, Explore
 from chaos.syscalls.calls import Policy
@@ -141,7 +142,7 @@ def record_command(command: Sequence[str], folder: Path, options: RecordOptions,
 
 def _movable(trace: Trace, folder: str) -> Trace:
     """What recovery can be run on in another folder; where it may miss the one of the recording, that is noted."""
-    note = held_path(trace, folder)
+    note = held_path(trace, folder, follows=is_lendable(folder))
     return replace(relocated(trace, folder), notes=(*trace.notes, note) if note else trace.notes)
 
 
@@ -179,14 +180,14 @@ def target_words(target: Target) -> str:
 @contextmanager
 def _own_folder() -> Iterator[tuple[str, IO[bytes]]]:
     """An empty folder in memory where there is some, and a file beside it for what the target prints."""
-    root = make_root(base_folder())
+    root = make_root()
     try:
         disk = os.path.join(root, "disk")
         os.mkdir(disk, 0o755)
         with open(os.path.join(root, "output"), "w+b", buffering=0) as output:
             yield disk, output
     finally:
-        remove(root)
+        remove_root(root)
 
 
 def _set_up(target: Target, disk: str, output: IO[bytes], deadline_s: float, engine: Engine) -> None:
@@ -194,6 +195,8 @@ def _set_up(target: Target, disk: str, output: IO[bytes], deadline_s: float, eng
     program = _setup_program(target, disk)
     options = RecordOptions(deadline_s=deadline_s, output=output.fileno(), sources=False)
     trace = record_by(engine, program, disk, options=options)
+    if trace.exit_code == TARGET_MISSING and isinstance(target, PythonTarget):
+        raise refused_target(_tail(output, disk).strip(), "mend the set-up's name, or what it imports")
     if trace.exit_code or deadline_note(trace):
         what = deadline_note(trace) or ended_words(trace.exit_code)
         raise UsageError(f"setup {target_words(target)} {what}{last_words(_tail(output, disk))}", "mend the set-up")
@@ -231,13 +234,13 @@ def _found(find: Callable[[Target], Callable[..., object]], target: Target) -> C
     try:
         return find(target)
     except TargetError as error:
-        raise UsageError(str(error), "mend PATH, or give the program's path") from None
+        raise refused_target(str(error), "mend PATH, or give the program's path") from None
 
 
 def _checkended_words(trace: Trace, drive: Explore, tail: str) -> None:
     target = target_words(drive.roles.workload)
     if trace.exit_code == TARGET_MISSING and isinstance(drive.roles.workload, PythonTarget):
-        raise UsageError(
+        raise refused_target(
             tail.strip() or f"target {target} can't be imported",
             f"name it package.module:function, and try it: {sys.executable} -c 'import {target.partition(':')[0]}'",
         )

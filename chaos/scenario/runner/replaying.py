@@ -15,7 +15,7 @@ from chaos.child.target import Roles, Target
 from chaos.disk import materialise, model_named
 from chaos.errors import UsageError
 from chaos.explore.exploration import Exploration
-from chaos.explore.places import base_folder, make_root, remove
+from chaos.explore.roots import make_root, remove_root
 from chaos.explore.settings import Isolation, Settings
 from chaos.observations import Outcome, Reference, Violation
 from chaos.oracles import ORACLES, Panel
@@ -202,14 +202,14 @@ def rebuilt_state(path: Path, replay: Replay) -> Iterator[str]:
         UsageError: the trace can't be read.
     """
     tree = tree_of(replay, load(path.parent / replay.trace))
-    root = make_root(base_folder())
+    root = make_root()
     try:
         disk = os.path.join(root, "disk")
         os.mkdir(disk)
         materialise(tree, disk)
         yield disk
     finally:
-        remove(root)
+        remove_root(root)
 
 
 def _content(path: Path) -> bytes:

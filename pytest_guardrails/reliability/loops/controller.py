@@ -38,12 +38,20 @@ from pytest_guardrails.reliability.loops.course import (
     state_draft,
 )
 from pytest_guardrails.reliability.loops.facts import Ending, LoopState, Reason
+from pytest_guardrails.reliability.loops.forgetting import (
+    effects_of,
+    forget_iterations,
+    forget_runs,
+    without_iterations,
+    without_runs,
+)
 from pytest_guardrails.reliability.loops.interrupting import Interruptible
 from pytest_guardrails.reliability.loops.ledger import (
     Iteration,
     LoopRecord,
     Requests,
     iteration_key,
+    iterations_of,
     record_key,
     request_key,
 )
@@ -192,11 +200,11 @@ class LoopController:
         return tuple(self._history)
 
     def iterations(self, run: int | None = None) -> Iterator[Iteration]:
-        """Every iteration of a run, the current one if None, oldest first, from the store."""
-        wanted, number = self.status().run if run is None else run, 1
-        while (plain := self._store.get(iteration_key(self.loop_id, wanted, number))) is not None:
-            yield Iteration.parse(plain)
-            number += 1
+        """Every iteration that is kept of a run, the current one if None, oldest first, from the store."""
+        wanted = self.status().run if run is None else run
+        for key in self._store.keys(iterations_of(self.loop_id, wanted)):
+            if (plain := self._store.get(key)) is not None:  # it was not forgotten meanwhile
+                yield Iteration.parse(plain)
 
     def _claim(self, *, restart: bool, amend: bool) -> tuple[LoopRecord, Rules]:
         """Take the run over, or begin one."""
@@ -210,6 +218,7 @@ class LoopController:
             record = replace(record, condition=self._condition.plain())
             if found is not None:
                 requests = Requests()  # what was asked was asked of the run before
+                record = without_runs(record, found, self.settings.keep_runs)
         else:
             record = self._same_conditions(found, amend)
         rules = Rules(condition=self._condition, predicates=self._predicates, detector=self._detector(record))
@@ -220,7 +229,7 @@ class LoopController:
             done = advance(record, crashed(record.attempt), rules, requests, record.facts.elapsed_s)
             return self._commit(done), rules
         record, draft = settle_claim(record, requests.pause)
-        self._write(record, draft, requests=requests)
+        self._write(record, draft, requests=requests, more=lambda one: forget_runs(one, found or record, record))
         self._tell(self.on_state, report_of(record))
         return record, rules
 
@@ -256,7 +265,7 @@ class LoopController:
             advice_level=Level(record.stuck_level),
             advice=record.advice,
             deadline_s=deadline_s,
-            effects=Effects(self._store, f"loop/{self.loop_id}/{record.run}"),
+            effects=Effects(self._store, effects_of(self.loop_id, record.run)),
         )
         if self.settings.interruptible:
             done = execute(lambda: self._runner.run(lambda: step(context), deadline_s), self._clock)
@@ -268,18 +277,20 @@ class LoopController:
 
     def _commit(self, done: Advance) -> LoopRecord:
         self._since_s = self._clock.monotonic()
+        record = without_iterations(done.record, self.settings.keep_iterations)
 
         def more(transaction: Transaction) -> None:
-            key = iteration_key(self.loop_id, done.record.run, done.iteration.number)
+            key = iteration_key(self.loop_id, record.run, done.iteration.number)
             transaction.put(key, done.iteration.plain(), keep_versions=1)
+            forget_iterations(transaction, done.record, record)
             self._metrics.record(transaction, source_of(self.loop_id), *done.samples)
 
-        self._write(done.record, *done.drafts, new_state=done.record.state.final, more=more)
+        self._write(record, *done.drafts, new_state=record.state.final, more=more)
         self._history.append(done.iteration)
         self._tell(self.on_iteration, done.iteration)
-        if done.record.state.final:
-            self._tell(self.on_state, report_of(done.record))
-        return done.record
+        if record.state.final:
+            self._tell(self.on_state, report_of(record))
+        return record
 
     def _obey(self, record: LoopRecord) -> LoopRecord:
         """Wait while it is to pause, end it when it is to stop."""

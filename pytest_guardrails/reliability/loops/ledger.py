@@ -1,7 +1,7 @@
 """What a loop keeps in the store, as data: the run's record, its iterations, and what was asked of it from outside.
 
     loop/ID               the record: state, facts, conditions, detector, what is under way
-    loop-iteration/ID/R/N iteration N of run R, for good
+    loop-iteration/ID/R/N iteration N of run R; the newest of the newest runs, see `LoopSettings`
     loop-request/ID       pause, stop and signals, written by anybody, obeyed by the owner
 
 The record of a run under way names the iteration that was begun (`pending`) with the number of the attempt, so that a
@@ -18,7 +18,7 @@ from pytest_guardrails.reliability.loops.facts import Ending, Facts, LoopState, 
 from pytest_guardrails.reliability.state import thaw
 from pytest_guardrails.reliability.telemetry.formats import known_format
 
-__all__ = ["Iteration", "LoopRecord", "Requests", "iteration_key", "record_key", "request_key"]
+__all__ = ["Iteration", "LoopRecord", "Requests", "iteration_key", "iterations_of", "record_key", "request_key"]
 
 _FORMAT = 1
 
@@ -89,6 +89,8 @@ class LoopRecord:
         pending: number of the iteration that was begun and is not recorded yet; 0 for none.
         attempt: how often that one was begun.
         started_at: by the wall clock; for people.
+        kept_from: number of the run's oldest iteration that is still in the store.
+        runs_from: number of the loop's oldest run that still has iterations there.
         unknown: fields that a newer program wrote.
     """
 
@@ -106,6 +108,8 @@ class LoopRecord:
     pending: int = 0
     attempt: int = 0
     started_at: float = 0.0
+    kept_from: int = 1
+    runs_from: int = 1
     unknown: Mapping[str, Any] = field(default_factory=dict)
 
     def ended(self, ending: Ending) -> "LoopRecord":
@@ -193,6 +197,11 @@ def request_key(loop_id: str) -> str:
     return f"loop-request/{safe_name(loop_id)}"
 
 
+def iterations_of(loop_id: str, run: int) -> str:
+    """What the keys of a run's iterations begin with."""
+    return f"loop-iteration/{safe_name(loop_id)}/{run:06d}/"
+
+
 def iteration_key(loop_id: str, run: int, number: int) -> str:
     """Where an iteration lies."""
-    return f"loop-iteration/{safe_name(loop_id)}/{run:06d}/{number:09d}"
+    return f"{iterations_of(loop_id, run)}{number:09d}"

@@ -15,7 +15,7 @@ from pytest_guardrails.reliability.loops.conditions import (
     parse_condition,
 )
 from pytest_guardrails.reliability.loops.facts import Facts
-from pytest_guardrails.reliability.loops.ledger import LoopRecord, iteration_key, record_key
+from pytest_guardrails.reliability.loops.ledger import LoopRecord, iteration_key, iterations_of, record_key
 from pytest_guardrails.reliability.loops.stuck_model import Level
 from pytest_guardrails.reliability.state import StateStore
 from pytest_guardrails.reliability.telemetry.anomalies import Anomaly, LoopSigns, loop_signs
@@ -47,7 +47,8 @@ def anomalies(store: StateStore, expected: Mapping[str, int] | None = None) -> l
 
 def usual_iterations(store: StateStore, loop_id: str, run: int) -> int | None:
     """How many iterations the runs before this one took, in the middle; None when there were fewer than three."""
-    counts = [_length(store, loop_id, earlier) for earlier in range(max(1, run - _RUNS), run)]
+    kept_from = (store.get(record_key(loop_id)) or {}).get("runs_from", 1)
+    counts = [_last(store, loop_id, earlier) for earlier in range(max(kept_from, run - _RUNS), run)]
     return round(median(counts)) if len(counts) >= _LEAST_RUNS else None
 
 
@@ -121,17 +122,29 @@ def _shares(record: LoopRecord) -> Mapping[str, float]:
 
 
 def _recorded(store: StateStore, record: LoopRecord) -> int | None:
-    """How many iterations the history holds; None when an owner has just gone on."""
-    found = _length(store, record.loop_id, record.run)
+    """How many iterations the history has told of; None when an owner has just gone on."""
+    found = _last(store, record.loop_id, record.run, record.kept_from)
     now = LoopRecord.parse(store.get(record_key(record.loop_id)) or record.plain())
     return found if (now.run, now.facts.iterations) == (record.run, record.facts.iterations) else None
 
 
-def _length(store: StateStore, loop_id: str, run: int) -> int:
-    """How many iterations a run's history holds, by some twenty looks whatever their number."""
+def _last(store: StateStore, loop_id: str, run: int, first: int = 0) -> int:
+    """The number of the last iteration in a run's history, mostly by some twenty looks whatever their number.
+
+    Args:
+        store: where it is.
+        loop_id: of which loop.
+        run: of which run.
+        first: the number of the oldest one that is kept; 0 = it is looked for.
+    """
+    if not first:
+        first = 1
+        if store.get(iteration_key(loop_id, run, first)) is None:
+            kept = store.keys(iterations_of(loop_id, run))
+            return int(kept[-1].rpartition("/")[2]) if kept else 0
 
     def is_there(number: int) -> bool:
-        return store.get(iteration_key(loop_id, run, number)) is not None
+        return store.get(iteration_key(loop_id, run, first - 1 + number)) is not None
 
     above = 1
     while is_there(above):
@@ -140,4 +153,4 @@ def _length(store: StateStore, loop_id: str, run: int) -> int:
     while above - known > 1:
         middle = (known + above) // 2
         known, above = (middle, above) if is_there(middle) else (known, middle)
-    return known
+    return first - 1 + known

@@ -11,7 +11,7 @@ so that a handler which kills its process is not tried forever. No lock is held 
 **Threads and processes.** As the store's; every wait has the store's deadline.
 
     recovery/ITEM           where the item stands
-    recovery-audit/ITEM/N   what was done, for good
+    recovery-audit/ITEM/N   what was done; the newest, see `RecoveryPolicy.keep_audit`
 
 Read `error_classes.py` for how errors are told apart, `strategies.py` for the plans.
 """
@@ -50,6 +50,7 @@ __all__ = ["RecoveryManager"]
 
 _WORDS = 500
 _GRACE_S = 5.0
+_FORGOTTEN = 100  # entries of the audit at once, so that one which has grown long is shortened step by step
 
 
 _ENDS = {
@@ -153,11 +154,11 @@ class RecoveryManager:
         ]
 
     def audit(self, item: str) -> Iterator[AuditEntry]:
-        """What was done about an item, ever, oldest first."""
-        number = 1
-        while (plain := self._store.get(_audit_key(item, number))) is not None:
-            yield AuditEntry.parse(plain)
-            number += 1
+        """What was done about an item, so far as it is kept, oldest first."""
+        known = self._store.get(_key(item)) or {"audit": 0}
+        for number in range(known.get("audit_from", 1), known["audit"] + 1):
+            if (plain := self._store.get(_audit_key(item, number))) is not None:  # it was not forgotten meanwhile
+                yield AuditEntry.parse(plain)
 
     def _recover(
         self, item: str, error: BaseException, failure: str, act: Callable[[], Any] | None, *, acts: bool
@@ -325,7 +326,11 @@ class RecoveryManager:
             "strategy": strategy,
         }
         transaction.put(_audit_key(found.item, number), {**entry, "message": message}, keep_versions=1)
-        transaction.put(_key(found.item), {**plain, "audit": number}, keep_versions=1)
+        first = plain.get("audit_from", 1)
+        kept = max(first, min(number - self._policy.keep_audit + 1, first + _FORGOTTEN))
+        for old in range(first, kept):
+            transaction.delete(_audit_key(found.item, old), keep_versions=1)
+        transaction.put(_key(found.item), {**plain, "audit": number, "audit_from": kept}, keep_versions=1)
 
     def _tell(self, transaction: Transaction, found: Recovery, kind: str, severity: Severity, message: str) -> None:
         detail = {"state": found.state.value, "error_class": found.error_class.value, "used": dict(found.used)}

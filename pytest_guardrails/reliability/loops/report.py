@@ -24,6 +24,9 @@ class LoopSettings:
         failure_limit: the loop ends failed after so many bad iterations in a row; None for no limit.
         attempts: how often a step is begun that its process does not survive.
         history: iterations that are kept in memory.
+        keep_iterations: of a run, how many iterations stay in the store, the newest.
+        keep_runs: how many runs stay there, the newest, with their iterations and their side effects; a side effect
+            whose outcome is unknown stays in any case.
         lease_ttl_s: how long the lease lasts when its holder can't renew it.
         watch_s: how often requests from other processes are looked for.
         lease_path: file of the lease; beside the store's file when empty.
@@ -35,12 +38,14 @@ class LoopSettings:
     failure_limit: int | None = 3
     attempts: int = 3
     history: int = 100
+    keep_iterations: int = 10_000
+    keep_runs: int = 100
     lease_ttl_s: float = 30.0
     watch_s: float = 0.25
     lease_path: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("failure_limit", "attempts", "history"):
+        for name in ("failure_limit", "attempts", "history", "keep_iterations", "keep_runs"):
             if name != "failure_limit" or self.failure_limit is not None:
                 check_whole(name, getattr(self, name), 1)
         if self.step_deadline_s is not None and not self.interruptible:

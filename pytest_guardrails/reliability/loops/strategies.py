@@ -121,14 +121,17 @@ class RecoveryPolicy:
         backoff: before retries.
         handler_deadline_s: a handler is interrupted after so long, in seconds.
         deadline_s: a recovery tries nothing more after so long, pauses included, in seconds.
+        keep_audit: of each item, how many entries of the audit stay in the store, the newest.
     """
 
     plans: Mapping[ErrorClass, Plan] = field(default_factory=dict)
     backoff: Backoff = field(default_factory=Backoff)
     handler_deadline_s: float = 60.0
     deadline_s: float = 600.0
+    keep_audit: int = 1000
 
     def __post_init__(self) -> None:
+        check_whole("keep_audit", self.keep_audit, 1)
         for name in ("handler_deadline_s", "deadline_s"):
             if not 0 < getattr(self, name) < 1e9:
                 raise ConfigurationError(f"{name} is above 0 and finite, not {getattr(self, name)}")

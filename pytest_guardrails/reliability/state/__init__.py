@@ -9,7 +9,13 @@ from pytest_guardrails.hints import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_guardrails.reliability.state.backend import Backend, BackendSettings, PastCell, Reader, Session
     from pytest_guardrails.reliability.state.checkpoints import Checkpoint, CheckpointEntry, Checkpoints, IterationError
-    from pytest_guardrails.reliability.state.effects import Effect, Effects, EffectState, OutcomeUnknownError
+    from pytest_guardrails.reliability.state.effects import (
+        Effect,
+        Effects,
+        EffectState,
+        OutcomeUnknownError,
+        forget_effects,
+    )
     from pytest_guardrails.reliability.state.exchange import ImportMode, Mirror, export_state, import_state
     from pytest_guardrails.reliability.state.frozen import FrozenDict, FrozenList, freeze, thaw
     from pytest_guardrails.reliability.state.json_file import JsonBackend
@@ -66,6 +72,7 @@ __all__ = [
     "TransactionStatus",
     "VersionConflictError",
     "export_state",
+    "forget_effects",
     "freeze",
     "import_state",
     "open_store",
@@ -77,7 +84,7 @@ __getattr__ = lazy(
     {
         "backend": "Backend BackendSettings PastCell Reader Session",
         "checkpoints": "Checkpoint CheckpointEntry Checkpoints IterationError",
-        "effects": "Effect Effects EffectState OutcomeUnknownError",
+        "effects": "Effect Effects EffectState OutcomeUnknownError forget_effects",
         "exchange": "ImportMode Mirror export_state import_state",
         "frozen": "FrozenDict FrozenList freeze thaw",
         "json_file": "JsonBackend",

@@ -10,7 +10,7 @@ stays so until somebody who looked at the outside world says what is true (`done
 
 **Guarantees.** Of all callers with one key (run, step, call) exactly one gets NEW; a recorded result is given back to
 all later ones.
-**Does not** make an effect happen once: it makes doubt visible.
+**Does not** make an effect happen once: it makes doubt visible. Records stay until `forget`.
 **Threads and processes.** As the store's; what a living process has begun is IN PROGRESS for the others.
 
 Read `checkpoints.py` for the state of the run itself.
@@ -24,8 +24,9 @@ from typing import Any, final
 from pytest_guardrails.errors import ConfigurationError, ConflictError
 from pytest_guardrails.reliability.durability import ProcessIdentity, is_alive, own_identity, safe_name
 from pytest_guardrails.reliability.state.store import StateStore
+from pytest_guardrails.reliability.state.transaction import Transaction
 
-__all__ = ["Effect", "EffectState", "Effects", "OutcomeUnknownError"]
+__all__ = ["Effect", "EffectState", "Effects", "OutcomeUnknownError", "forget_effects"]
 
 
 @final
@@ -72,7 +73,7 @@ class Effects:
 
     def __init__(self, store: StateStore, run_id: str) -> None:
         self._store = store
-        self._prefix = f"effect/{safe_name(run_id)}/"
+        self._prefix = _prefix(run_id)
 
     def begin(self, step: str, call: int | str) -> Effect:
         """Say that an effect is about to happen, unless it was begun before.
@@ -160,11 +161,38 @@ class Effects:
         effects = [_effect(key, record) for key, record in found if record is not None and record["state"] != "free"]
         return [effect for effect in effects if effect.state is EffectState.UNKNOWN]
 
+    def forget(self) -> int:
+        """Remove the records of a run that is over and is not gone on with; a later `begin` would get NEW again.
+
+        What is in progress, or of unknown outcome, stays.
+
+        Returns:
+            How many were removed.
+        """
+        with self._store.transaction() as transaction:
+            return _forget(transaction, self._prefix)
+
     def _doubt(self, key: str) -> None:
         self._store.update(key, lambda record: {**record, "state": "doubt"})
 
     def _key(self, step: str, call: int | str) -> str:
         return f"{self._prefix}{safe_name(step)}/{safe_name(str(call))}"
+
+
+def forget_effects(transaction: Transaction, run_id: str) -> int:
+    """As `Effects.forget`, in a transaction of the caller's."""
+    return _forget(transaction, _prefix(run_id))
+
+
+def _prefix(run_id: str) -> str:
+    return f"effect/{safe_name(run_id)}/"
+
+
+def _forget(transaction: Transaction, prefix: str) -> int:
+    closed = [key for key in transaction.keys(prefix) if transaction.get(key)["state"] in ("done", "free")]
+    for key in closed:
+        transaction.delete(key, keep_versions=1)
+    return len(closed)
 
 
 def _effect(key: str, record: Any) -> Effect:

@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ from pytest_guardrails.reliability.loops import (
 )
 from pytest_guardrails.reliability.loops.course import source_of
 from pytest_guardrails.reliability.loops.ledger import record_key
+from pytest_guardrails.reliability.loops.overview import anomalies, usual_iterations
 from pytest_guardrails.reliability.state import StateStore, Transaction, open_store, thaw
 from pytest_guardrails.reliability.telemetry import Draft, Event, EventLog, Metrics, Sample
 from tests.reliability.clocks import MovedClock
@@ -69,6 +71,36 @@ def test_its_iterations_are_executed_and_it_is_completed(store: StateStore) -> N
     assert end_of(report) == (LoopState.COMPLETED, Reason.MAX_ITERATIONS)
     assert [(found.number, found.value) for found in loop.iterations()] == [(1, 10), (2, 20), (3, 30), (4, 40)]
     assert events(store) == ["loop.running", "loop.completed"]
+
+
+def test_of_a_run_the_newest_iterations_are_kept_and_it_is_sound(store: StateStore) -> None:
+    settings = LoopSettings(keep_iterations=3)
+    loop = LoopController("l", store, stop_when=MaxIterations(8), settings=settings)
+    kept: list[int] = []
+    loop.on_iteration.append(lambda _: kept.append(len(store.keys("loop-iteration/"))))
+    loop.run(lambda step: step.iteration)
+    assert kept == [1, 2, 3, 3, 3, 3, 3, 3]
+    assert [found.number for found in loop.iterations()] == [6, 7, 8]
+    assert store.history("loop-iteration/l/000001/000000001")[0].deleted
+    assert anomalies(store) == []
+
+
+def test_of_a_loop_the_newest_runs_are_kept_with_their_effects_and_all_doubts(store: StateStore) -> None:
+    def deploy(step: StepContext) -> object:
+        if step.run == 2:
+            with suppress(ZeroDivisionError):
+                step.effects.once("pay", step.iteration, lambda _: 1 / 0)
+        return step.effects.once("deploy", step.iteration, lambda key: key)
+
+    loop = LoopController("l", store, stop_when=MaxIterations(2), settings=LoopSettings(keep_runs=2))
+    for _ in range(5):
+        loop.run(deploy, restart=True)
+    runs = [[found.number for found in loop.iterations(run)] for run in range(1, 6)]
+    assert runs == [[], [], [], [1, 2], [1, 2]]
+    assert usual_iterations(store, "l", 6) is None  # of two runs nothing can be told
+    effects = store.keys("effect/")
+    assert sum("deploy" in key for key in effects) == 4
+    assert sum("pay" in key for key in effects) == 2  # nobody knows what came of these
 
 
 def test_a_step_that_always_fails_ends_failed_after_its_limit(store: StateStore) -> None:

@@ -510,3 +510,28 @@ def test_a_step_of_the_wall_clock_shortens_no_pause_and_ends_no_recovery(store: 
 def test_settings_that_make_no_sense_are_refused(make: Callable[[], object]) -> None:
     with pytest.raises(ConfigurationError):
         make()
+
+
+def test_of_an_item_the_newest_entries_of_the_audit_are_kept(store: StateStore) -> None:
+    manager = RecoveryManager(store, policy=RecoveryPolicy(keep_audit=4))
+    for _ in range(5):
+        manager.recover("item", ZeroDivisionError("once more"), act=lambda: None)
+    kept = store.keys("recovery-audit/")
+    assert len(kept) == 4
+    entries = list(manager.audit("item"))
+    assert len(entries) == 4
+    assert entries[-1].what == "ended"
+    found = manager.look("item")
+    assert found is not None
+    assert entries[-1].incident == found.incident == 5
+
+
+def test_an_audit_that_has_grown_long_is_shortened_step_by_step(store: StateStore) -> None:
+    patient = RecoveryManager(store)
+    for _ in range(45):
+        patient.recover("item", ZeroDivisionError(), act=lambda: None)
+    before = len(store.keys("recovery-audit/"))
+    hasty = RecoveryManager(store, policy=RecoveryPolicy(keep_audit=4))
+    hasty.recover("item", ZeroDivisionError(), act=lambda: None)
+    assert before > 104
+    assert len(store.keys("recovery-audit/")) == len(list(hasty.audit("item"))) == 4

@@ -112,3 +112,21 @@ def test_what_was_done_is_not_tried_again(store: StateStore) -> None:
 def test_what_was_never_begun_is_not_done(store: StateStore) -> None:
     with pytest.raises(ConfigurationError, match="never begun"):
         Effects(store, "run").done("pay", 0)
+
+
+def test_a_run_that_is_over_is_forgotten_but_for_its_doubts(store: StateStore) -> None:
+    effects, other = Effects(store, "run"), Effects(store, "run/2")
+    effects.once("deploy", 0, str)
+    effects.begin("pay", 0)  # a living process is at it
+    with pytest.raises(ZeroDivisionError):
+        effects.once("pay", 1, lambda _: 1 / 0)
+    effects.begin("pay", 2)
+    effects.retry("pay", 2)
+    other.once("deploy", 0, str)
+    assert effects.forget() == 2
+    assert [effects.look(*one).state for one in (("deploy", 0), ("pay", 0), ("pay", 1))] == [
+        EffectState.NEW,
+        EffectState.IN_PROGRESS,
+        EffectState.UNKNOWN,
+    ]
+    assert other.look("deploy", 0).state is EffectState.DONE
