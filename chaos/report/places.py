@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 from chaos.trace.model import Frame, Kind, Op
 
-__all__ = ["library_call", "operation_words", "place", "short_place", "user_frame"]
+__all__ = ["is_own", "library_call", "operation_words", "place", "short_place", "user_frame"]
 
 # Told by the path's shape, since the target's interpreter need not be this one.
 _LIBRARY = re.compile(
@@ -20,10 +20,12 @@ _HARNESS = re.compile(r"[\\/]chaos[\\/]child[\\/]")
 
 def user_frame(frames: Sequence[Frame]) -> Frame | None:
     """The innermost frame that is the user's own code; the innermost at all when every one is a library's."""
-    for frame in frames:
-        if not _LIBRARY.search(frame.file) and not _HARNESS.search(frame.file):
-            return frame
-    return frames[0] if frames else None
+    return next(filter(is_own, frames), frames[0] if frames else None)
+
+
+def is_own(frame: Frame) -> bool:
+    """Whether a frame is the user's own code."""
+    return not _LIBRARY.search(frame.file) and not _HARNESS.search(frame.file)
 
 
 def library_call(frames: Sequence[Frame]) -> str:

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from typing import Protocol, final, runtime_checkable
 
 from chaos.child import frames
-from chaos.child.ack import ACK_DESCRIPTOR
 from chaos.child.processor import own_processor
 from chaos.syscalls.calls import Call, Handler, Policy, Trap
 from chaos.syscalls.filter import reading_filter
@@ -160,7 +159,7 @@ class _Recorder:
 
     def before(self, trap: Trap) -> None:
         """A call is about to take effect: stores through mappings came before it."""
-        if self._sources is not None and trap.arguments[0] != ACK_DESCRIPTOR:  # that is no operation
+        if self._sources is not None:
             self._sources.start(trap.thread, trap.process.id)
         self._mapped.compare()
         self._journal.mark()

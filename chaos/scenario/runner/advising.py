@@ -117,7 +117,9 @@ class Advisor:
         )
 
     def _replacement(self, oracle: str, blamed: Sequence[Blamed]) -> Iterator[str]:
-        for node, path in dict.fromkeys((one.op.node, one.op.path) for one in blamed if one.op.path):
+        for node, path in dict.fromkeys(
+            (one.op.node, one.op.path) for one in blamed if one.op.path and one.ack is None
+        ):
             if node not in self._replaced:
                 self._replaced[node] = self._tried(node) if is_written_in_place(self._trace, node) else None
             tried = self._replaced[node]

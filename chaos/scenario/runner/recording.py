@@ -17,7 +17,7 @@ from typing import IO
 from chaos.child.ack import ack
 from chaos.child.actors import TargetError, recover_actor, work_actor
 from chaos.child.run import TARGET_MISSING, argument_vector
-from chaos.child.target import CallableTarget, PythonTarget, Target
+from chaos.child.target import CallableTarget, CommandTarget, PythonTarget, Target
 from chaos.disk import Tree, materialise, prove
 from chaos.disk.relocating import held_path, relocated
 from chaos.errors import HarnessFault, NotMeasured, UsageError
@@ -28,6 +28,7 @@ from chaos.syscalls.calls import Policy
 from chaos.trace.engines import record_by
 from chaos.trace.model import Trace
 from chaos.trace.options import Program, RecordOptions
+from chaos.trace.overlaps import without_implied
 
 __all__ = [
     "WORKLOAD_DEADLINE_S",
@@ -109,6 +110,8 @@ def recorded_run(
         )
         with _kept(disk):
             trace = record_by(engine, _workload(drive.roles.workload, disk), disk, options=options, policy=policy)
+        if isinstance(drive.roles.workload, CommandTarget) and trace.engine == "syscalls":
+            trace = without_implied(trace, len(drive.roles.workload.commands))
         yield trace, disk, _tail(output, disk)
 
 
