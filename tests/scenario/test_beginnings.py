@@ -141,17 +141,20 @@ for number in "abc":
     ack(number)
 """
 COMMAND_IN_PLACE = COMMAND.replace('"new", "w"', '"state", "w"').replace('os.replace("new", "state")', "")
+COMMAND_TOO_EARLY = COMMAND.replace("    ack(number)\n", "").replace("    with", "    ack(number)\n    with")
 
 
 def state_or_nothing(disk: Path) -> str:
     return (disk / "state").read_text() if (disk / "state").exists() else ""
 
 
-@pytest.mark.parametrize(("body", "verdict"), [(COMMAND, "holds"), (COMMAND_IN_PLACE, "violated")])
+@pytest.mark.parametrize(
+    ("body", "verdict"), [(COMMAND, "holds"), (COMMAND_IN_PLACE, "violated"), (COMMAND_TOO_EARLY, "violated")]
+)
 def test_the_end_of_a_command_that_acknowledges_by_itself_acknowledges_nothing(
     tmp_path: Path, body: str, verdict: str
 ) -> None:
-    # Else two would acknowledge, and nothing could be judged.
+    # Else two would acknowledge, and what was acknowledged would not all be there in the end.
     result = ran(tmp_path, [[sys.executable, "-c", body]], state_or_nothing, oracles=("durable",))
     assert [verdict.verdict.value for verdict in result.verdicts] == [verdict]
 

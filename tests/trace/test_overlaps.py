@@ -78,7 +78,8 @@ def test_who_acknowledges_after_another_has_ended_is_no_second_writer(order: str
 
 
 @pytest.mark.parametrize(
-    ("order", "numbers"), [("aAaA", set()), ("abAb", {1}), ("abAaBb", {1}), ("abAaBba", {1, 2}), ("abAB", set()), ("bAabA", {1})]
+    ("order", "numbers"),
+    [("aAaA", set()), ("abAb", {1}), ("abAaBb", {1}), ("abAaBba", {1, 2}), ("abAB", set()), ("bAabA", {1})],
 )
 def test_an_acknowledgement_while_another_has_begun_and_not_ended_is_halfway(order: str, numbers: set[int]) -> None:
     assert halfway(told(order)) == numbers
