@@ -4,6 +4,7 @@ It runs in a fork of the harness, below the guardian (`guardian.py`), and uses t
 filter is in, the process's next trapped call waits until the supervisor serves it. Read `guardian.py` next.
 """
 
+import atexit
 import ctypes
 import os
 import signal
@@ -141,8 +142,13 @@ def _run(launch: Launch) -> int:
 
 
 def call_as_program(program: Callable[[], object]) -> int:
-    """Run a callable as a program's main part: the same exit codes, the same waiting for threads, flushed output."""
+    """Run a callable as a program's main part, in a fork.
+
+    The same exit codes, the same waiting for threads, what it registered with `atexit`, flushed output. What was
+    registered before the fork is that process's own, and not called.
+    """
     code = 0
+    atexit._clear()
     try:
         program()
     except SystemExit as error:
@@ -155,6 +161,7 @@ def call_as_program(program: Callable[[], object]) -> int:
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
             thread.join()
+    atexit._run_exitfuncs()  # prints what they raise, as at any program's end
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # the target closed it
             stream.flush()

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, final
 
 from chaos.child import values
-from chaos.report.places import is_own, library_call, operation_words, place, short_place, user_frame
+from chaos.report.places import library_call, operation_words, place, short_place, user_frame
+from chaos.trace.lines import is_own
 from chaos.trace.model import Ack, Frame, Kind, Op, Trace
 
 __all__ = ["Blamed", "Fate", "Loss", "blamed", "blamed_ack", "signature"]

@@ -75,10 +75,11 @@ class Journal:
             self._operations.clear()
         self._mark, self._mark_acks = len(self._operations), len(self.acks)
 
-    def attribute(self, frames: tuple[Frame, ...]) -> None:
-        """The source lines of what was added since the mark."""
+    def attribute(self, frames: tuple[Frame, ...], process: int) -> None:
+        """The source lines of what a process did since the mark."""
         for entry in self._operations[self._mark :]:
-            entry["source"] = frames
+            if entry["process"] == process:  # else a store of another one, seen at this call
+                entry["source"] = frames
         for number in range(self._mark_acks, len(self.acks)):
             self.acks[number] = replace(self.acks[number], source=frames)
 

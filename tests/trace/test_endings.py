@@ -1,5 +1,6 @@
 """How programs end, and that nothing of them is left."""
 
+import atexit
 import ctypes
 import errno
 import os
@@ -98,6 +99,18 @@ def test_a_callable_waits_for_its_threads(tmp_path: Path) -> None:
         release.set()
 
     assert kinds(measured(program, tmp_path)) == ["create", "write"]
+
+
+def test_a_callable_does_at_its_end_what_it_registered_and_not_what_the_harness_did(tmp_path: Path) -> None:
+    def program() -> None:
+        atexit.register((tmp_path / "f").write_bytes, b"at the end")
+
+    atexit.register((tmp_path / "ours").touch)
+    try:
+        trace = measured(program, tmp_path)
+    finally:
+        atexit.unregister((tmp_path / "ours").touch)
+    assert [(op.path, op.kind) for op in trace.ops] == [("f", Kind.CREATE), ("f", Kind.WRITE)]
 
 
 def test_a_program_that_writes_nothing(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ workload that fails or writes nothing leaves nothing to test, a recording that d
 fault. The folder is gone at the end, whatever happens. Read `exploring.py` next.
 """
 
+import errno
 import os
 import re
 import sys
@@ -251,9 +252,18 @@ def _checkended_words(trace: Trace, drive: Explore, tail: str) -> None:
     if trace.exit_code:
         raise NotMeasured(
             f"the workload {target} {ended_words(trace.exit_code)} before anything was tested{last_words(tail)}",
-            "mend the workload: it must succeed when nothing is hurt",
+            _failed_hint(tail),
         )
     check_measured(trace)
+
+
+def _failed_hint(tail: str) -> str:
+    if os.strerror(errno.EXDEV) in tail:
+        return (
+            f"`disk` is a folder in {base_folder()}: let the workload make there what it renames into it, or keep "
+            f"temporary files on that file system as well, with TMPDIR={base_folder()}"
+        )
+    return "mend the workload: it must succeed when nothing is hurt"
 
 
 def check_proven(trace: Trace, disk: str) -> None:
