@@ -62,6 +62,10 @@ def explanation(
     if observation.acked:
         lines.append(_acked_words(observation.acked, reference))
     lines.append(_then(violation, observation.outcome))
+    if violation.oracle == "atomic" and not reference.acks:
+        lines.append(
+            "nothing was acknowledged, so all of it counts as one step: acknowledge each, or leave out `atomic`"
+        )
     lines += _again(observation, reference)
     lines += _resumed(observation, violation, reference)
     return tuple(lines)

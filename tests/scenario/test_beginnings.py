@@ -131,6 +131,23 @@ def test_an_acknowledgement_that_comes_too_early_is_to_blame_and_not_what_is_wri
     assert not result.findings[0].advice
 
 
+def two_steps(disk: Path, ack: Ack) -> None:
+    put(disk / "state", "1")
+    put(disk / "state", "2")
+
+
+def acknowledged(disk: Path, ack: Ack) -> None:
+    put(disk / "state", "1")
+    ack(1)
+    put(disk / "state", "2")
+
+
+def test_who_acknowledges_nothing_is_told_that_all_counts_as_one_step(tmp_path: Path) -> None:
+    result = ran(tmp_path, two_steps, state_or_nothing, oracles=("atomic",))
+    assert "nothing was acknowledged, so all of it counts as one step" in explained(result.findings)
+    assert not ran(tmp_path, acknowledged, state_or_nothing, oracles=("atomic",)).findings
+
+
 COMMAND = """
 import os, sys
 from chaos.child.ack import ack
