@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_guardrails.errors import StorageError
+from pytest_guardrails.reliability.durability import DurabilityUnknownError
 from pytest_guardrails.reliability.state import BackendKind, BackendSettings, StateStore, open_store
 
 Ack = Callable[[object], None]
@@ -234,3 +235,58 @@ def check_refusals(value: dict[str, Any], acked: list[list[int]]) -> None:
     for key, found in enumerate(value["values"]):
         assert found is not None, f"key {key} is gone"
         assert found >= last.get(key, 0), f"key {key} is {found}, and {last[key]} was acknowledged"
+
+
+PUTS = 2
+
+
+def setup_told_sqlite(disk: Path) -> None:
+    with open_store(disk / "state", backend="sqlite") as store:
+        store.put("key", 0)
+
+
+def setup_told_json(disk: Path) -> None:
+    with open_store(disk / "state", backend="json") as store:
+        store.put("key", 0)
+
+
+def _tell(disk: Path, ack: Ack, kind: BackendKind) -> None:
+    """Says before each commit what it will write, and after it what the store said of it."""
+    with suppress(StorageError), open_store(disk / "state", backend=kind) as store:
+        for number in range(1, PUTS + 1):
+            ack(["tried", number])
+            try:
+                store.put("key", number)
+            except DurabilityUnknownError:
+                ack(["unknown", number])
+            except StorageError:
+                ack(["refused", number])
+            else:
+                ack(["holds", number])
+
+
+def tell_sqlite(disk: Path, ack: Ack) -> None:
+    _tell(disk, ack, "sqlite")
+
+
+def tell_json(disk: Path, ack: Ack) -> None:
+    _tell(disk, ack, "json")
+
+
+def recover_told_sqlite(disk: Path) -> int:
+    with open_store(disk / "state", backend="sqlite") as store:
+        return int(store.get("key"))
+
+
+def recover_told_json(disk: Path) -> int:
+    with open_store(disk / "state", backend="json") as store:
+        return int(store.get("key"))
+
+
+def check_told(value: int, acked: list[list[Any]]) -> None:
+    """What holds is there, unless a later one may be; what was refused is not, now or after the power failed."""
+    said = {0: "holds", **{number: words for words, number in acked}}
+    held = max(number for number, words in said.items() if words == "holds")
+    assert value in said, f"{value} was never written"
+    assert said[value] != "refused", f"{value} was refused, and is there"
+    assert value >= held, f"{held} was said to hold, and {value} is there"

@@ -425,3 +425,56 @@ def test_a_step_that_failed_may_be_there_after_a_crash_all_the_same(tmp_path: Pa
     result = run(tmp_path, taken_back, {"call": "fsync", "errno": "ENOSPC"}, models=("kill",))
     assert status(result) is Status.PASSED, [one.title for one in result.findings]
     assert verdict(result, "atomic") is Verdict.HOLDS
+
+
+def renames(folder_sync: Callable[[Path], None]) -> Callable[[Path, Ack], None]:
+    def going_on(disk: Path, ack: Ack) -> None:
+        """Tells what became of each save, and puts the old state back where the disk did not confirm the new one."""
+        for number in (1, 2):
+            write_synced(disk / "new", str(number))
+            (disk / "old").unlink(missing_ok=True)
+            os.link(disk / "state", disk / "old")
+            sync(disk)
+            try:
+                (disk / "new").replace(disk / "state")
+                sync(disk)
+                ack(["saved", number])
+            except OSError:
+                (disk / "old").replace(disk / "state")
+                folder_sync(disk)
+                ack(["refused", number])
+
+    return going_on
+
+
+def write_synced(path: Path, text: str) -> None:
+    path.write_text(text)
+    sync(path)
+
+
+def sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_none_that_was_refused(value: int, acked: list[list[Any]]) -> None:
+    assert ["refused", value] not in acked
+
+
+@pytest.mark.parametrize(("folder_sync", "is_sound"), [(sync, True), (lambda _: None, False)])
+def test_a_run_that_goes_on_after_a_fault_is_crashed_as_well(
+    tmp_path: Path, folder_sync: Callable[[Path], None], *, is_sound: bool
+) -> None:
+    late = {"call": "fsync", "path": ".", "nth": 2, "errno": "EIO"}
+    terms: dict[str, Any] = {"models": ("ext4",), "check": is_none_that_was_refused, "oracles": ("recovers", "check")}
+    result = run(tmp_path, renames(folder_sync), late, **terms)
+    assert not result.statistics.left_out
+    if is_sound:
+        assert status(result) is Status.PASSED, [one.title for one in result.findings]
+        return
+    found = only(result)
+    assert (found.oracle, found.model) == ("check", "ext4")
+    assert "fsync() of . failed with EIO" in found.title

@@ -131,6 +131,9 @@ class Compounding:
             raise KeyboardInterrupt
         self.states += explored.statistics.states
         self.left_out += [f"crash states {whose}: {line}" for line in explored.statistics.left_out]
+        if not explored.statistics.states:
+            reason = explored.findings[0].title if explored.findings else "there are none"
+            self.left_out.append(f"crash states {whose}: none was judged ({reason})")
         for verdict in explored.verdicts:
             known = self._verdicts.get(verdict.oracle)
             self._verdicts[verdict.oracle] = verdict if known is None else joined(known, verdict)

@@ -103,10 +103,11 @@ def _is_plain(value: object, depth: int) -> bool:
         for key, item in value.items():  # type: ignore[attr-defined]
             if type(key) is not str or not key.isascii():
                 return False
-            if type(item) is str:
+            inner = type(item)
+            if inner is str:
                 if not item.isascii():
                     return False
-            elif not _is_plain(item, depth + 1):
+            elif inner is not int and not _is_plain(item, depth + 1):
                 return False
         return True
     if kind is list:

@@ -276,10 +276,11 @@ class JsonBackend:
             self._write_file(document)
         except DurabilityUnknownError as error:
             # The new generation is in place but may not last: the old one is put back, so that what was refused
-            # is not there either.
+            # is not there either, nor after a power cut.
             try:
                 os.link(self._previous, fresh)
                 os.replace(fresh, self.path)
+                sync_directory(os.path.dirname(self.path))
             except OSError:
                 raise error from None
             raise StorageError(f"{self.path} is as before: {error}") from error

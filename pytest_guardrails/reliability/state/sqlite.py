@@ -21,7 +21,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 
 from pytest_guardrails.errors import ConfigurationError, CorruptionError, NewerFormatError, StorageError
 from pytest_guardrails.hints import TypeVar, final
@@ -47,6 +46,8 @@ from pytest_guardrails.reliability.state.witness import Witness, note_for, trans
 __all__ = ["SqliteBackend"]
 
 _Value = TypeVar("_Value")
+_NOT_READ = rows.Last(-1, 0, "")
+_TOLD = (Damage, sqlite3.Error)  # what `SqliteBackend.told` puts into the store's words
 _SWEEP_ROWS = 64  # forgotten rows are removed in lots, so that few commits touch their pages
 _GOOD_COMMITS = 1000  # copies of the whole are at least this many commits apart, and as many as there are keys
 _CLOSE_COMMITS = 64  # a store that is opened for one commit only should not be copied each time
@@ -54,61 +55,54 @@ _CLOSE_COMMITS = 64  # a store that is opened for one commit only should not be 
 
 @final
 class _SqliteSession:
-    """See `Session`; lives inside the lock. What the caller's own block raises is none of its business."""
+    """See `Session`. What the caller's own block raises is none of its business.
+
+    Its methods stand on the way of every commit, so each catches SQLite's errors itself instead of by `guarded`.
+    """
 
     def __init__(self, backend: "SqliteBackend", connections: Connections, waited_s: float) -> None:
         self._backend = backend
         self._connections = connections
         self.waited_s = waited_s
-        self.last = rows.Last(0, 0, "")  # committed
+        self.last = _NOT_READ  # committed
         self._staged: rows.Last | None = None
         self._entries: rows.Entries = {}  # nobody else writes while this lives
 
     def get(self, key: str) -> Cell | None:
-        with self._backend.guarded(self._connections) as connection:
-            return rows.current(connection, key, self._entries)
+        try:
+            return rows.current(self._connections.writer, key, self._entries)
+        except _TOLD as error:
+            raise self._backend.told(self._connections, error) from error
 
     def keys(self, prefix: str) -> list[str]:
-        with self._backend.guarded(self._connections) as connection:
-            return _keys(connection, prefix)
+        try:
+            return _keys(self._connections.writer, prefix)
+        except _TOLD as error:
+            raise self._backend.told(self._connections, error) from error
 
     def schema(self, key: str) -> int:
-        with self._backend.guarded(self._connections) as connection:
-            return rows.schema(connection, key, self._entries)
+        try:
+            return rows.schema(self._connections.writer, key, self._entries)
+        except _TOLD as error:
+            raise self._backend.told(self._connections, error) from error
 
     def stage(self, drafts: Sequence[Draft], transaction: str) -> int:
-        with self._backend.guarded(self._connections):
-            last = self._staged or self.last
+        last = self._staged or self.last
+        try:
             self._staged = self._backend.stage(self._connections, drafts, last, transaction, self.last, self._entries)
+        except _TOLD as error:
+            raise self._backend.told(self._connections, error) from error
         return self._staged.version
 
     def flush(self) -> None:
         if self._staged is None:
             return
-        with self._backend.guarded(self._connections) as connection:
-            self._backend.flush(connection, self._staged.transaction, self.last)
+        try:
+            self._backend.flush(self._connections.writer, self._staged.transaction, self.last)
+        except _TOLD as error:
+            raise self._backend.told(self._connections, error) from error
         self.last, self._staged = self._staged, None
         self._connections.committed()
-
-
-@final
-class _Guard:
-    """See `SqliteBackend.guarded`. A class, since it stands on the way of every call."""
-
-    __slots__ = ("_backend", "_connections")
-
-    def __init__(self, backend: "SqliteBackend", connections: Connections) -> None:
-        self._backend = backend
-        self._connections = connections
-
-    def __enter__(self) -> sqlite3.Connection:
-        return self._connections.writer
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if error is not None and (told := self._backend.told(self._connections, error)) is not None:
-            raise told from error
 
 
 @final
@@ -147,9 +141,11 @@ class SqliteBackend:
             connections.busy = True
             connections.rolled_back()
             try:
-                with self.guarded(connections) as connection:
-                    connection.execute("BEGIN IMMEDIATE")
+                try:
+                    connections.writer.execute("BEGIN IMMEDIATE")
                     session.last = self._take_over(connections)
+                except _TOLD as error:
+                    raise self.told(connections, error) from error
                 connections.left = None
                 signed = note_for(transaction)
                 self._sign(signed)
@@ -160,21 +156,24 @@ class SqliteBackend:
                 connections.busy = False
                 if not connections.closed:
                     _rollback(connections.writer)
-                    self._witness.write(session.last.version, transaction)
+                    if session.last is not _NOT_READ:
+                        self._witness.write(session.last.version, transaction)
         finally:
             if self._lock.held:  # a child forked inside the block holds nothing
                 self._lock.release()
 
-    def guarded(self, connections: Connections) -> "_Guard":
+    @contextmanager
+    def guarded(self, connections: Connections) -> Iterator[sqlite3.Connection]:
         """What SQLite says inside the block becomes an error of the store's; damage is dealt with. Under the lock."""
-        return _Guard(self, connections)
+        try:
+            yield connections.writer
+        except _TOLD as error:
+            raise self.told(connections, error) from error
 
-    def told(self, connections: Connections, error: BaseException | None) -> Exception | None:
-        """What an error of SQLite's, or found damage, becomes; None for all others."""
-        if isinstance(error, Damage) or (isinstance(error, sqlite3.Error) and rows.is_damage(error)):
+    def told(self, connections: Connections, error: Damage | sqlite3.Error) -> Exception:
+        """What an error of SQLite's, or found damage, becomes; damage is dealt with."""
+        if isinstance(error, Damage) or rows.is_damage(error):
             return self._recover(str(error))
-        if not isinstance(error, sqlite3.Error):
-            return None
         if not connections.closed:
             _rollback(connections.writer)
         return StorageError(f"{self.path} can't be used: {error}")

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 from contextlib import suppress
 
-from pytest_guardrails.errors import GuardrailsError
+from pytest_guardrails.errors import GuardrailsError, StorageError
 from pytest_guardrails.hints import TYPE_CHECKING, final
 from pytest_guardrails.reliability.durability import FileLock
 
@@ -40,6 +40,7 @@ class Connections:
 
     Raises:
         sqlite3.Error: SQLite can't open the file, or finds it damaged.
+        StorageError: it can't keep its log there.
 
     Attributes:
         mutex: guards the reader.
@@ -63,7 +64,11 @@ class Connections:
         self.reader = _connect(path, busy_s)
         try:
             self.writer.execute(f"PRAGMA synchronous = {synchronous}")
-            self.writer.execute("PRAGMA journal_mode = WAL")
+            # All rows, as the change is committed with the last one: else its failure is nobody's, and commits go
+            # into a journal whose removal nothing brings to the disk. SQLite may also say that it keeps that journal.
+            [(mode,)] = self.writer.execute("PRAGMA journal_mode = WAL").fetchall()
+            if mode != "wal":
+                raise StorageError(f"{path} can't be opened: SQLite keeps no log (WAL) there, but a journal ({mode})")
             self.writer.execute("PRAGMA cell_size_check = ON")
             self.reader.execute("PRAGMA query_only = ON")
             status = os.stat(path)

@@ -214,10 +214,11 @@ def write(
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (version, transaction, at, draft.key, draft.schema, draft.text, new, total),
         ).lastrowid
-        remembered = [*recent.split(), str(added)]
-        kept = draft.keep or keep
-        expired += map(int, remembered[:-kept])
-        recent = " ".join(remembered[-kept:])
+        recent = f"{recent} {added}" if recent else str(added)
+        surplus = recent.count(" ") + 1 - (draft.keep or keep)
+        if surplus > 0:
+            *gone, recent = recent.split(" ", surplus)
+            expired += map(int, gone)
         connection.execute(
             "INSERT INTO entry (key, change, recent) VALUES (?, ?, ?)"
             " ON CONFLICT (key) DO UPDATE SET change = excluded.change, recent = excluded.recent",

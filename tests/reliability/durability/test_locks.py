@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from pytest_guardrails.reliability.durability import (
     LockUnsupportedError,
     kernel,
     lock_all,
+    seats,
 )
 from pytest_guardrails.reliability.durability.kernel import Mode
 from tests.reliability.clocks import MovedClock
@@ -187,6 +189,14 @@ def test_the_lock_file_is_never_removed_replaced_or_truncated(tmp_path: Path) ->
     assert path.stat().st_ino == inode
 
 
+@pytest.fixture(params=["asked by descriptor", "asked by name"])
+def way_to_ask(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a lock file still has its name: as Linux tells it, and as every other kernel does."""
+    if request.param == "asked by name":
+        monkeypatch.setattr(seats, "_read_link", lambda link: "")
+
+
+@pytest.mark.usefixtures("way_to_ask")
 def test_a_lock_file_that_others_removed_is_not_trusted(tmp_path: Path) -> None:
     lock = FileLock(tmp_path / "lock")
     with lock:
@@ -199,6 +209,53 @@ def test_a_lock_file_that_others_removed_is_not_trusted(tmp_path: Path) -> None:
             Thread(lambda: FileLock(tmp_path / "lock").acquire(deadline_s=0)).done()
 
 
+@pytest.mark.usefixtures("way_to_ask")
+def test_a_lock_file_that_another_one_replaced_is_not_trusted(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "lock")
+    with lock:
+        (tmp_path / "new").touch()
+        (tmp_path / "new").replace(tmp_path / "lock")
+    with FileLock(tmp_path / "lock"), pytest.raises(LockDeadlineError):
+        Thread(lambda: lock.acquire(deadline_s=0)).done()
+
+
+@pytest.mark.usefixtures("way_to_ask")
+def test_a_lock_file_that_was_renamed_is_not_trusted(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "lock")
+    (tmp_path / "lock").rename(tmp_path / "other")
+    with lock, FileLock(tmp_path / "other").exclusive(deadline_s=0), pytest.raises(LockDeadlineError):
+        Thread(lambda: FileLock(tmp_path / "lock").acquire(deadline_s=0)).done()
+
+
+@pytest.mark.usefixtures("way_to_ask")
+def test_a_removed_lock_file_is_not_taken_for_one_whose_name_says_deleted(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "lock (deleted)")
+    (tmp_path / "lock (deleted)").rename(tmp_path / "lock")
+    (tmp_path / "lock").unlink()  # now Linux calls the open file by the very name that it should have
+    with lock, pytest.raises(LockDeadlineError):
+        Thread(lambda: FileLock(tmp_path / "lock (deleted)").acquire(deadline_s=0)).done()
+
+
+def test_taking_a_lock_leaves_the_times_of_its_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = FileLock(tmp_path / "lock")
+    with lock:
+        pass
+    if not os.path.lexists("/proc/self/fd"):
+        pytest.skip("only Linux can tell an open file's name without its times")
+    asked: list[str] = []
+    stat = os.stat
+
+    def seen(path: str, **more: Any) -> os.stat_result:
+        asked.append(path)
+        return stat(path, **more)
+
+    monkeypatch.setattr(os, "stat", seen)
+    with lock:
+        pass
+    assert str(tmp_path / "lock") not in asked
+
+
+@pytest.mark.usefixtures("way_to_ask")
 def test_a_lock_file_that_was_moved_away_with_its_folder_is_not_trusted(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     lock = FileLock(tmp_path / "folder" / "lock")
@@ -291,6 +348,7 @@ def test_a_lock_file_that_can_no_longer_be_looked_at_is_not_kept_locked(
         raise PermissionError(errno.EACCES, "Permission denied")
 
     with monkeypatch.context() as patch, pytest.raises(StorageError, match="Permission denied") as caught:
+        patch.setattr(seats, "_read_link", lambda link: "")
         patch.setattr(os, "stat", refuse)
         lock.acquire()
     Thread(lambda: lock.acquire(deadline_s=0.0)).done()
