@@ -159,6 +159,8 @@ class Reference:
         checked: the user gave a check of their own, which then decides what is legal between the steps.
         overlaps: ranges of crash points, (after this one, up to this one), inside which several threads or processes
             were at work side by side: no state there is one step's.
+        halfway: steps, as numbers, at whose acknowledgement another thread or process was in the middle of its work:
+            where recovery fails there, that is what a crash there does, and no undamaged tree.
         vague: why recovered values can't be compared: they differ from run to run, or show nothing of their state.
         before: of a run that follows a crash: how many of the acknowledgements were made before it.
         first: of such a run: the reference of the run without any crash, which shows how values hold acknowledgements.
@@ -172,6 +174,7 @@ class Reference:
     names: frozenset[str] = frozenset()
     checked: bool = False
     overlaps: tuple[tuple[int, int], ...] = ()
+    halfway: frozenset[int] = frozenset()
     vague: str = ""
     before: int = 0
     first: "Reference | None" = field(default=None, compare=False)

@@ -108,7 +108,7 @@ def recover_actor(target: "Target | Spec") -> Callable[..., Any]:
 
 
 def work_actor(target: "Target | Spec") -> Callable[..., Any]:
-    """What is behind a workload or resume target, to be called `work(disk, ack)`; command i acknowledges i.
+    """What is behind a workload or resume target, to be called `work(disk, ack)`; the end of command i acknowledges i.
 
     Raises:
         TargetError: it can't be found or imported.

@@ -4,6 +4,7 @@ It runs in a fork of the harness, below the guardian (`guardian.py`), and uses t
 filter is in, the process's next trapped call waits until the supervisor serves it. Read `guardian.py` next.
 """
 
+import atexit
 import ctypes
 import os
 import signal
@@ -14,7 +15,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NoReturn, final
+from typing import Any, NoReturn, final
 
 __all__ = [
     "EXEC_FAILED",
@@ -32,6 +33,7 @@ EXEC_FAILED = 127
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _SET_MODE_FILTER = 1
 _NEW_LISTENER, _WAIT_KILLABLE = 8, 32
+_EXECUTORS = (("concurrent.futures.thread", "_threads_queues"), ("concurrent.futures.process", "_threads_wakeups"))
 _SECCOMP = {"x86_64": 317, "aarch64": 277}
 
 
@@ -141,8 +143,13 @@ def _run(launch: Launch) -> int:
 
 
 def call_as_program(program: Callable[[], object]) -> int:
-    """Run a callable as a program's main part: the same exit codes, the same waiting for threads, flushed output."""
+    """Run a callable as a program's main part, in a fork.
+
+    The same exit codes, the same waiting for threads, what it registered with `atexit`, flushed output. What was
+    registered before the fork is that process's own, and not called.
+    """
     code = 0
+    run_exits = _own_exits()
     try:
         program()
     except SystemExit as error:
@@ -152,13 +159,32 @@ def call_as_program(program: Callable[[], object]) -> int:
     except BaseException:  # noqa: BLE001 - the program's edge, where the interpreter itself would print and exit
         traceback.print_exc()
         code = 1
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
+    run_exits()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # the target closed it
             stream.flush()
     return code & 0xFF
+
+
+def _own_exits() -> Callable[[], None]:
+    """Forget what was to be done at the end of the process that forked; do later what is registered from now on."""
+    atexit._clear()
+    for module, table in _EXECUTORS:
+        getattr(sys.modules.get(module), table, {}).clear()  # whose threads are not in this process
+    logs: Any = sys.modules.get("logging")
+    inherited = set() if logs is None else set(logs._handlerList)
+
+    def run() -> None:
+        for wake in reversed(getattr(threading, "_threading_atexits", [])):
+            wake()  # idle threads of executors, which nothing else ends
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread() and not thread.daemon:
+                thread.join()
+        atexit._run_exitfuncs()  # prints what they raise, as at any program's end
+        if logs is not None:  # it had registered itself before the fork
+            logs.shutdown([one for one in logs._handlerList if one not in inherited])
+
+    return run
 
 
 def _prctl(option: int, value: int) -> None:

@@ -25,7 +25,7 @@ from chaos.explore.settings import Isolation, Settings, check_settings
 from chaos.explore.tally import Progress, Statistics, Tally
 from chaos.observations import Observation, Outcome, Reference
 from chaos.trace.model import Trace
-from chaos.trace.overlaps import overlaps
+from chaos.trace.overlaps import halfway, overlaps, writers
 
 __all__ = ["Exploration"]
 
@@ -193,10 +193,11 @@ class Exploration:
         return Reference(
             steps=tuple(steps),
             acks=acks,
-            writers=len({ack.process for ack in acks}),
+            writers=writers(self._trace),
             names=frozenset(name for step in steps for name in step.names),
             checked=self._roles.check is not None,
             overlaps=overlaps(self._trace),
+            halfway=halfway(self._trace),
             bounds=self._settings.allowed,
             vague=_vague([*steps, twin]),
         )

@@ -17,6 +17,7 @@ from typing import Any, Literal, cast, final
 
 from chaos.child.actors import recover_actor, work_actor
 from chaos.child.going_on import STARTED, go_on
+from chaos.child.target import CommandTarget
 from chaos.disk import StateSpace, Tree, apply, initial_tree, prove
 from chaos.errors import NotMeasured
 from chaos.explore import worker
@@ -26,6 +27,7 @@ from chaos.trace.engines import record_by
 from chaos.trace.file import save
 from chaos.trace.model import Trace
 from chaos.trace.options import RecordOptions
+from chaos.trace.overlaps import without_implied
 
 __all__ = ["SecondServer", "join_traces", "main", "serve"]
 
@@ -64,7 +66,8 @@ class SecondServer:
         self._trace, self._settings = job.trace, job.settings
         self._disk = Path(folder, "disk")
         self._folder = folder
-        recover, work = recover_actor(job.roles.recover), work_actor(work_target(job.roles))
+        self._work = work_target(job.roles)
+        recover, work = recover_actor(job.roles.recover), work_actor(self._work)
         self._program = partial(go_on, recover, work, self._disk)
         # A check sees the acknowledgements, so that one tree may be right after these and wrong after those.
         self._checked = job.roles.check is not None
@@ -90,6 +93,8 @@ class SecondServer:
         self._server.lay(self._server.tree(models[0], recipe))
         try:
             trace, started = _without_mark(self._record())
+            if isinstance(self._work, CommandTarget) and trace.engine == "syscalls":
+                trace = without_implied(trace, len(self._work.commands))
         except NotMeasured as error:
             return {"problem": error.message}
         if trace.unmeasured:

@@ -76,7 +76,11 @@ def same(one: Outcome, other: Outcome) -> bool:
 
 def legal_steps(observation: Observation, reference: Reference) -> tuple[Outcome, ...]:
     """The undamaged outcomes that this crash state may show."""
-    return reference.steps[observation.acked : observation.acked + 2]
+    return tuple(
+        step
+        for number, step in enumerate(reference.steps[observation.acked : observation.acked + 2], observation.acked)
+        if step.ending is Ending.RETURNED or number not in reference.halfway
+    )
 
 
 def is_legal(outcome: Outcome, observation: Observation, reference: Reference) -> bool:

@@ -25,7 +25,7 @@ from chaos.observations import Damage, Ending, Observation, Reference
 from chaos.oracles.answer import Answer, Objection, holds, is_legal, unknown, violated
 from chaos.oracles.atomic import VALUE_LIMIT, incomparable
 
-__all__ = ["SHOWS_NOTHING", "durable", "undamaged_losses"]
+__all__ = ["SHOWS_NOTHING", "durable", "lost", "undamaged_losses"]
 
 # Of a recovery that says "fine", or nothing, whatever was saved.
 SHOWS_NOTHING = (
@@ -47,10 +47,22 @@ def durable(observation: Observation, reference: Reference) -> Answer:
             )
     missing = _missing(outcome.value, reference, observation.acked)
     if missing:
-        return violated(Damage.LOST, _missing_words(missing))
+        return violated(Damage.LOST, _missing_words([reference.acks[number].value for number in missing]))
     if missing is None and not reason and _is_constant(reference):
         reason = SHOWS_NOTHING
     return unknown(reason) if reason and missing is None else holds()
+
+
+def lost(observation: Observation, reference: Reference) -> frozenset[int]:
+    """The acknowledgements, numbered from 0, that were made and are not there: by the first sign, or the second."""
+    value, acked = observation.outcome.value, observation.acked
+    if observation.outcome.ending is not Ending.RETURNED:
+        return frozenset()
+    missing = _missing(value, reference, acked)
+    if missing:
+        return frozenset(missing)
+    older = [step for step, seen in enumerate(reference.steps[:acked]) if seen.value == value]
+    return frozenset(range(older[-1], acked)) if older else frozenset()
 
 
 def undamaged_losses(reference: Reference) -> tuple[Objection, ...]:
@@ -73,14 +85,14 @@ def undamaged_losses(reference: Reference) -> tuple[Objection, ...]:
     return (Objection(step=len(reference.steps) - 1, damage=Damage.LOST, message=_missing_words(missing)),)
 
 
-def _missing(value: str, reference: Reference, acked: int) -> list[str] | None:
-    """The first `acked` acknowledged values, less those in `value`; None where the run does not prove the rule."""
+def _missing(value: str, reference: Reference, acked: int) -> list[int] | None:
+    """Which of the first `acked` acknowledgements are not in `value`; None where the run does not prove the rule."""
     proof = reference.first if reference.diverged else reference
     inside = None if proof is None else _proven_rule(proof)
     if inside is None:
         return None
     there = inside(value, reference)
-    return [ack.value for number, ack in enumerate(reference.acks[:acked]) if number not in there]
+    return [number for number in range(acked) if number not in there]
 
 
 def _missing_words(missing: list[str]) -> str:

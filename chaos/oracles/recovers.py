@@ -36,5 +36,5 @@ def undamaged_failures(reference: Reference) -> tuple[Objection, ...]:
     return tuple(
         Objection(step=step, damage=failure_damage(outcome), message=f"recovery {ending_words(outcome)}")
         for step, outcome in enumerate(reference.steps)
-        if step and outcome.ending is not Ending.RETURNED
+        if step and outcome.ending is not Ending.RETURNED and step not in reference.halfway
     )

@@ -3,7 +3,7 @@
 from chaos.report.blame import Fate
 from chaos.report.coverage import Coverage, CrashMap
 from chaos.report.expectations import ExpectationResult, Expected, compare
-from chaos.report.findings import Findings, News
+from chaos.report.findings import Findings, News, Shrunk
 from chaos.report.results import (
     DepthCount,
     RunResult,
@@ -28,6 +28,7 @@ __all__ = [
     "News",
     "RunResult",
     "ScenarioResult",
+    "Shrunk",
     "Statistics",
     "Status",
     "Stop",

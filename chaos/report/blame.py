@@ -1,5 +1,6 @@
 """Says which operations are to blame for a crash state: those lost or torn, else the last one that was issued.
 
+Or, where that did no harm yet, the acknowledgement that came after it.
 The disk part says what became of each operation (`Fate`); here that is tied to operations and source lines. The
 signature of a blamed operation is its source line, or, for programs without one, its call and the shape of its
 path, so that the same line in a loop counts as one cause. Read `timeline.py` next.
@@ -7,15 +8,18 @@ path, so that the same line in a loop counts as one cause. Read `timeline.py` ne
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, final
 
+from chaos.child import values
 from chaos.report.places import library_call, operation_words, place, short_place, user_frame
-from chaos.trace.model import Frame, Kind, Op, Trace
+from chaos.trace.lines import is_own
+from chaos.trace.model import Ack, Frame, Kind, Op, Trace
 
-__all__ = ["Blamed", "Fate", "Loss", "blamed", "signature"]
+__all__ = ["Blamed", "Fate", "Loss", "blamed", "blamed_ack", "signature"]
 
 Loss = Literal["lost", "torn", "last"]
+_VALUE_LIMIT = 50
 _CHANGING = re.compile(r"\d+|(?<=[._-])[0-9a-zA-Z_]{6,}$")  # counters, and the random tail of temporary names
 
 
@@ -44,32 +48,45 @@ class Blamed:
         op: the operation.
         loss: what became of it; "last": it is whole, and the crash came right after it.
         words: as in `Fate`.
+        ack: the acknowledgement after `op` that is to blame instead: nothing was wrong before it was made.
     """
 
     op: Op
     loss: Loss
     words: str = ""
+    ack: Ack | None = None
+
+    @property
+    def source(self) -> tuple[Frame, ...]:
+        """The source lines that made it, innermost first."""
+        return self.op.source if self.ack is None else self.ack.source
 
     @property
     def frame(self) -> Frame | None:
         """The user's source line that made it."""
-        return user_frame(self.op.source)
+        return user_frame(self.source)
+
+    @property
+    def called(self) -> str:
+        """What was called."""
+        return operation_words(self.op) if self.ack is None else _ack_words(self.ack)
 
     def sentence(self, *, power: bool) -> str:
         """One line: from which source line, which call, and what became of it."""
-        frame, source = self.frame, self.op.source
-        called = library_call(source)
+        frame, source = self.frame, self.source
+        called = library_call(source) if self.ack is None else ""
         start = f"{place(frame)}: " if frame else ""
         if called:
             start += f"{called} ({short_place(source[0])}): "
-        return f"{start}{operation_words(self.op)} {self._ending(power)}"
+        return f"{start}{self.called} {self._ending(power)}"
 
     def _ending(self, power: bool) -> str:
         if self.loss == "torn":
             return f"was cut: {self.words}" if self.words else "was cut"
         if self.loss == "lost":
             return "was not on the disk yet" + (f" ({self.words})" if self.words else "")
-        return "was done, then the power went" if power else "was done, then came the kill"
+        made = "done" if self.ack is None else "made"
+        return f"was {made}, then the power went" if power else f"was {made}, then came the kill"
 
 
 def blamed(trace: Trace, point: int, fates: Sequence[Fate]) -> tuple[Blamed, ...]:
@@ -88,11 +105,33 @@ def blamed(trace: Trace, point: int, fates: Sequence[Fate]) -> tuple[Blamed, ...
     return (Blamed(op=trace.ops[min(point, len(trace.ops)) - 1], loss="last"),)
 
 
+def blamed_ack(trace: Trace, point: int, acked: int) -> tuple[Blamed, ...]:
+    """The acknowledgement right before a crash, when it alone is to blame; empty where there is none.
+
+    Args:
+        trace: the recorded run.
+        point: as in `blamed`.
+        acked: how many acknowledgements had been made.
+    """
+    if not trace.ops or not acked or trace.acks[acked - 1].after != point:
+        return ()
+    ack = trace.acks[acked - 1]
+    mine = user_frame(ack.source)
+    ack = replace(ack, source=ack.source if mine is not None and is_own(mine) else ())
+    return (Blamed(op=trace.ops[max(point, 1) - 1], loss="last", ack=ack),)
+
+
 def signature(one: Blamed) -> str:
     """What two operations of one cause have in common, the same in every run."""
     frame = one.frame
     if frame is not None:
         return f"{frame.file}:{frame.line}"
+    if one.ack is not None:
+        return "ack"
     names = [_CHANGING.sub("#", name) for name in (one.op.path, one.op.to_path) if name]
     call = "sync" if one.op.kind is Kind.SYNC else one.op.call
     return " ".join([call, *names])
+
+
+def _ack_words(ack: Ack) -> str:
+    return f"the acknowledgement of {values.render(ack.value, _VALUE_LIMIT)}"

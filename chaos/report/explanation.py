@@ -11,6 +11,7 @@ from chaos.observations import Damage, Ending, Observation, Outcome, Reference, 
 from chaos.oracles.answer import ending_words, is_legal, same
 from chaos.report.blame import Blamed
 from chaos.report.places import operation_words, place, short_place, user_frame
+from chaos.trace.model import Op
 
 __all__ = ["explanation", "title", "undamaged_explanation", "undamaged_title"]
 
@@ -31,10 +32,9 @@ _WHAT = {
 def title(violation: Violation, damage: Damage, outcome: Outcome, blamed: Sequence[Blamed]) -> str:
     """One line: where and what."""
     first = blamed[0] if blamed else None
-    if first is None:
-        where = "before the first operation"
-    else:
-        where = short_place(first.frame) if first.frame else operation_words(first.op)
+    where = "before the first operation"
+    if first is not None:
+        where = short_place(first.frame) if first.frame else first.called
     return f"{where}: {_what(violation, damage, outcome)}"
 
 
@@ -50,19 +50,33 @@ def explanation(
     reference: Reference,
     *,
     power: bool,
+    until: Op | None = None,
 ) -> tuple[str, ...]:
-    """The lines of a finding; `observation.resumed` is told where it is there."""
+    """The lines of a finding; `observation.resumed` is told where it is there, and what ends the danger by `until`."""
     lines = [one.sentence(power=power) for one in blamed[:_SHOWN]]
     if len(blamed) > _SHOWN:
         lines.append(f"and {len(blamed) - _SHOWN} more operations")
     if not blamed:
         lines.append("the crash came before the first operation")
+    lines += _until(blamed, until)
     if observation.acked:
         lines.append(_acked_words(observation.acked, reference))
     lines.append(_then(violation, observation.outcome))
+    if violation.oracle == "atomic" and not reference.acks:
+        lines.append(
+            "nothing was acknowledged, so all of it counts as one step: acknowledge each, or leave out `atomic`"
+        )
     lines += _again(observation, reference)
     lines += _resumed(observation, violation, reference)
     return tuple(lines)
+
+
+def _until(blamed: Sequence[Blamed], until: Op | None) -> list[str]:
+    """What ends it, where that is another line of the program: an order of two steps is wrong then, or both are one."""
+    frame = None if until is None else user_frame(until.source)
+    if until is None or frame is None or frame in [one.frame for one in blamed]:
+        return []
+    return [f"a crash does the same up to {place(frame)}: {operation_words(until)}"]
 
 
 def undamaged_explanation(violation: Violation) -> tuple[str, ...]:

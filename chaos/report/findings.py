@@ -14,13 +14,13 @@ from pathlib import PurePath
 from typing import final
 
 from chaos.observations import Damage, Ending, Finding, Observation, Outcome, Reference, Violation
-from chaos.report.blame import Blamed, Fate, blamed, signature
+from chaos.report.blame import Blamed, Fate, blamed, blamed_ack, signature
 from chaos.report.explanation import explanation, title, undamaged_explanation, undamaged_title
-from chaos.report.places import operation_words, short_place
+from chaos.report.places import short_place
 from chaos.report.timeline import timeline
-from chaos.trace.model import Trace
+from chaos.trace.model import Op, Trace
 
-__all__ = ["Advise", "Describe", "Findings", "News", "Probe", "Shrink", "finding_id"]
+__all__ = ["Advise", "Describe", "Findings", "News", "Probe", "Shrink", "Shrunk", "finding_id"]
 
 Describe = Callable[[str, str], Sequence[Fate]]
 """(recipe, model name) -> what became of the operations that are not simply there."""
@@ -28,15 +28,37 @@ Describe = Callable[[str, str], Sequence[Fate]]
 Probe = Callable[[Observation], Outcome | None]
 """Runs the workload on from the state that recovery left, then recovery; None when that can't be done."""
 
-Shrink = Callable[[Observation, Violation], tuple[Observation, Violation, str]]
-"""(witness, objection) -> a smaller witness of the same, the objection to it, the weakest model that allows it."""
+Shrink = Callable[[Observation, Violation], "Shrunk"]
+"""(witness, objection) -> a smaller witness of the same."""
 
 Advise = Callable[[str, Damage, Sequence[Blamed], Sequence[tuple[str, str]], int], tuple[str, ...]]
 """(oracle, damage, operations to blame, (recipe, model) of failing states, how many there are) -> lines of advice."""
 
-# Failing states kept of each group, so that advice can be proven on them.
+# Failing states kept of each group, so that advice can be proven on them,
 _KEPT = 400
+# and ways to fail, each with a witness: one may have begun at the group's line, and another long before it.
+_WAYS = 4
 _SEVERITY = {damage: rank for rank, damage in enumerate(Damage)}
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shrunk:
+    """A smaller witness.
+
+    Attributes:
+        observation: the state.
+        violation: the objection to it.
+        model: the weakest model that allows it.
+        by_ack: nothing was wrong yet right before the last acknowledgement.
+        until: the operation that ends what began here; None where nothing does, or that is not known.
+    """
+
+    observation: Observation
+    violation: Violation
+    model: str
+    by_ack: bool = False
+    until: Op | None = None
 
 
 @final
@@ -70,6 +92,17 @@ class _Witness:
     violation: Violation
     blamed: tuple[Blamed, ...]
     rank: tuple[int, int, int, int, str]
+    until: Op | None = None
+
+    @property
+    def lines(self) -> frozenset[str]:
+        return frozenset(signature(one) for one in self.blamed)
+
+    @property
+    def way(self) -> tuple[object, ...]:
+        """What is the same in states that fail in the same way."""
+        outcome = self.observation.outcome
+        return outcome.ending, outcome.error_type, outcome.detail, hash((outcome.value, outcome.error, outcome.check))
 
 
 @final
@@ -80,13 +113,26 @@ class _Group:
     states: int = 0
     models: "Counter[str]" = field(default_factory=Counter)
     failing: list[tuple[str, str]] = field(default_factory=list)
+    ways: dict[tuple[object, ...], _Witness] = field(default_factory=dict)
 
     def take(self, other: "_Group") -> None:
         if other.witness.rank < self.witness.rank:
             self.witness = other.witness
+        for witness in other.ways.values():
+            self.keep(witness)
         self.states += other.states
         self.models.update(other.models)
         self.failing += other.failing[: _KEPT - len(self.failing)]
+
+    def keep(self, witness: _Witness) -> None:
+        known = self.ways.get(witness.way)
+        if witness.rank < known.rank if known is not None else len(self.ways) < _WAYS:
+            self.ways[witness.way] = witness
+
+    def witnesses(self) -> list[_Witness]:
+        """The one to show first, then those of other ways to fail."""
+        others = [one for one in self.ways.values() if one is not self.witness]
+        return [self.witness, *sorted(others, key=lambda one: one.rank)]
 
 
 @final
@@ -164,9 +210,11 @@ class Findings:
 
     def _count(self, groups: list[_Group], witness: _Witness) -> bool:
         """Put a witness where it belongs; whether that is a cause not seen before."""
-        lines = frozenset(signature(one) for one in witness.blamed)
+        lines = witness.lines
         seen = witness.observation
         mine = _Group(lines, witness, 1, Counter([seen.model]), [(seen.state, seen.model)])
+        if seen.model == "kill":  # elsewhere what was lost is to blame, whatever came of it
+            mine.keep(witness)
         for group in groups:
             if group.lines <= lines:
                 group.take(mine)
@@ -179,12 +227,12 @@ class Findings:
         return not larger
 
     def _finding(self, group: _Group) -> Finding:
-        witness, model = self._smallest(group)
+        witness, model = self._least(group)
         damage, observation = self._decided(witness)
         violation, to_blame = witness.violation, witness.blamed
-        power = observation.model != "kill"
+        power = model != "kill"
         error_type = _error_type(violation, observation.outcome)
-        lines = {signature(one) for one in to_blame}
+        lines = witness.lines
         advise = self._advise
         return Finding(
             id=finding_id(self._scenario, violation.oracle, damage, error_type, sorted(lines)),
@@ -193,7 +241,9 @@ class Findings:
             damage=damage,
             model=model,
             title=title(violation, damage, observation.outcome, to_blame),
-            explanation=explanation(observation, violation, to_blame, self._reference, power=power),
+            explanation=explanation(
+                observation, violation, to_blame, self._reference, power=power, until=witness.until
+            ),
             source=next((one.frame for one in to_blame if one.frame is not None), None),
             timeline=timeline(self._trace, observation.point, to_blame, acked=observation.acked, power=power),
             point=observation.point,
@@ -204,7 +254,7 @@ class Findings:
             extra={
                 "acked": str(observation.acked),
                 "blamed": "; ".join(dict.fromkeys(_blamed_words(to_blame))),
-                "frames": "; ".join(dict.fromkeys(_frames(to_blame))),
+                "frames": "; ".join(dict.fromkeys(_frames(to_blame, witness.until))),
                 "lost_or_torn": str(sum(one.loss != "last" for one in to_blame)),
                 "message": violation.message,
                 "states_by_model": ", ".join(f"{name} {count}" for name, count in self._by_model(group)),
@@ -256,13 +306,25 @@ class Findings:
         ordered = [name for name in self._models if name in group.models]
         return ((name, group.models[name]) for name in [*ordered, *sorted(set(group.models) - set(ordered))])
 
-    def _smallest(self, group: _Group) -> tuple[_Witness, str]:
-        """The witness to show, as small as it can be made, and the weakest model that shows it."""
+    def _least(self, group: _Group) -> tuple[_Witness, str]:
+        """The witness to show, as small as it can be made, and the weakest model that shows it.
+
+        What began at an earlier line is told there, so a way to fail that began at the group's own goes first.
+        """
         weakest = next(self._by_model(group))[0]
         if self._shrink is None:
             return group.witness, weakest
-        observation, violation, allowed = self._shrink(group.witness.observation, group.witness.violation)
-        return self._witness(observation, violation), weakest if allowed == observation.model else allowed
+        smallest = []
+        for witness in group.witnesses():
+            shrunk = self._shrink(witness.observation, witness.violation)
+            seen = shrunk.observation
+            least = replace(self._witness(seen, shrunk.violation), until=shrunk.until)
+            if shrunk.by_ack and (told := blamed_ack(self._trace, seen.point, seen.acked)):
+                least = replace(least, blamed=told)
+            smallest.append((least, weakest if shrunk.model == seen.model else shrunk.model))
+            if least.lines == witness.lines:
+                return smallest[-1]
+        return smallest[0]
 
 
 def finding_id(scenario: str, oracle: str, damage: Damage, error_type: str, lines: Sequence[str]) -> str:
@@ -291,13 +353,12 @@ def _error_type(violation: Violation, outcome: Outcome) -> str:
     return f"{outcome.ending.value} {outcome.error_type} {outcome.detail or ''}".rstrip()
 
 
-def _frames(to_blame: Sequence[Blamed]) -> Iterator[str]:
-    for one in to_blame:
-        for frame in one.op.source:
+def _frames(to_blame: Sequence[Blamed], until: Op | None) -> Iterator[str]:
+    for source in (*(one.source for one in to_blame), () if until is None else until.source):
+        for frame in source:
             yield f"{frame.file}:{frame.line} {frame.function}"
 
 
 def _blamed_words(to_blame: Sequence[Blamed]) -> Iterator[str]:
     for one in to_blame:
-        words = operation_words(one.op)
-        yield f"{short_place(one.frame)}: {words}" if one.frame else words
+        yield f"{short_place(one.frame)}: {one.called}" if one.frame else one.called

@@ -3,27 +3,18 @@
 Shared by timelines, explanations and titles, so that one thing is called the same everywhere. Read `blame.py` next.
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import PurePath
 
+from chaos.trace.lines import is_own
 from chaos.trace.model import Frame, Kind, Op
 
 __all__ = ["library_call", "operation_words", "place", "short_place", "user_frame"]
 
-# Told by the path's shape, since the target's interpreter need not be this one.
-_LIBRARY = re.compile(
-    r"[\\/]lib(?:64)?[\\/]python\d[^\\/]*[\\/]|[\\/](?:site|dist)-packages[\\/]|[\\/]Python3\d+[\\/]Lib[\\/]|^<frozen "
-)
-_HARNESS = re.compile(r"[\\/]chaos[\\/]child[\\/]")
-
 
 def user_frame(frames: Sequence[Frame]) -> Frame | None:
     """The innermost frame that is the user's own code; the innermost at all when every one is a library's."""
-    for frame in frames:
-        if not _LIBRARY.search(frame.file) and not _HARNESS.search(frame.file):
-            return frame
-    return frames[0] if frames else None
+    return next(filter(is_own, frames), frames[0] if frames else None)
 
 
 def library_call(frames: Sequence[Frame]) -> str:
@@ -51,6 +42,12 @@ def place(frame: Frame) -> str:
 def operation_words(op: Op) -> str:
     """What a system call did, e.g. "rename() of a.tmp to a"."""
     name = op.path or "a file without a name"
+    if op.kind is Kind.WRITE and op.call == "mmap":
+        return (
+            f"a store of {len(op.data)} bytes into the mapping of {name}, seen at this call,"
+            if op.source
+            else (f"a store of {len(op.data)} bytes into the mapping of {name}")
+        )
     if op.kind is Kind.WRITE:
         return f"{op.call}() of {len(op.data)} bytes to {name}"
     if op.kind is Kind.TRUNCATE:

@@ -13,7 +13,7 @@ from typing import final
 from chaos.child import values
 from chaos.observations import Ending, Finding, Outcome
 from chaos.report.blame import Blamed
-from chaos.report.places import operation_words, short_place
+from chaos.report.places import short_place
 
 __all__ = ["FirstCrash", "second_id", "told_with_first"]
 
@@ -92,7 +92,7 @@ def _title(finding: Finding, first: FirstCrash, crashes_again: bool) -> str:
     where = "before the first operation"
     if first.blamed:
         one = first.blamed[0]
-        where = f"at {short_place(one.frame)}" if one.frame else f"at {operation_words(one.op)}"
+        where = f"at {short_place(one.frame)}" if one.frame else f"at {one.called}"
     if crashes_again:
         return f"{finding.title} (second crash, the first one {where})"
     message = finding.extra.get("message", finding.title)

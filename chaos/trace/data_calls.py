@@ -173,7 +173,7 @@ class DataCalls:
         size = trap.arguments[2]
         text = trap.process.read_exactly(trap.arguments[1], size).decode("utf-8", "replace")
         yield self._recording.call(trap, "", name="ack")
-        self._journal.acknowledge(trap.process.number, text)
+        self._journal.acknowledge(trap, text)
         return size
 
     def _sync(self, trap: Trap, kind: Kind) -> Steps:

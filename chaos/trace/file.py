@@ -1,8 +1,8 @@
 """The trace file: a recorded run on disk, to be explored later under any model without running the workload again.
 
-It is data, never code: nothing in it is executed, no path in it is opened. Format 1, in words:
+It is data, never code: nothing in it is executed, no path in it is opened. Format 2, in words:
 
-- It starts with the line `pytest-guardrails trace 1` and a line feed; the number is the format's version.
+- It starts with the line `pytest-guardrails trace 2` and a line feed; the number is the format's version.
 - Records follow, each a head of 13 bytes (kind, 1; length of the body, 8; CRC-32 of kind, length and body, 4;
   little-endian) and its body. Kinds:
 
@@ -45,7 +45,7 @@ from chaos.trace.model import Ack, Frame, InitialNode, Kind, NodeType, Op, Sync,
 
 __all__ = ["FORMAT_VERSION", "load", "save"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _MAGIC = b"pytest-guardrails trace "
 _HEADER = _MAGIC + b"%d\n" % FORMAT_VERSION
 _HEADER_LIMIT = len(_MAGIC) + 20
@@ -139,7 +139,7 @@ class _Writer:
         for op in trace.ops:
             self._json(b"O", self._refer(_plain(op, skip={"seq"}), op.data, op.source))
         for ack in trace.acks:
-            self._json(b"A", _plain(ack))
+            self._json(b"A", self._refer(_plain(ack), b"", ack.source))
         end = {"records": self._records, "sha256": self._digest.hexdigest()}
         self._json(b"E", end)
 
@@ -455,4 +455,4 @@ _OP: _Fields = {
     "errno": _int,
     "source": _source,
 }
-_ACK: _Fields = {"after": _int, "process": _int, "value": _str}
+_ACK: _Fields = {"after": _int, "process": _int, "value": _str, "thread": _int, "source": _source}

@@ -4,6 +4,7 @@ Operations are kept as plain mappings while the target runs, because it waits me
 trace's objects of them afterwards. Read `recorder.py` next.
 """
 
+from dataclasses import replace
 from typing import Any, final
 
 from chaos.syscalls.calls import Trap
@@ -25,7 +26,7 @@ class Journal:
     def __init__(self, *, keep: bool = True) -> None:
         self._keep = keep
         self._operations: list[dict[str, Any]] = []
-        self._mark = 0
+        self._mark = self._mark_acks = 0
         self._unmeasured: dict[tuple[str, str], None] = {}
         self._notes: dict[str, None] = {}
         self.acks: list[Ack] = []
@@ -61,22 +62,26 @@ class Journal:
             }
         )
 
-    def acknowledge(self, process: int, value: str) -> None:
+    def acknowledge(self, trap: Trap, value: str) -> None:
         """An acknowledgement, after all operations so far."""
         if not self._keep:
             return
-        self.acks.append(Ack(after=len(self._operations), process=process, value=value))
+        thread = trap.thread_number
+        self.acks.append(Ack(after=len(self._operations), process=trap.process.number, value=value, thread=thread))
 
     def mark(self) -> None:
         """What is added from here on belongs to one call."""
         if not self._keep:
             self._operations.clear()
-        self._mark = len(self._operations)
+        self._mark, self._mark_acks = len(self._operations), len(self.acks)
 
-    def attribute(self, frames: tuple[Frame, ...]) -> None:
-        """The source lines of what was added since the mark."""
+    def attribute(self, frames: tuple[Frame, ...], process: int) -> None:
+        """The source lines of what a process did since the mark."""
         for entry in self._operations[self._mark :]:
-            entry["source"] = frames
+            if entry["process"] == process:  # else a store of another one, seen at this call
+                entry["source"] = frames
+        for number in range(self._mark_acks, len(self.acks)):
+            self.acks[number] = replace(self.acks[number], source=frames)
 
     def miss(self, path: str, reason: str) -> None:
         """Something that can't be modelled happened; said once."""

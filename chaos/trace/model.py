@@ -122,11 +122,15 @@ class Ack:
         after: how many operations had taken effect when it was made.
         process: which process made it.
         value: the acknowledged value as canonical JSON text (`chaos/child/values.py`).
+        thread: which thread of that process.
+        source: the source lines that made it, innermost first; empty when they are unknown.
     """
 
     after: int
     process: int
     value: str
+    thread: int = 0
+    source: tuple[Frame, ...] = ()
 
 
 @final

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from typing import Protocol, final, runtime_checkable
 
 from chaos.child import frames
-from chaos.child.ack import ACK_DESCRIPTOR
 from chaos.child.processor import own_processor
 from chaos.syscalls.calls import Call, Handler, Policy, Trap
 from chaos.syscalls.filter import reading_filter
@@ -42,6 +41,7 @@ from chaos.trace.read_calls import ReadCalls
 from chaos.trace.recording import Recording
 from chaos.trace.renames import Renames
 from chaos.trace.sources import SourceLines
+from chaos.trace.starters import Starters
 
 __all__ = ["Witness", "record"]
 
@@ -123,6 +123,7 @@ class _Recorder:
         command = self._options.command or describe(program)
         initial = self._nodes.scan()
         self._sources = SourceLines() if self._options.sources else None
+        self._starters = None if self._sources is None else Starters(self._sources)
         ending = Ending()
         try:
             guarded = launch(
@@ -160,23 +161,24 @@ class _Recorder:
 
     def before(self, trap: Trap) -> None:
         """A call is about to take effect: stores through mappings came before it."""
-        if self._sources is not None and trap.arguments[0] != ACK_DESCRIPTOR:  # that is no operation
-            self._sources.start(trap.thread, trap.process.id)
-        self._mapped.compare()
+        if self._starters is not None:
+            self._starters.start(trap)
         self._journal.mark()
+        self._mapped.compare()
 
-    def after(self, trap: Trap) -> None:  # noqa: ARG002 - the answer belongs to the call asked about in `before`
-        """It did, or it failed."""
-        if self._sources is not None:
-            self._journal.attribute(self._sources.finish())
+    def after(self, trap: Trap) -> None:
+        """It did, or it failed; the answer belongs to the call asked about in `before`."""
+        if self._starters is not None:
+            self._journal.attribute(self._starters.finish(trap), trap.process.number)
 
     def intervened(self, trap: Trap, call: Call) -> None:
         """A fault comes."""
         if not isinstance(self._policy, Witness):
             return
         source: tuple[Frame, ...] = ()
-        if self._sources is not None and self._sources.start(trap.thread, trap.process.id):
-            source = self._sources.finish()
+        if self._starters is not None:
+            self._starters.start(trap)
+            source = self._starters.finish(trap)
         self._policy.intervened(call, after=len(self._journal), source=source)
 
     def foreign(self, process: Process) -> None:

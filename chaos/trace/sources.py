@@ -142,6 +142,10 @@ class SourceLines:
         self._pending = (connection, tid, tgid)
         return True
 
+    def knows(self, tgid: int) -> bool:
+        """Whether a process can be asked."""
+        return tgid in self._connections
+
     def finish(self) -> tuple[Frame, ...]:
         """The frames of the thread last asked for, innermost first; empty when they can't be had."""
         if self._pending is None:

@@ -30,6 +30,10 @@ class Finite:
             name: what to call it.
         """
         __tracebackhide__ = True
+        if isinstance(value, os.PathLike):
+            pytest.fail(
+                f"finite: {value} is a path, which holds no number; for its files: finite.folder(path)", pytrace=False
+            )
         text = values.encode(value)
         places = [place.replace("value", str(name), 1) for place in values.non_finite(text)]
         if places:

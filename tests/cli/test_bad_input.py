@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from chaos.trace.file import FORMAT_VERSION
 from tests.cli.shell import chaos, put_scenario
 
 WRONG_USAGE, NOT_MEASURED = 2, 3
@@ -227,7 +228,7 @@ def test_a_cut_trace_is_wrong_usage(tmp_path: Path) -> None:
     done = chaos(tmp_path, "explore", "t.trace", "--check", "true")
     assert done.code == WRONG_USAGE
     assert "t.trace" in done.err
-    (tmp_path / "t.trace").write_bytes(content.replace(b"trace 1\n", b"trace 9\n", 1))
+    (tmp_path / "t.trace").write_bytes(content.replace(b"trace %d\n" % FORMAT_VERSION, b"trace 99\n", 1))
     assert chaos(tmp_path, "explore", "t.trace", "--check", "true").code == WRONG_USAGE
 
 

@@ -99,7 +99,7 @@ def test_loops_that_get_nowhere_fail_and_honest_ones_pass(pytester: pytest.Pytes
     assert "loop_guard.limits(repeats=...): expected 1 or more, got 0" in said
 
 
-FINITE = """
+FINITE = r"""
 import json
 import math
 from dataclasses import dataclass
@@ -131,6 +131,10 @@ def test_file(finite, tmp_path):
     finite.folder(tmp_path)
 
 
+def test_path(finite, tmp_path):
+    finite(tmp_path)
+
+
 @pytest.mark.guardrails(finite=True)
 def test_marked():
     numpy.log(numpy.array([-1.0]))
@@ -155,13 +159,14 @@ def test_no_folder(finite, tmp_path):
 
 
 def test_numbers_that_are_not_finite_fail(pytester: pytest.Pytester) -> None:
-    said = printed(pytester, FINITE, failed=6, passed=2)
+    said = printed(pytester, FINITE, failed=7, passed=2)
     assert "finite: history holds a number that is not finite" in said
     assert "history['epochs'][1]" in said
     assert "metrics.json: " in said
     assert "FloatingPointError: invalid value encountered in divide" in said
     assert "FloatingPointError: invalid value encountered in log" in said
     assert "finite.folder: there is no folder " in said
+    assert "is a path, which holds no number; for its files: finite.folder(path)" in said
 
 
 LEAKS = """

@@ -1,5 +1,6 @@
 """What a workload may not do while it is recorded."""
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 from chaos.child.target import CallableTarget, CommandTarget, Roles
 from chaos.disk import MODELS, StateSpace, materialise
 from chaos.errors import NotMeasured
+from chaos.explore.places import base_folder
 from chaos.report.results import ScenarioResult, Status, status, why
 from chaos.scenario.model import Explore, RunOptions, Scenario
 from chaos.scenario.runner import Run
@@ -35,6 +37,17 @@ def test_a_workload_that_does_away_with_its_folder_is_not_measured(line: str) ->
 def recorded(line: str, setup: str = "true") -> Trace:
     workload, before = (CommandTarget(commands=(("sh", "-c", text),)) for text in (line, setup))
     return record_scenario(Explore(roles=Roles(workload=workload, recover=workload, setup=before)), "syscalls")
+
+
+def test_who_renames_from_another_file_system_into_the_folder_is_told_where_it_is() -> None:
+    def work(disk: Path, _ack: object) -> None:
+        (disk / "f").touch()
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    target = CallableTarget(function=work)
+    with pytest.raises(NotMeasured, match="Invalid cross-device link") as caught:
+        record_scenario(Explore(roles=Roles(workload=target, recover=target)), "syscalls")
+    assert f"with TMPDIR={base_folder()}" in (caught.value.hint or "")
 
 
 def test_absolute_links_into_the_folder_follow_it_to_where_recovery_runs(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """How programs end, and that nothing of them is left."""
 
+import atexit
 import ctypes
 import errno
+import logging
+import logging.handlers
 import os
 import resource
 import signal
@@ -12,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -25,7 +29,7 @@ from chaos.syscalls.launch import architecture
 from chaos.syscalls.listener import Listener
 from chaos.trace.model import Kind
 from chaos.trace.recorder import RecordOptions, record
-from tests.trace.replaying import kinds, measured, proven
+from tests.trace.replaying import kinds, measured, proven, writes
 from tests.trace.test_data_calls import libc
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +102,47 @@ def test_a_callable_waits_for_its_threads(tmp_path: Path) -> None:
         release.set()
 
     assert kinds(measured(program, tmp_path)) == ["create", "write"]
+
+
+def test_a_callable_does_at_its_end_what_it_registered_and_not_what_the_harness_did(tmp_path: Path) -> None:
+    def program() -> None:
+        atexit.register((tmp_path / "f").write_bytes, b"at the end")
+
+    atexit.register((tmp_path / "ours").touch)
+    try:
+        trace = measured(program, tmp_path)
+    finally:
+        atexit.unregister((tmp_path / "ours").touch)
+    assert [(op.path, op.kind) for op in trace.ops] == [("f", Kind.CREATE), ("f", Kind.WRITE)]
+
+
+def test_a_callable_ends_though_its_executor_was_never_shut_down(tmp_path: Path) -> None:
+    kept = []
+
+    def program() -> None:
+        kept.append(ThreadPoolExecutor(1))
+        kept[0].submit((tmp_path / "f").write_bytes, b"x").result()
+
+    assert kinds(measured(program, tmp_path, options=RecordOptions(deadline_s=20))) == ["create", "write"]
+
+
+def test_a_callable_flushes_at_its_end_the_log_handlers_that_it_made(tmp_path: Path) -> None:
+    kept = []
+
+    def program() -> None:
+        kept.append(logging.handlers.MemoryHandler(10, target=logging.FileHandler(tmp_path / "f")))
+        kept[0].handle(logging.makeLogRecord({"msg": "kept back", "levelno": logging.INFO}))
+
+    target = logging.FileHandler(tmp_path / "ours")
+    ours = logging.handlers.MemoryHandler(10, target=target)
+    ours.handle(logging.makeLogRecord({"msg": "the harness's own", "levelno": logging.INFO}))
+    try:
+        trace = measured(program, tmp_path)
+    finally:
+        ours.close()
+        target.close()
+    assert writes(trace, "f") == [(0, b"kept back\n")]
+    assert {op.path for op in trace.ops} == {"f"}
 
 
 def test_a_program_that_writes_nothing(tmp_path: Path) -> None:

@@ -188,9 +188,9 @@ def test_a_file_that_is_something_else_is_refused(saved: Path, content: bytes) -
 
 
 def test_a_newer_format_is_refused_by_its_number(saved: Path) -> None:
-    newer = saved.read_bytes().replace(b"trace 1\n", b"trace 12\n", 1)
+    newer = saved.read_bytes().replace(b"trace 2\n", b"trace 12\n", 1)
     saved.write_bytes(newer)
-    with pytest.raises(UsageError, match="has format 12, and this program reads format 1") as caught:
+    with pytest.raises(UsageError, match="has format 12, and this program reads format 2") as caught:
         load(saved)
     assert "version" in caught.value.hint
 
@@ -225,7 +225,7 @@ START = [record(b"T", TRACE_FIELDS)]
 
 def write_made_up(path: Path, records: list[bytes]) -> None:
     """A file of these records with a right end."""
-    content = b"pytest-guardrails trace 1\n" + b"".join(records)
+    content = b"pytest-guardrails trace 2\n" + b"".join(records)
     path.write_bytes(content + record(b"E", {"records": len(records), "sha256": sha256(content).hexdigest()}))
 
 
@@ -323,7 +323,7 @@ def test_any_change_of_the_models_fields_needs_a_new_format_version() -> None:
         type_.__name__: " ".join(field.name for field in dataclasses.fields(type_))
         for type_ in (Trace, InitialNode, Op, Ack, Frame, Unmeasured)
     }
-    assert FORMAT_VERSION == 1
+    assert FORMAT_VERSION == 2
     assert fields == {
         "Trace": "engine command initial ops acks exit_code calls outside unmeasured notes excluded",
         "InitialNode": "node type mode data target names",
@@ -331,7 +331,7 @@ def test_any_change_of_the_models_fields_needs_a_new_format_version() -> None:
             "seq kind call process thread node path parent name to_parent to_name to_path victim offset data size "
             "mode target sync errno source"
         ),
-        "Ack": "after process value",
+        "Ack": "after process value thread source",
         "Frame": "file line function",
         "Unmeasured": "path reason",
     }

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy
 
 from chaos.child.ack import ack
+from chaos.report.places import operation_words
 from chaos.trace.model import Kind
-from chaos.trace.recorder import RecordOptions
+from chaos.trace.recorder import RecordOptions, record
 from tests.trace.replaying import kinds, measured, proven, writes
 
 
@@ -31,6 +32,22 @@ def test_stores_are_seen_at_the_next_call_at_acks_and_at_the_end(tmp_path: Path)
     assert stores[1] == (5000, b"d" + bytes(3999) + b"e")  # neighbouring pages are one change
     assert stores[2] == (0, b"f")
     assert trace.acks[0].after == 4
+
+
+def test_a_store_has_the_line_of_the_call_at_which_it_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(bytes(4096))
+
+    def seen_here() -> None:
+        ack(1)
+
+    def program() -> None:
+        memory = mmap.mmap(os.open(tmp_path / "f", os.O_RDWR), 0)
+        memory[10:13] = b"abc"
+        seen_here()
+
+    (store,) = record(program, tmp_path).ops
+    assert "seen_here" in [frame.function for frame in store.source]
+    assert operation_words(store) == "a store of 3 bytes into the mapping of f, seen at this call,"
 
 
 def test_ordinary_writes_to_a_mapped_file_are_not_recorded_twice(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from chaos.syscalls.probe import probe
-from chaos.trace.model import Op
+from chaos.trace.model import Op, Trace
 from chaos.trace.recorder import RecordOptions, record
 
 pytestmark = pytest.mark.skipif(not probe().works, reason=probe().why)
@@ -87,3 +88,53 @@ def test_the_recording_leaves_no_descriptor_behind(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     record(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True), tmp_path)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def lines_by_path(trace: Trace) -> dict[str, set[str]]:
+    """Path -> the functions of this file that are at work, innermost first, joined by a space."""
+    found: dict[str, set[str]] = {}
+    for op in trace.ops:
+        own = " ".join(frame.function for frame in op.source if frame.file == __file__)
+        found.setdefault(op.path, set()).add(own)
+    return found
+
+
+def by_run(folder: Path) -> None:
+    subprocess.run(["sh", "-c", "echo a > run; cp run copied"], cwd=folder, check=True)
+
+
+def by_output(folder: Path) -> None:
+    subprocess.check_output(["sh", "-c", "echo a > output"], cwd=folder)
+
+
+@pytest.mark.parametrize(("start", "paths"), [(by_run, {"run", "copied"}), (by_output, {"output"})])
+def test_programs_without_lines_have_the_line_that_waits_for_them(
+    tmp_path: Path, start: Callable[[Path], None], paths: set[str]
+) -> None:
+    assert lines_by_path(record(lambda: start(tmp_path), tmp_path)) == {
+        path: {f"{start.__name__} <lambda>"} for path in paths
+    }
+
+
+def test_a_program_has_the_line_of_the_thread_that_started_it(tmp_path: Path) -> None:
+    def work() -> None:
+        thread = threading.Thread(target=by_run, args=(tmp_path,))
+        thread.start()
+        thread.join()
+
+    assert lines_by_path(record(work, tmp_path)) == {"run": {"by_run"}, "copied": {"by_run"}}
+
+
+def test_a_program_whose_starter_has_gone_on_has_no_line(tmp_path: Path) -> None:
+    def work() -> None:
+        go, gone = tmp_path / "go", tmp_path / "gone"
+        os.mkfifo(go)
+        left = subprocess.Popen(["sh", "-c", f"read line < {go}; echo a > {gone}"])
+        with open(go, "w") as pipe:
+            pipe.write("on\n")
+        while not gone.exists() or not gone.stat().st_size:
+            os.sched_yield()
+        os.waitpid(left.pid, 0)
+
+    trace = record(work, tmp_path, options=RecordOptions(exclude=("go",)))
+    assert [(op.path, op.source) for op in trace.ops] == [("gone", ()), ("gone", ())]

@@ -135,7 +135,7 @@ class Advisor:
 
     def _written_in_place(self, one: Blamed) -> dict[int, str]:
         """The file that a blamed operation is about, and others that its source line writes in place, by node."""
-        if not one.op.path or not is_written_in_place(self._trace, one.op.node):
+        if one.ack is not None or not one.op.path or not is_written_in_place(self._trace, one.op.node):
             return {}
         found = {one.op.node: one.op.path}
         place = signature(one)

@@ -5,6 +5,7 @@ workload that fails or writes nothing leaves nothing to test, a recording that d
 fault. The folder is gone at the end, whatever happens. Read `exploring.py` next.
 """
 
+import errno
 import os
 import re
 import sys
@@ -17,7 +18,7 @@ from typing import IO
 from chaos.child.ack import ack
 from chaos.child.actors import TargetError, recover_actor, work_actor
 from chaos.child.run import TARGET_MISSING, argument_vector
-from chaos.child.target import CallableTarget, PythonTarget, Target
+from chaos.child.target import CallableTarget, CommandTarget, PythonTarget, Target
 from chaos.disk import Tree, materialise, prove
 from chaos.disk.relocating import held_path, relocated
 from chaos.errors import HarnessFault, NotMeasured, UsageError, refused_target
@@ -29,6 +30,7 @@ from chaos.syscalls.calls import Policy
 from chaos.trace.engines import record_by
 from chaos.trace.model import Trace
 from chaos.trace.options import Program, RecordOptions
+from chaos.trace.overlaps import without_implied
 
 __all__ = [
     "WORKLOAD_DEADLINE_S",
@@ -110,6 +112,8 @@ def recorded_run(
         )
         with _kept(disk):
             trace = record_by(engine, _workload(drive.roles.workload, disk), disk, options=options, policy=policy)
+        if isinstance(drive.roles.workload, CommandTarget) and trace.engine == "syscalls":
+            trace = without_implied(trace, len(drive.roles.workload.commands))
         yield trace, disk, _tail(output, disk)
 
 
@@ -251,9 +255,18 @@ def _checkended_words(trace: Trace, drive: Explore, tail: str) -> None:
     if trace.exit_code:
         raise NotMeasured(
             f"the workload {target} {ended_words(trace.exit_code)} before anything was tested{last_words(tail)}",
-            "mend the workload: it must succeed when nothing is hurt",
+            _failed_hint(tail),
         )
     check_measured(trace)
+
+
+def _failed_hint(tail: str) -> str:
+    if os.strerror(errno.EXDEV) in tail:
+        return (
+            f"`disk` is a folder in {base_folder()}: let the workload make there what it renames into it, or keep "
+            f"temporary files on that file system as well, with TMPDIR={base_folder()}"
+        )
+    return "mend the workload: it must succeed when nothing is hurt"
 
 
 def check_proven(trace: Trace, disk: str) -> None:

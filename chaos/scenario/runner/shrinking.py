@@ -1,8 +1,9 @@
 """Makes a finding's crash state smaller: the fewest lost, reordered or torn operations that still show it.
 
 Recovery runs on states that lose less (`chaos/disk/lessening.py`), the same oracle judges, and the first that it
-objects to in the same way is taken, until none is left. The order is fixed, so one run shrinks
-as another. Read `exploring.py` for who asks.
+objects to in the same way is taken, until none is left. Where nothing is lost, the crash is put off to the earliest
+moment from which on recovery fails just so (`beginnings.py`). The order is fixed, so one run shrinks as another. Read
+`exploring.py` for who asks.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,9 @@ from chaos.explore.exploration import Exploration
 from chaos.explore.settings import Settings
 from chaos.observations import Ending, Observation, Reference, Violation
 from chaos.oracles import Panel
+from chaos.oracles.durable import lost
+from chaos.report import Shrunk
+from chaos.scenario.runner.beginnings import begun
 from chaos.trace.model import Trace
 
 __all__ = ["Shrinker"]
@@ -43,19 +47,35 @@ class Shrinker:
         }
         self.closed = False
 
-    def __call__(self, observation: Observation, violation: Violation) -> tuple[Observation, Violation, str]:
-        """The smallest state found that shows the same, the objection to it, and the weakest model that allows it."""
+    def __call__(self, observation: Observation, violation: Violation) -> Shrunk:
+        """The smallest state found that shows the same."""
         space = self._spaces.get(observation.model)
         best = (observation, violation)
-        if space is None or space.model.cache_survives or is_real(space.model) or not observation.state:
-            return (*best, observation.model)
+        if space is None or is_real(space.model) or not observation.state:
+            return Shrunk(observation=observation, violation=violation, model=observation.model)
+        if not space.model.cache_survives:
+            best = self._lessened(space, best)
+        began = begun(space, best, self._seen, lambda seen: lost(seen, self._reference))
+        seen, objection = began.case
+        model = self._weakest(seen)
+        return Shrunk(observation=seen, violation=objection, model=model, by_ack=began.by_ack, until=began.until)
+
+    def _seen(self, space: StateSpace, recipe: str) -> tuple[Observation, tuple[Violation, ...]] | None:
+        """What a state shows, judged; None when there is no time left."""
+        if self.closed:
+            return None
+        seen = self._exploration.observe(recipe, space.model)
+        return seen, Panel(self._reference, self._oracles).judge(seen)
+
+    def _lessened(self, space: StateSpace, best: tuple[Observation, Violation]) -> tuple[Observation, Violation]:
+        observation = best[0]
         tries = _SLOW_TRIES if observation.outcome.ending is Ending.HUNG else _TRIES
         while not self.closed:
             smaller, tries = self._smaller(space, best, tries)
             if smaller is None:
                 break
             best = smaller
-        return (*best, self._weakest(best[0]))
+        return best
 
     def _weakest(self, observation: Observation) -> str:
         """The strongest promises under which this very state is legal, whether or not it was explored to an end."""
