@@ -23,6 +23,7 @@ from chaos.disk import Tree, materialise, prove
 from chaos.disk.relocating import held_path, relocated
 from chaos.errors import HarnessFault, NotMeasured, UsageError, refused_target
 from chaos.explore.lending import is_lendable
+from chaos.explore.places import base_folder
 from chaos.explore.roots import make_root, remove_root
 from chaos.faults.syncs import FailingSync
 from chaos.scenario.model import Engine, Explore
