@@ -30,7 +30,7 @@ def _kind(name: str) -> dict[str, Any]:
     table["properties"]["kind"]["enum"] = [name]
     if name != DEFAULT_KIND:
         table["required"].append("kind")
-    return {"title": name, **table}
+    return {"title": name, **table, **KINDS[name].rule}
 
 
 def _table(fields: Sequence[Field]) -> dict[str, Any]:

@@ -144,6 +144,18 @@ def test_the_agreement_is_tried_on_good_documents_too() -> None:
     good = {"name": "x", "target": {"workload": "a:b", "recover": [["true"]]}, "budget": "10", "deadline": "5 ms"}
     assert VALIDATOR.is_valid(good)
     assert parse(as_toml(good), file="x.toml", folder=Path("/")).name == "x"
-    race = {"name": "x", "kind": "race", "target": {"workers": ["a:b", [["true"]]]}, "initial": [{"a": 1}], "steps": 5}
-    assert VALIDATOR.is_valid(race)
-    assert parse(as_toml(race), file="x.toml", folder=Path("/")).drive.kind == "race"
+    race = {"name": "x", "kind": "race", "target": {"workers": ["a:b", [["true"]]]}, "steps": 5}
+    for terms in ({"initial": 1, "history": "counter"}, {"initial": 1, "oracles": ["no_lost_update"]}, {}):
+        assert VALIDATOR.is_valid(race | terms)
+        assert parse(as_toml(race | terms), file="x.toml", folder=Path("/")).drive.kind == "race"
+
+
+@pytest.mark.parametrize(
+    "kind", [{"kind": "race", "target": {"workers": ["a:b"]}}, {"kind": "fleet", "target": {"worker": "a:b"}}]
+)
+def test_a_first_value_that_nothing_looks_at_is_refused_by_both(kind: dict[str, Any]) -> None:
+    document = {"name": "x", **kind, "initial": 1}
+    assert VALIDATOR.is_valid(document | {"history": "counter"})
+    assert not VALIDATOR.is_valid(document)
+    with pytest.raises(ScenarioError, match="initial"):
+        parse(as_toml(document), file="x.toml", folder=Path("/"))

@@ -273,4 +273,4 @@ def _typed(table: Mapping[str, Any], fields: tuple[Field, ...], name: str) -> di
     return values
 
 
-FLEET = Kind(fields=_FIELDS, build=_build)
+FLEET = Kind(fields=_FIELDS, build=_build, rule={"dependentRequired": {"initial": ["history"]}})

@@ -4,7 +4,7 @@ Read `explore.py` next.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
@@ -50,10 +50,12 @@ class Kind:
         fields: its keys, besides those that all kinds have.
         build: makes its settings of their values; reports to the reader what is wrong, and may then give None.
             The path is the folder in which targets are looked for first.
+        rule: what holds between keys, for the JSON schema; `build` reports the same.
     """
 
     fields: tuple[Field, ...]
     build: Callable[[Reader, Mapping[str, Any], Path], Drive | None]
+    rule: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _parse_target(value: object) -> Any:

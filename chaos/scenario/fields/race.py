@@ -74,4 +74,6 @@ def _build(reader: Reader, values: Mapping[str, Any], folder: Path) -> Race | No
     return Race(workers=workers, setup=setup, check=check, search=(str(folder),), **settings)
 
 
-RACE = Kind(fields=_FIELDS, build=_build)
+_COUNTS = {"required": ["oracles"], "properties": {"oracles": {"contains": {"const": "no_lost_update"}}}}
+_FIRST_VALUE_IS_READ = {"anyOf": [{"not": {"required": ["initial"]}}, {"required": ["history"]}, _COUNTS]}
+RACE = Kind(fields=_FIELDS, build=_build, rule=_FIRST_VALUE_IS_READ)
