@@ -150,9 +150,11 @@ def test_the_agreement_is_tried_on_good_documents_too() -> None:
         assert parse(as_toml(race | terms), file="x.toml", folder=Path("/")).drive.kind == "race"
 
 
-@pytest.mark.parametrize(
-    "kind", [{"kind": "race", "target": {"workers": ["a:b"]}}, {"kind": "fleet", "target": {"worker": "a:b"}}]
-)
+RACE = {"kind": "race", "target": {"workers": ["a:b", "a:c"]}}
+FLEET = {"kind": "fleet", "target": {"worker": "a:b"}}
+
+
+@pytest.mark.parametrize("kind", [RACE, FLEET])
 def test_a_first_value_that_nothing_looks_at_is_refused_by_both(kind: dict[str, Any]) -> None:
     document = {"name": "x", **kind, "initial": 1}
     assert VALIDATOR.is_valid(document | {"history": "counter"})
