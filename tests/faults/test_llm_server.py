@@ -1,5 +1,6 @@
 """The fake LLM, driven by the official client; only where a client's time-out is meant does a clock end a wait."""
 
+import gc
 import http.client
 import json
 import math
@@ -327,6 +328,7 @@ def test_several_clients_at_once_share_the_script(llm: FakeLLM, client: openai.O
 
 
 def test_closing_lets_stalled_clients_go_and_leaves_nothing(llm: FakeLLM) -> None:
+    gc.collect()  # rubbish of other tests must not go while this one counts
     descriptors, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
     server = FakeLLM(Turn(trouble=Trouble.TIMEOUT))
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)

@@ -40,7 +40,7 @@ def nothing_is_left() -> Iterator[None]:
     before, files = set(descendants(os.getpid())), len(os.listdir("/proc/self/fd"))
     yield
     assert set(descendants(os.getpid())) <= before
-    assert len(os.listdir("/proc/self/fd")) == files
+    assert len(os.listdir("/proc/self/fd")) <= files  # fewer, where rubbish of another test was collected meanwhile
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:

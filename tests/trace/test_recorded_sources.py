@@ -1,5 +1,6 @@
 """Source lines in a recording: operations name the line of the program that made them."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -85,6 +86,7 @@ def test_switched_off_there_are_none_and_the_environment_is_untouched(tmp_path: 
 
 def test_the_recording_leaves_no_descriptor_behind(tmp_path: Path) -> None:
     record(lambda: save(tmp_path / "f"), tmp_path)
+    gc.collect()  # rubbish of other tests must not go while this one counts
     before = len(os.listdir("/proc/self/fd"))
     record(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True), tmp_path)
     assert len(os.listdir("/proc/self/fd")) == before
