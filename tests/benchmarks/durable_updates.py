@@ -269,21 +269,14 @@ def _growth(quick: bool) -> list[Figure]:
     for name, make in {OURS: Store, PEER: PlainSqlite}.items():
         with tempfile.TemporaryDirectory() as scratch:
             made: dict[str, Contestant] = {}
-            random_keys = random.Random(7)
-
-            def run(contestant: Contestant, keys: int, updates: int, draw: random.Random = random_keys) -> float:
-                began = time.perf_counter()
-                for number in range(updates):
-                    contestant.update(f"k{draw.randrange(keys)}", number)
-                return updates / (time.perf_counter() - began)
-
+            draw = random.Random(7)
             samples_of: dict[str, Callable[[], float]] = {}
             for keys in sizes:
                 Path(scratch, str(keys)).mkdir()
                 made[str(keys)] = contestant = make(Path(scratch, str(keys)))
                 contestant.fill(keys)
-                run(contestant, keys, first_log)
-                samples_of[str(keys)] = functools.partial(run, contestant, keys, count)
+                _rate(contestant, keys, first_log, draw)
+                samples_of[str(keys)] = functools.partial(_rate, contestant, keys, count, draw)
             samples = interleave(samples_of, 3 if quick else 9)
             for contestant in made.values():
                 contestant.close()
@@ -303,23 +296,24 @@ def _growth(quick: bool) -> list[Figure]:
     return figures
 
 
+def _rate(contestant: Contestant, keys: int, updates: int, draw: random.Random) -> float:
+    """Updates a second of so many keys drawn by chance, each with a value of its own."""
+    began = time.perf_counter()
+    for _ in range(updates):
+        contestant.update(f"k{draw.randrange(keys)}", draw.randrange(1 << 30))
+    return updates / (time.perf_counter() - began)
+
+
 def _steady(quick: bool) -> list[Figure]:
     keys, first_log, count = 100, 200 if quick else 1200, 50 if quick else 300
     with tempfile.TemporaryDirectory() as scratch:
         made: dict[str, Contestant] = {OURS: Store(Path(scratch)), PEER: PlainSqlite(Path(scratch))}
-        random_keys = random.Random(7)
-
-        def run(contestant: Contestant, updates: int) -> float:
-            began = time.perf_counter()
-            for _ in range(updates):
-                contestant.update(f"k{random_keys.randrange(keys)}", random_keys.randrange(1 << 30))
-            return updates / (time.perf_counter() - began)
-
+        draw = random.Random(7)
         for contestant in made.values():
             contestant.fill(keys)
-            run(contestant, first_log)
+            _rate(contestant, keys, first_log, draw)
         samples = interleave(
-            {name: functools.partial(run, one, count) for name, one in made.items()}, 3 if quick else 9
+            {name: functools.partial(_rate, one, keys, count, draw) for name, one in made.items()}, 3 if quick else 9
         )
         for contestant in made.values():
             contestant.close()
