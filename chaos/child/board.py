@@ -9,7 +9,8 @@ offset  size  what
 8       8     used: bytes of complete reports, with what stands around them
 16      8     done: how many reports are complete
 24      8     phase: what the child is doing (`Phase`)
-32            the reports, each a length (8 bytes), that many bytes, and up to 7 until the next multiple of 8
+32      8     held: 1 while a child that is done has to stay
+40            the reports, each a length (8 bytes), that many bytes, and up to 7 until the next multiple of 8
 ======  ====  ===========================================================================
 
 `used` and `done` are written after the report, so a child killed in between leaves no half report. Numbers are written
@@ -18,16 +19,18 @@ it, as forks of its holder must stay cheap. Read `isolated.py` next.
 """
 
 import mmap
-from time import monotonic_ns as _monotonic_ns  # kept: a target may patch the clock
+from time import monotonic_ns as _monotonic_ns  # kept, both: a target may patch the clock
+from time import sleep as _sleep
 
 from chaos.child.lean import final
 
 __all__ = ["BOARD_BYTES", "Board", "Phase"]
 
 BOARD_BYTES = 48 << 20  # a value of 16 MiB and everything about it, with room for a batch; taken as it is used
-_HEADER_BYTES = 32
+_HEADER_BYTES = 40
 _WORD_BYTES = 8
-_STARTED, _USED, _DONE, _PHASE = range(_HEADER_BYTES // _WORD_BYTES)
+_STARTED, _USED, _DONE, _PHASE, _HELD = range(_HEADER_BYTES // _WORD_BYTES)
+_MOMENT_S = 0.001
 _KEPT_BYTES = 1 << 20  # above this the memory of large reports is given back after reading
 
 
@@ -93,6 +96,21 @@ class Board:
         self._done += 1
         words[_USED] = used
         words[_DONE] = self._done
+
+    def hold(self, held: bool) -> None:
+        """Have the child stay when it is done, to be looked at; or let it go."""
+        self._words[_HELD] = held
+
+    def stay(self) -> None:
+        """Stay as long as the child is to."""
+        words = self._words
+        while words[_HELD]:
+            _sleep(_MOMENT_S)
+
+    @property
+    def done(self) -> int:
+        """How many reports are complete."""
+        return self._words[_DONE]
 
     @property
     def phase(self) -> int:

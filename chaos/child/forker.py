@@ -12,9 +12,11 @@ It is started as the subreaper of its descendants, with the board's descriptor a
 - `r` or `w` (recover, work); after `r`, where there is a check, the number of acknowledgements made before the crash,
   and those made since, in JSON; back: the child's exit code, negative = signal. The child is reaped only at the next
   message, so that until then nobody else can have its id;
-- `s` and seconds of grace: kill what the child left running; back: its command lines in JSON.
+- `s` and seconds of grace: kill what the child left running; back: its command lines in JSON;
+- `p` and addresses and lengths in JSON: have that memory copied by each fork at once (`pinning.py`), or, when there are
+  none, get ready for it; back: 1, or 0 where that can't be.
 
-These three and their answers are lines, as one short line is one `read`.
+These four and their answers are lines, as one short line is one `read`.
 """
 
 import faulthandler
@@ -33,6 +35,7 @@ from chaos.child.board import Board
 from chaos.child.isolated import Errand, be_child, carry_out
 from chaos.child.lean import Any, final
 from chaos.child.link import read_line, read_message, send_all, send_message
+from chaos.child.pinning import pin
 from chaos.child.reaping import end_strays
 
 __all__ = ["BIND_NOW", "ORPHANED", "READY", "RECOVER", "WELL", "WORK", "Stage", "main"]
@@ -45,7 +48,7 @@ BIND_NOW = "LD_BIND_NOW"
 RECOVER = b"r\n"
 WORK = b"w\n"
 WELL = b"0\n"  # the child ended as it should
-_NEWLINE, _STRAYS = b"\ns"
+_NEWLINE, _STRAYS, _PIN = b"\nsp"
 _SHORT_BYTES = len(RECOVER)  # bytes that fill their buffer stay where they are; longer lines are a check's, or rare
 _CODE, _STATUS = 4, 3  # where `waitid_result` has them: looking them up by name takes more pages
 _enable_collector, _close = gc.enable, os.close
@@ -154,6 +157,9 @@ def _serve(link: int, stage: Stage, board: Board) -> None:
     while message := read(link, _SHORT_BYTES):
         if message[-1] != _NEWLINE:
             message = read_line(link, message)
+            if message[0] == _PIN:
+                write(link, b"%d\n" % pin(json.loads(message[1:])))
+                continue
         if message[0] == _STRAYS:
             send_all(link, json.dumps(end_strays(float(message[1:]))).encode() + b"\n")
             child = 0

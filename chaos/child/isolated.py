@@ -99,6 +99,7 @@ def be_child(errand: Errand, board: Board, streams: Streams) -> NoReturn:
                 _flush(sys.stdout)
                 _flush(sys.stderr)
             board.add(report)
+            board.stay()
         _exit(0)
     finally:
         _exit(CRASHED)

@@ -71,6 +71,7 @@ def test_a_command_is_recorded_by_the_engine_that_is_named(tmp_path: Path) -> No
 
 def test_the_doctor_tells_of_both_engines(tmp_path: Path) -> None:
     done = chaos(tmp_path, "doctor")
+    assert "memory that recoveries write is copied when they are forked: " in done.out
     assert done.code == 0
     assert "engine syscalls: " in done.out
     assert "engine portable: works" in done.out

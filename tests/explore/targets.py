@@ -6,6 +6,7 @@ import gc
 import json
 import mmap
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -356,3 +357,19 @@ def take_the_recorder_down(disk: Path, ack: Callable[[object], None]) -> None:
         above = Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[1]
         os.kill(int(above), signal.SIGKILL)
     save(disk, ack)
+
+
+def tell_how_often_memory_was_copied(disk: Path) -> Any:
+    load(disk)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+def end_badly_in_many_ways(disk: Path) -> Any:
+    number = count(disk) % 5
+    if number == 1:
+        kill_itself(disk)
+    elif number == 2:
+        leave_at_once(disk)
+    elif number == 3:
+        raise ValueError(number)
+    return number
