@@ -8,7 +8,7 @@ from typing import final
 
 from chaos.disk.content import BLOCK_BYTES
 from chaos.disk.recipes import Choice, StepId, choice_text
-from chaos.disk.replay import apply, apply_part, initial_tree
+from chaos.disk.replay import apply, apply_part, initial_tree, last_uses
 from chaos.disk.states import Fate, OperationFate
 from chaos.disk.tree import Tree
 from chaos.disk.walk import Candidate, Survey
@@ -78,6 +78,7 @@ class PrefixWalk:
 
     def __init__(self, trace: Trace) -> None:
         self._ops = trace.ops
+        self._last_uses = last_uses(trace)
         self._checkpoints = [initial_tree(trace)]
         self._near = {0: self._checkpoints[0]}  # the point asked for last, and the one before it
 
@@ -167,7 +168,7 @@ class PrefixWalk:
         before = (at, tree)
         while at < point:
             before = (at, tree)
-            tree = apply(tree, self._ops[at])
+            tree = apply(tree, self._ops[at], self._last_uses.get(at, ()))
             at += 1
             if at == len(self._checkpoints) * _CHECKPOINT_EVERY:
                 self._checkpoints.append(tree)

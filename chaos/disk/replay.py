@@ -4,12 +4,14 @@ This is the page cache's view, where everything that was issued is there; what a
 the persistence models. Read `folder.py` (trees from and to real folders) or `micro.py` next.
 """
 
+from collections.abc import Collection
+
 from chaos.disk.content import Content
 from chaos.disk.tree import ROOT, Edit, Node, Tree
 from chaos.errors import HarnessFault
 from chaos.trace.model import Kind, NodeType, Op, Trace
 
-__all__ = ["apply", "apply_part", "initial_tree", "made_node"]
+__all__ = ["apply", "apply_part", "initial_tree", "last_uses", "made_node"]
 
 _MADE = {Kind.CREATE: NodeType.FILE, Kind.MKDIR: NodeType.DIRECTORY, Kind.SYMLINK: NodeType.SYMLINK}
 
@@ -40,8 +42,26 @@ def made_node(op: Op) -> Node:
     return Node(_MADE[op.kind], op.mode, target=op.target)
 
 
-def apply(tree: Tree, op: Op) -> Tree:
+def last_uses(trace: Trace) -> dict[int, list[int]]:
+    """For each operation, by its number, the nodes that no later one speaks of; the folder itself is none of them."""
+    last: dict[int, int] = {}
+    for op in trace.ops:
+        for number in (op.node, op.parent, op.to_parent, op.victim):
+            if number:
+                last[number] = op.seq
+    found: dict[int, list[int]] = {}
+    for number, seq in last.items():
+        found.setdefault(seq, []).append(number)
+    return found
+
+
+def apply(tree: Tree, op: Op, last_used: Collection[int] = ()) -> Tree:
     """The tree after one more operation; syncs change nothing.
+
+    Args:
+        tree: before it.
+        op: the operation.
+        last_used: nodes of which later operations don't speak; those that have no name are forgotten.
 
     Raises:
         HarnessFault: the operation names a node that the tree does not have; the trace is not whole.
@@ -54,6 +74,9 @@ def apply(tree: Tree, op: Op) -> Tree:
             f"operation {op.seq} ({op.call} {op.path!r}) acts on node {op.node}, which the trace never made",
             "record the run again; if this repeats, report it with the trace file",
         ) from None
+    for number in last_used:
+        if edit.is_nameless(number):
+            edit.discard(number)
     return edit.tree()
 
 

@@ -73,6 +73,17 @@ class SharedMap(Generic[_Key, _Value]):
         grown = SharedMap(leaf, self._shift)
         return grown if len(leaf) <= _LEAF_LIMIT else grown._split()
 
+    def update(self, changes: "dict[_Key, _Value]") -> "SharedMap[_Key, _Value]":
+        """This map with all of these entries put in; a small map is copied once for all of them."""
+        if not self._branches:
+            leaf = self._leaf | changes
+            grown = SharedMap(leaf, self._shift)
+            return grown if len(leaf) <= _LEAF_LIMIT else grown._split()
+        grown = self
+        for key, value in changes.items():
+            grown = grown.put(key, value)
+        return grown
+
     def drop(self, key: _Key) -> "SharedMap[_Key, _Value]":
         """This map without `key`, which may be absent."""
         if self._branches:

@@ -236,9 +236,7 @@ class Edit:
 
     def tree(self) -> Tree:
         """The changed tree; the edit must not be used after this."""
-        nodes = self._tree.nodes
-        for number, node in self._changed.items():
-            nodes = nodes.put(number, node)
+        nodes = self._tree.nodes.update(self._changed)
         for number in self._gone:
             nodes = nodes.drop(number)
         return Tree(nodes, self._shared)
@@ -247,6 +245,11 @@ class Edit:
         """A node as it stands now; not to be changed by the caller."""
         changed = self._changed.get(number)
         return changed if changed is not None else self._tree.nodes[number]
+
+    def is_nameless(self, number: int) -> bool:
+        """Whether there is such a node now, and no entry leads to it."""
+        node = self._changed.get(number) or self._tree.nodes.get(number)
+        return node is not None and not node.names
 
     def child(self, parent: int, name: str) -> int | None:
         """The node that an entry leads to now, or None."""

@@ -1,10 +1,14 @@
 """The states that a killed process leaves: every prefix, the inside of each write, and nothing else."""
 
+from collections.abc import Collection
+
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from chaos.disk import MODELS, Fate, StateSpace, Tree, initial_tree, prefixes
 from chaos.disk.replay import apply
+from chaos.disk.sharing import SharedMap
 from chaos.trace.model import Op
 from tests.disk.traces import Script, scripts
 
@@ -136,11 +140,40 @@ def test_each_walk_forward_over_the_trace_applies_each_operation_once(monkeypatc
     space = StateSpace(trace, KILL)
     applied: list[int] = []
 
-    def counted(tree: Tree, op: Op) -> Tree:
+    def counted(tree: Tree, op: Op, last_used: Collection[int]) -> Tree:
         applied.append(op.seq)
-        return apply(tree, op)
+        return apply(tree, op, last_used)
 
     monkeypatch.setattr(prefixes, "apply", counted)
     for recipe in (*recipes, *recipes):
         space.tree(recipe)
     assert applied == [*range(201), *range(201)]
+
+
+def test_files_that_are_gone_for_good_are_forgotten() -> None:
+    script = Script()
+    for number in range(50):
+        script.create("new")
+        script.write("new", b"%d" % number)
+        script.rename("new", "kept")
+    trace = script.trace()
+    space = StateSpace(trace, KILL)
+    assert max(len(space.tree(state.recipe).nodes) for state in space.states()) <= 3  # the folder, one old, one new
+
+
+def test_a_file_without_a_name_that_gets_one_later_is_kept() -> None:
+    script = Script()
+    node = script.tmpfile()
+    script.write(node, b"whole")
+    script.create("other")
+    script.link(node, "kept")
+    space = StateSpace(script.trace(), KILL)
+    assert space.tree("4/0:all").data("kept") == b"whole"
+
+
+@given(st.dictionaries(st.integers(0, 200), st.integers()), st.dictionaries(st.integers(0, 200), st.integers()))
+def test_changes_made_at_once_are_those_made_one_by_one(first: dict[int, int], second: dict[int, int]) -> None:
+    at_once = SharedMap[int, int]().update(first).update(second)
+    assert dict(at_once.items()) == {**first, **second}
+    assert len(at_once) == len({**first, **second})
+    assert all(at_once[key] == value for key, value in {**first, **second}.items())
