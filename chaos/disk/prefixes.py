@@ -18,7 +18,11 @@ from chaos.trace.model import Kind, Op, Trace
 
 __all__ = ["PrefixWalk", "torn_lengths"]
 
-# A tree every so many operations: finding any tree then costs half as many replayed operations, below a millisecond.
+# Every tree of the first operations is kept: states come in several passes over the trace. They share what they have
+# in common, and these bounds keep the rest to some megabytes.
+_KEPT_TREES = 2048
+_KEPT_BYTES = 16 << 20  # written by the operations, and held by the files before
+# After these a tree every so many operations: any tree then costs half as many replayed ones, below a millisecond.
 _CHECKPOINT_EVERY = 64
 # Page borders tried one by one inside one write; beyond it the ends, the middle and powers of two stand for all.
 _ALL_BORDERS = 512
@@ -79,8 +83,10 @@ class PrefixWalk:
     def __init__(self, trace: Trace) -> None:
         self._ops = trace.ops
         self._last_uses = last_uses(trace)
-        self._checkpoints = [initial_tree(trace)]
-        self._near = {0: self._checkpoints[0]}  # the point asked for last, and the one before it
+        self._kept = [initial_tree(trace)]
+        self._most_kept = _small_beginning(trace)
+        self._checkpoints: list[Tree] = []  # the first one is the last tree that is kept
+        self._near: dict[int, Tree] = {}  # the point asked for last, and the one before it
 
     def candidates(self, point: int) -> Iterator[Candidate]:
         """The whole prefix, then each length at which its last operation may have been cut."""
@@ -156,21 +162,41 @@ class PrefixWalk:
                 raise UsageError(f"operation {point - 1} of this trace can't be cut after {choice.cut} bytes")
 
     def _prefix(self, point: int) -> Tree:
-        near = self._near
+        kept = self._kept
+        while len(kept) <= min(point, self._most_kept):
+            kept.append(self._applied(kept[-1], len(kept) - 1))
+        return kept[point] if point < len(kept) else self._later_prefix(point)
+
+    def _later_prefix(self, point: int) -> Tree:
+        near, first = self._near, self._most_kept
         if point in near:
             return near[point]
+        self._checkpoints = self._checkpoints or [self._kept[first]]
         # From a checkpoint before it, never at it: a cut write is asked for next, which begins one point earlier.
-        number = min(max(point - 1, 0) // _CHECKPOINT_EVERY, len(self._checkpoints) - 1)
-        at, tree = number * _CHECKPOINT_EVERY, self._checkpoints[number]
+        number = min((point - 1 - first) // _CHECKPOINT_EVERY, len(self._checkpoints) - 1)
+        at, tree = first + number * _CHECKPOINT_EVERY, self._checkpoints[number]
         for known in near:
             if at < known < point:
                 at, tree = known, near[known]
         before = (at, tree)
         while at < point:
             before = (at, tree)
-            tree = apply(tree, self._ops[at], self._last_uses.get(at, ()))
+            tree = self._applied(tree, at)
             at += 1
-            if at == len(self._checkpoints) * _CHECKPOINT_EVERY:
+            if at - first == len(self._checkpoints) * _CHECKPOINT_EVERY:
                 self._checkpoints.append(tree)
         self._near = dict((before, (at, tree)))
         return tree
+
+    def _applied(self, tree: Tree, number: int) -> Tree:
+        return apply(tree, self._ops[number], self._last_uses.get(number, ()))
+
+
+def _small_beginning(trace: Trace) -> int:
+    """After how many operations the trees that are kept one by one would take too much memory."""
+    size = sum(len(node.data) for node in trace.initial)
+    for number, op in enumerate(trace.ops[:_KEPT_TREES]):
+        size += len(op.data)
+        if size > _KEPT_BYTES:
+            return number
+    return min(len(trace.ops), _KEPT_TREES)

@@ -130,13 +130,17 @@ def test_a_tree_that_a_cut_at_any_byte_leaves_is_in_the_space_and_others_are_not
     assert not space.contains(1, edit.tree())
 
 
-def test_each_walk_forward_over_the_trace_applies_each_operation_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("kept", "walks"), [(2048, 1), (201, 1), (100, 2), (0, 2)])
+def test_each_walk_forward_applies_each_operation_once_and_no_other_one_those_that_are_kept(
+    kept: int, walks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = Script()
     script.create("a")
     for number in range(200):
         script.write("a", b"%04d" % number)
     trace = script.trace()
     recipes = [f"{point}/0:{choice}" for point in range(2, 202) for choice in ("all", "cut1", "cut2")]
+    monkeypatch.setattr(prefixes, "_KEPT_TREES", kept)
     space = StateSpace(trace, KILL)
     applied: list[int] = []
 
@@ -147,7 +151,44 @@ def test_each_walk_forward_over_the_trace_applies_each_operation_once(monkeypatc
     monkeypatch.setattr(prefixes, "apply", counted)
     for recipe in (*recipes, *recipes):
         space.tree(recipe)
-    assert applied == [*range(201), *range(201)]
+    assert applied == [*range(201), *(range(kept, 201) if walks == 2 else ())]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 5, 64, 70])
+def test_trees_are_the_same_whether_they_were_kept_or_not(kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Script()
+    script.create("a")
+    for number in range(150):
+        script.write("a", b"%04d" % number)
+    trace = script.trace()
+    expected = [initial_tree(trace)]
+    for op in trace.ops:
+        expected.append(apply(expected[-1], op))
+    monkeypatch.setattr(prefixes, "_KEPT_TREES", kept)
+    space = StateSpace(trace, KILL)
+    for point in (151, 3, 0, 70, 71, 5, 64, 65, 128, 129, 1, 150):
+        assert space.tree(f"{point}/0:all") == expected[point]
+
+
+def test_trees_with_much_in_them_are_not_all_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Script()
+    script.create("a")
+    for _ in range(100):
+        script.write("a", bytes(1000))
+    monkeypatch.setattr(prefixes, "_KEPT_BYTES", 10_000)
+    applied: list[int] = []
+
+    def counted(tree: Tree, op: Op, last_used: Collection[int]) -> Tree:
+        applied.append(op.seq)
+        return apply(tree, op, last_used)
+
+    monkeypatch.setattr(prefixes, "apply", counted)
+    space = StateSpace(script.trace(), KILL)
+    for _ in range(2):
+        space.tree("30/0:all")
+        space.tree("60/0:all")
+    assert applied[:60] == [*range(60)]
+    assert applied[60:] == [*range(11, 30), *range(30, 60)]
 
 
 def test_files_that_are_gone_for_good_are_forgotten() -> None:
