@@ -13,6 +13,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from socket import socketpair
 from time import monotonic
 from typing import Any, NoReturn, Protocol, final
@@ -218,8 +219,9 @@ class RemoteStage:
             pass
         began = monotonic()
         if board.done and not over:  # it stands still
-            child = int(os.pread(self._children, _LIST_BYTES, 0).split()[0])
-            self._written.append(written(child, self._forker))
+            with suppress(OSError):  # the forker is gone, which whoever waits for the answer will see
+                child = int(os.pread(self._children, _LIST_BYTES, 0).split()[0])
+                self._written.append(written(child, self._forker))
         board.hold(False)
         return monotonic() - began
 
