@@ -13,8 +13,9 @@ It is started as the subreaper of its descendants, with the board's descriptor a
   and those made since, in JSON; back: the child's exit code, negative = signal. The child is reaped only at the next
   message, so that until then nobody else can have its id;
 - `s` and seconds of grace: kill what the child left running; back: its command lines in JSON;
-- `p` and addresses and lengths in JSON: have that memory copied by each fork at once (`pinning.py`), or, when there are
-  none, get ready for it; back: 1, or 0 where that can't be.
+- `p` and addresses and lengths in JSON: have that memory copied by each fork at once (`pinning.py`); back: the number
+  of the descriptor on which that hangs, -1 where it can't be. Then any line, when the worker has it, and here it is
+  closed; back: `WELL`. When there are no addresses: whether that can be; back: 1 or 0.
 
 These four and their answers are lines, as one short line is one `read`.
 """
@@ -35,7 +36,7 @@ from chaos.child.board import Board
 from chaos.child.isolated import Errand, be_child, carry_out
 from chaos.child.lean import Any, final
 from chaos.child.link import read_line, read_message, send_all, send_message
-from chaos.child.pinning import pin
+from chaos.child.pinning import can_pin, pin
 from chaos.child.reaping import end_strays
 
 __all__ = ["BIND_NOW", "ORPHANED", "READY", "RECOVER", "WELL", "WORK", "Stage", "main"]
@@ -158,7 +159,7 @@ def _serve(link: int, stage: Stage, board: Board) -> None:
         if message[-1] != _NEWLINE:
             message = read_line(link, message)
             if message[0] == _PIN:
-                write(link, b"%d\n" % pin(json.loads(message[1:])))
+                _pin(link, json.loads(message[1:]))
                 continue
         if message[0] == _STRAYS:
             send_all(link, json.dumps(end_strays(float(message[1:]))).encode() + b"\n")
@@ -177,6 +178,18 @@ def _serve(link: int, stage: Stage, board: Board) -> None:
             write(link, WELL)
         else:
             send_all(link, b"%d\n" % (ended.si_status if ended.si_code == exited else -ended.si_status))
+
+
+def _pin(link: int, ranges: Sequence[tuple[int, int]]) -> None:
+    if not ranges:
+        send_all(link, b"%d\n" % can_pin())
+        return
+    ring = pin(ranges)
+    send_all(link, b"%d\n" % ring)
+    read_line(link)
+    if ring >= 0:
+        _close(ring)  # no child may see it
+    send_all(link, WELL)
 
 
 def _warm_up(stage: Stage, board: Board) -> None:

@@ -4,7 +4,7 @@ import os
 import platform
 import sys
 
-from chaos.child.pinning import pin
+from chaos.child.pinning import can_pin
 from chaos.cli.edge import say
 from chaos.disk.real import FILESYSTEMS
 from chaos.disk.real import probe as probe_filesystem
@@ -30,7 +30,7 @@ def examine() -> int:
         *(line for name, report in reports for line in _engine_lines(name, report)),
         f"crash states are laid out in {folder} ({_kind(folder)}, {space.f_bavail * space.f_frsize >> 20} MiB free)",
         f"processors: {len(os.sched_getaffinity(0))}",
-        f"memory that recoveries write is copied when they are forked: {_PINS if pin(()) else _PINS_NOT}",
+        f"memory that recoveries write is copied when they are forked: {_PINS if can_pin() else _PINS_NOT}",
         *(f"real {name} images: {_or_works(probe_filesystem(name))}" for name in FILESYSTEMS),
     ]
     sys.stdout.write("\n".join(lines) + "\n")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chaos.errors import UsageError
+from chaos.observations import Finding
 from chaos.report import RunResult
 from chaos.report.document import dump
 from chaos.report.html import html
@@ -24,8 +25,17 @@ def write_reports(
     junit: Path | None = None,
     page: Path | None = None,
     summary: Path | None = None,
+    replay: Callable[[Finding], str] | None = None,
 ) -> None:
     """Write the reports that have a path: JSON, JUnit XML, an HTML page, a summary in Markdown.
+
+    Args:
+        run: what they tell of.
+        json: the path of each, or None.
+        junit: likewise.
+        page: likewise.
+        summary: likewise.
+        replay: the command line that reproduces a finding, or "", for people.
 
     Raises:
         UsageError: one can't be written there.
@@ -33,7 +43,7 @@ def write_reports(
     wanted: list[tuple[Path | None, _Maker]] = [
         (json, dump),
         (junit, junit_xml),
-        (page, lambda result: html(result).encode()),
+        (page, lambda result: html(result, replay=replay).encode()),
         (summary, lambda result: markdown(result).encode()),
     ]
     for path, make in wanted:

@@ -1,7 +1,9 @@
 """`chaos replay` and `chaos report`: one finding once more, one run once more."""
 
 import os
+import shlex
 import subprocess
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -10,8 +12,8 @@ from chaos.cli.arguments import ReplayArguments, ReportArguments
 from chaos.cli.edge import say
 from chaos.cli.files import write_reports
 from chaos.errors import UsageError
-from chaos.observations import Ending, Outcome
-from chaos.report.folder import latest_run, load_run
+from chaos.observations import Ending, Finding, Outcome
+from chaos.report.folder import finding_path, latest_run, load_run
 from chaos.report.live_replay import LiveReplay
 from chaos.report.replay import Replay
 from chaos.report.terminal import console_for_people, print_run
@@ -54,9 +56,22 @@ def show_report(arguments: ReportArguments) -> int:
     if not folder.is_dir():
         raise UsageError(f"there is no run folder {folder}", "name one, or leave it out for the latest")
     run = load_run(folder)
-    print_run(run, console_for_people())
-    write_reports(run, json=arguments.json, junit=arguments.junit, page=arguments.html, summary=arguments.markdown)
+    replay = partial(_replay_command, folder)
+    print_run(run, console_for_people(), replay=replay)
+    files = {"json": arguments.json, "junit": arguments.junit, "page": arguments.html, "summary": arguments.markdown}
+    write_reports(run, replay=replay, **files)
     return 0
+
+
+def _replay_command(folder: Path, finding: Finding) -> str:
+    """The command line that reproduces a finding that is kept; "" for others, and for those of a function in a test."""
+    kept = finding_path(folder, finding)
+    try:
+        path, replay = find_finding(str(kept), folder)
+        _ = live_drive(path, replay) if isinstance(replay, LiveReplay) else replay_roles(path)
+    except UsageError:
+        return ""
+    return f"chaos replay {shlex.quote(os.path.relpath(kept))}"
 
 
 def _shell(path: Path, replay: Replay) -> int:

@@ -14,6 +14,7 @@ __all__ = ["ranges", "written"]
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _WORD_BYTES = 8
+_MOST_PAGES = 1 << 18  # 1 GB: a look at more takes longer than it can save, however little of that is there
 _IS_THERE, _IS_SHARED, _IS_ALONE = 1 << 63, 1 << 61, 1 << 56
 
 
@@ -43,15 +44,18 @@ def ranges(pages: Iterable[int]) -> list[tuple[int, int]]:
 
 def _pages(pid: int) -> Iterator[tuple[int, int]]:
     """The pages that a process may write and shares with no file: the address, and what the kernel says."""
-    with open(f"/proc/{pid}/maps", "rb") as file:
-        lines = file.readlines()
     with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as table:
-        for line in lines:
-            span, rights = line.split(maxsplit=2)[:2]
-            if not rights.startswith(b"rw") or not rights.endswith(b"p"):
-                continue
-            begin, end = (int(part, 16) // _PAGE_BYTES for part in span.split(b"-"))
+        for begin, end in _spans(pid):
             content = os.pread(table.fileno(), (end - begin) * _WORD_BYTES, begin * _WORD_BYTES)
             for page, (word,) in enumerate(struct.iter_unpack("Q", content), begin):
                 if word & _IS_THERE and not word & _IS_SHARED:
                     yield page * _PAGE_BYTES, word
+
+
+def _spans(pid: int) -> list[tuple[int, int]]:
+    """Where such memory may be, as the numbers of its first page and of the one after it; none if that is too much."""
+    with open(f"/proc/{pid}/maps", "rb") as file:
+        found = [line.split(maxsplit=2)[:2] for line in file]
+    own = (span.split(b"-") for span, rights in found if rights.startswith(b"rw") and rights.endswith(b"p"))
+    spans = [(int(begin, 16) // _PAGE_BYTES, int(end, 16) // _PAGE_BYTES) for begin, end in own]
+    return spans if sum(end - begin for begin, end in spans) <= _MOST_PAGES else []

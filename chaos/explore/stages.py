@@ -24,6 +24,7 @@ from chaos.child.board import BOARD_BYTES, Board
 from chaos.child.forker import BIND_NOW, ORPHANED, READY, RECOVER, WELL, WORK, Stage
 from chaos.child.isolated import CRASHED, Errand, be_child
 from chaos.child.link import read_line, read_message, send_all, send_message
+from chaos.child.pinning import take
 from chaos.child.reaping import end_strays
 from chaos.explore.hot_pages import ranges, written
 from chaos.explore.watching import GRACE_S, Ended, Limits, Watch, confine, data_bytes
@@ -179,7 +180,7 @@ class RemoteStage:
         self._recoveries += 1
         if self._recoveries not in _LOOKED_AT:
             return self._run(message, self._leftovers)
-        ended = self._run(message, self._leftovers, look=self._children >= 0 and self._pin(()))
+        ended = self._run(message, self._leftovers, look=self._children >= 0 and self._can_pin())
         if len(self._written) == len(_LOOKED_AT):
             self._pin(ranges(frozenset.intersection(*self._written)))
         return ended
@@ -219,16 +220,25 @@ class RemoteStage:
             pass
         began = monotonic()
         if board.done and not over:  # it stands still
-            with suppress(OSError):  # the forker is gone, which whoever waits for the answer will see
+            with suppress(OSError, IndexError):  # its forker is gone, which is told to whoever waits for the answer
                 child = int(os.pread(self._children, _LIST_BYTES, 0).split()[0])
                 self._written.append(written(child, self._forker))
         board.hold(False)
         return monotonic() - began
 
-    def _pin(self, memory: Sequence[tuple[int, int]]) -> bool:
-        """Have the forker copy some memory with each fork; with none: get ready. Whether it can."""
-        self._send(b"p%b\n" % json.dumps(memory).encode())
+    def _can_pin(self) -> bool:
+        self._send(b"p[]\n")
         return self._answer() == b"1\n"
+
+    def _pin(self, memory: Sequence[tuple[int, int]]) -> None:
+        """Have the forker copy some memory with each fork, for as long as this process lives."""
+        if memory:
+            self._send(b"p%b\n" % json.dumps(memory).encode())
+            ring = int(self._answer())
+            if ring >= 0:
+                take(self._forker, ring)  # stays open here; the forker closes its own in any case
+            self._send(b"\n")
+            self._answer()
 
     def _may_have_strays(self) -> bool:
         """Whether the forker has other children than the one that ended and is not yet reaped; True if unknown."""

@@ -32,7 +32,7 @@ from chaos.report.results import RunResult, ScenarioResult
 from pytest_guardrails.errors import StorageError
 from pytest_guardrails.reliability.durability import write_atomic
 
-__all__ = ["KEEP", "RunFolder", "latest_run", "load_run", "remove_old_runs", "run_id"]
+__all__ = ["KEEP", "RunFolder", "finding_path", "latest_run", "load_run", "remove_old_runs", "run_id"]
 
 KEEP = 20  # a day of work at hand; a finding's state and a trace are a few megabytes at most
 _RUN = re.compile(r"\d{8}-\d{6}(\.\d{3})?-[0-9a-f]{4,}")
@@ -128,7 +128,7 @@ class RunFolder:
 
     def finding_path(self, finding: Finding) -> Path:
         """A finding's folder, whether or not it is kept yet."""
-        return self.path / "findings" / f"{_safe(finding.scenario)}-{finding.id}"
+        return finding_path(self.path, finding)
 
     def replay_trace(self, scenario: str) -> str:
         """The path of a scenario's trace as a replay file names it."""
@@ -162,6 +162,11 @@ def load_run(folder: Path) -> RunResult:
             raise UsageError(f"{folder / name} can't be read: {error}") from error
         return read(content, str(folder / name))
     raise UsageError(f"{folder} is not a run folder: it has neither {_REPORT} nor {_JOURNAL}")
+
+
+def finding_path(run_folder: Path, finding: Finding) -> Path:
+    """A finding's folder in a run's, whether or not it is kept."""
+    return run_folder / "findings" / f"{_safe(finding.scenario)}-{finding.id}"
 
 
 def latest_run(root: Path) -> Path:

@@ -64,7 +64,9 @@ class Session:
         """The command line that checks a finding's crash state again, from where pytest was called."""
         path, *names = _CALL_NUMBER.sub("", finding.scenario).split("::")
         path = os.path.relpath(self._config.rootpath / path, self._config.invocation_params.dir)
-        return f"pytest {shlex.quote('::'.join([path, *names]))} --chaos-replay {finding.id}"
+        kept = self._config.getoption("--chaos-report") or os.environ.get("CHAOS_REPORT")
+        where = f" --chaos-report {shlex.quote(kept)}" if kept else ""
+        return f"pytest {shlex.quote('::'.join([path, *names]))} --chaos-replay {finding.id}{where}"
 
     @property
     def path(self) -> Path:

@@ -56,6 +56,20 @@ def test_reports_are_written_where_asked(tmp_path: Path) -> None:
     assert "one" in (tmp_path / "r.md").read_text()
 
 
+def test_a_report_of_a_kept_run_tells_how_a_finding_is_replayed(tmp_path: Path) -> None:
+    put_scenario(tmp_path)
+    assert chaos(tmp_path, "run").code == 1
+    shown = chaos(tmp_path, "report", "--html", "r.html")
+    (replay,) = (line.split("replay: ")[1] for line in shown.out.splitlines() if "replay: " in line)
+    assert replay in (tmp_path / "r.html").read_text()
+    assert "still shows" in chaos(tmp_path, *replay.split()[1:]).out
+    for kept in (tmp_path / ".chaos" / "runs").glob("*/findings/*/replay.json"):
+        kept.unlink()
+    shown = chaos(tmp_path, "report", "--html", "r.html")
+    assert shown.code == 0
+    assert "replay: " not in shown.out
+
+
 def test_a_report_is_written_into_what_is_no_file(tmp_path: Path) -> None:
     put_scenario(tmp_path)
     os.mkfifo(tmp_path / "pipe")

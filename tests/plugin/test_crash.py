@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -36,6 +37,19 @@ def test_the_replay_command_shows_the_finding_again_and_is_content_once_it_is_me
     assert f"finding {finding} still shows" in run(pytester, WEAK, "--chaos-replay", finding, failed=1)
     tolerant = WEAK.replace("json.loads(path.read_text())", "json.loads(path.read_text() or '{\"n\": 0}')")
     run(pytester, tolerant, "--chaos-replay", finding, passed=1)
+
+
+@pytest.mark.parametrize("by_environment", [False, True])
+def test_the_command_that_replays_knows_where_findings_are_kept(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, by_environment: bool
+) -> None:
+    if by_environment:
+        monkeypatch.setenv("CHAOS_REPORT", "kept here")
+    printed = run(pytester, WEAK, *(() if by_environment else ("--chaos-report", "kept here")), failed=1)
+    monkeypatch.delenv("CHAOS_REPORT", raising=False)
+    (command,) = [line for line in printed.splitlines() if line.startswith("replay: pytest ")]
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", *shlex.split(command)[2:])
+    assert "still shows" in done.stdout.str()
 
 
 def test_a_test_that_judges_nothing_of_what_recovery_returns_is_warned(pytester: pytest.Pytester) -> None:

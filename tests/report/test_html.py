@@ -1,5 +1,6 @@
 """The HTML page and the crash coverage that it shows."""
 
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -86,3 +87,12 @@ def test_the_page_is_well_formed_and_loads_nothing() -> None:
 @pytest.mark.parametrize("run", [run_result(), run_result(scenario_result(), complete=False)])
 def test_empty_and_cut_runs_have_a_page(run: object) -> None:
     assert "<h1>" in html(run)  # type: ignore[arg-type]
+
+
+def test_a_note_keeps_its_lines_and_a_scenario_without_verdicts_has_no_table_of_them() -> None:
+    result = scenario_result(verdicts=(), notes=("the workload ended with exit code 1:\n    Traceback",))
+    text = html(run_result(result))
+    assert "white-space: pre-wrap" in text
+    assert re.search(r'<p class="note">[^<]*exit code 1:\n    Traceback', text)
+    assert "<th>verdict" not in text
+    assert "<th>verdict" in page()
