@@ -7,7 +7,7 @@ Two independent signs, neither of which needs code of the user:
    itself, each following the one before. So an acknowledgement made too early (before a flush, say) is seen as well;
 2. the recovered value is that of an older acknowledged step, and not that of a legal one.
 
-Only the first is used where whole steps can't be compared (see `atomic.incomparable`), and where they are all alike,
+Only the first is used where whole steps can't be compared (see `atomic.comparable`), and where they are all alike,
 nothing is claimed. A run that faults made go
 another way is held against the proof of the run without them. A run that follows a crash may prove nothing of its own,
 because what it acknowledges is lost without any further crash; there the run without a crash is the proof, and the
@@ -23,7 +23,8 @@ from typing import Any
 from chaos.child import values
 from chaos.observations import Damage, Ending, Observation, Reference
 from chaos.oracles.answer import Answer, Objection, holds, is_legal, unknown, violated
-from chaos.oracles.atomic import VALUE_LIMIT, incomparable
+from chaos.oracles.atomic import VALUE_LIMIT, comparable
+from chaos.oracles.struck import own_steps
 
 __all__ = ["SHOWS_NOTHING", "durable", "lost", "undamaged_losses"]
 
@@ -38,9 +39,9 @@ def durable(observation: Observation, reference: Reference) -> Answer:
     outcome = observation.outcome
     if outcome.ending is not Ending.RETURNED:
         return unknown("recovery returned no value")
-    reason = incomparable(reference)
-    if not reason and not is_legal(outcome, observation, reference):
-        older = [step for step, seen in enumerate(reference.steps[: observation.acked]) if seen.value == outcome.value]
+    steps, reason = comparable(observation, reference)
+    if not reason and not is_legal(outcome, observation, steps):
+        older = [step for step, seen in enumerate(steps.steps[: observation.acked]) if seen.value == outcome.value]
         if older:
             return violated(
                 Damage.LOST, f"{observation.acked} acknowledged, recovery returned the state {_at(older[-1])}"
@@ -48,7 +49,7 @@ def durable(observation: Observation, reference: Reference) -> Answer:
     missing = _missing(outcome.value, reference, observation.acked)
     if missing:
         return violated(Damage.LOST, _missing_words([reference.acks[number].value for number in missing]))
-    if missing is None and not reason and _is_constant(reference):
+    if missing is None and not reason and _is_constant(steps):
         reason = SHOWS_NOTHING
     return unknown(reason) if reason and missing is None else holds()
 
@@ -61,7 +62,10 @@ def lost(observation: Observation, reference: Reference) -> frozenset[int]:
     missing = _missing(value, reference, acked)
     if missing:
         return frozenset(missing)
-    older = [step for step, seen in enumerate(reference.steps[:acked]) if seen.value == value]
+    steps, reason = own_steps(observation, reference)
+    if reason:
+        return frozenset()
+    older = [step for step, seen in enumerate(steps.steps[:acked]) if seen.value == value]
     return frozenset(range(older[-1], acked)) if older else frozenset()
 
 

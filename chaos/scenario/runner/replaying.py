@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -121,10 +121,9 @@ def replay_state(path: Path, replay: Replay, roles: Roles) -> Replayed:
         ask=ask_for(oracles),
         **{name: value for name, value in limits.items() if value is not None},  # type: ignore[arg-type]
     )
+    settings = replace(settings, against=_struck_reference(trace, path, replay, roles, settings))
     with Exploration(trace, roles, settings) as exploration:
-        reference = _struck_reference(trace, path, replay, roles, settings) or _reference(
-            exploration.reference, path, replay, roles, settings
-        )
+        reference = _reference(exploration.reference, path, replay, roles, settings)
         panel = Panel(reference, oracles, operations=len(trace.ops))
         if replay.recipe:
             observation = exploration.observe(replay.recipe, model)
