@@ -291,22 +291,34 @@ class _Run:
     ) -> Iterator[tuple[int, CrashState]]:
         seen: set[tuple[bytes, int]] = set()
         waiting = {number: source(space) for number, space in enumerate(spaces)}
-        turn = _FIRST_TURN
+        turn, found = _FIRST_TURN, 0
         while waiting:
+            share = self._share(turn, found, len(waiting))
             for number, states in list(waiting.items()):
-                room = turn
-                for state in islice(states, turn):
-                    room -= 1
-                    key = (state.digest, state.acked)
-                    if key in seen:
-                        self._tally.known(number)
-                        continue
-                    seen.add(key)
+                new = islice(self._new(number, states, seen), share)
+                before = found
+                for state in new:
+                    found += 1
                     yield number, state
-                if room:
+                if found < before + share:
                     self._enumerated.add(number)
                     del waiting[number]
             turn *= 2
+
+    def _new(self, number: int, states: Iterator[CrashState], seen: set[tuple[bytes, int]]) -> Iterator[CrashState]:
+        """States of a model that no other had before; those that one had take no part of a turn."""
+        for state in states:
+            key = (state.digest, state.acked)
+            if key in seen:
+                self._tally.known(number)
+                continue
+            seen.add(key)
+            yield state
+
+    def _share(self, turn: int, found: int, models: int) -> int:
+        """How many states each model gives next: of what is left of a budget no model takes more than another."""
+        budget = self._settings.budget_states
+        return turn if budget is None or budget <= found else max(1, min(turn, (budget - found) // models))
 
     def _advance(self, count: int) -> bool:
         before = len(self._ahead)
