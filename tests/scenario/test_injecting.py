@@ -160,6 +160,19 @@ def test_a_run_that_goes_another_way_is_judged_by_what_it_acknowledged(tmp_path:
     assert (atomic.held, atomic.unknown) == (1, 2)  # without the last entry, what is said is the beginning of the same
 
 
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_acknowledgements_that_are_all_alike_do_not_tell_which_step_was_left_out(tmp_path: Path, goes_on: bool) -> None:
+    def alike(disk: Path, ack: Ack) -> None:
+        for number in range(1, 4):
+            with (disk / "log").open("ab", buffering=0) as log, suppress(*[OSError] * goes_on):
+                log.write(b"entry-%d " % number)
+                ack("saved")
+
+    result = run(tmp_path, alike, EACH_WRITE, setup=empty_log, recover=log_of)
+    assert status(result) is Status.PASSED, why(result)
+    assert verdict(result, "atomic") is (Verdict.UNKNOWN if goes_on else Verdict.HOLDS)
+
+
 def test_a_loss_in_a_run_that_goes_another_way_is_found(tmp_path: Path) -> None:
     def losing(disk: Path, ack: Ack) -> None:
         skipping(disk, ack)
