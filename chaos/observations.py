@@ -132,6 +132,7 @@ class Observation:
         again: a second recovery on what the first one left, run when the first did not return a legal value.
         resumed: the workload run on from the recovered state, then recovery; only when an oracle asked.
         run: the workload's own run that led to this state, where a fault struck it.
+        damaged: operations that the state lacks, has in part or in another order; only told of runs that `diverged`.
     """
 
     state: str
@@ -142,6 +143,7 @@ class Observation:
     again: Outcome | None = None
     resumed: Outcome | None = None
     run: Outcome | None = None
+    damaged: tuple[int, ...] = ()
 
 
 @final
@@ -165,6 +167,7 @@ class Reference:
         before: of a run that follows a crash: how many of the acknowledgements were made before it.
         first: of such a run: the reference of the run without any crash, which shows how values hold acknowledgements.
         diverged: the run acknowledged something else than `first`, because faults struck it: its steps are unknown.
+        own: of such a run: what recovery does on its own undamaged trees; None where that was not asked for.
         bounds: what runs may take.
     """
 
@@ -179,6 +182,7 @@ class Reference:
     before: int = 0
     first: "Reference | None" = field(default=None, compare=False)
     diverged: bool = False
+    own: "Reference | None" = field(default=None, compare=False)
     bounds: Bounds = field(default_factory=Bounds)
 
 

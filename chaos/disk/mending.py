@@ -13,7 +13,7 @@ from typing import final
 from chaos.disk.space import StateSpace
 from chaos.trace.model import Kind, NodeType, Op, Trace
 
-__all__ = ["Mended", "Places", "directory_syncs", "file_syncs", "removed", "with_syncs"]
+__all__ = ["Mended", "Places", "directory_syncs", "file_syncs", "order_syncs", "removed", "with_syncs"]
 
 _CONTENT = frozenset({Kind.WRITE, Kind.TRUNCATE})
 _SYNCS = frozenset({Kind.FSYNC, Kind.FDATASYNC})
@@ -56,6 +56,17 @@ def file_syncs(trace: Trace, seqs: Iterable[int]) -> dict[int, tuple[int, ...]]:
             _add(found, trace, _end_of_run(trace, op), op.node)
         elif op.kind in (Kind.RENAME, Kind.LINK):
             _add(found, trace, seq, op.node)
+    return found
+
+
+def order_syncs(trace: Trace, seqs: Iterable[int]) -> dict[int, tuple[int, ...]]:
+    """Syncs of files between these writes and others to the same file that follow at once."""
+    found: dict[int, tuple[int, ...]] = {}
+    files, own = _files(trace), frozenset(seqs)
+    for op in (trace.ops[seq] for seq in sorted(own)):
+        position, end = op.seq + 1, _end_of_run(trace, op)
+        if op.node in files and op.kind in _CONTENT and position < end and position not in own:
+            _add(found, trace, position, op.node)
     return found
 
 
@@ -105,8 +116,9 @@ def _sync(seq: int, node: int) -> Op:
 
 
 def _add(found: dict[int, tuple[int, ...]], trace: Trace, position: int, node: int) -> None:
-    """Note a sync, unless one of the same node stands there already."""
-    for op in trace.ops[position : position + 2]:
+    """Note a sync, unless one of the same node stands there already, or behind one operation on another."""
+    near = trace.ops[position : position + 2]
+    for op in near[:1] if near and near[0].node == node and near[0].kind in _CONTENT else near:
         if op.kind in _SYNCS and op.node == node and not op.errno:
             return
     if node not in found.get(position, ()):

@@ -8,6 +8,7 @@ cuts it. Read `server.py` for what happens to one state, `crew.py` for how work 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from time import monotonic
 from types import TracebackType
@@ -97,7 +98,7 @@ class Exploration:
             HarnessFault: a worker failed.
         """
         if self._reference is None:
-            self._reference = self._settings.against or self._make_reference()
+            self._reference = self._known_reference() or self._make_reference()
         return self._reference
 
     def observations(self) -> Iterator[Observation]:
@@ -137,7 +138,7 @@ class Exploration:
         told = self._spaces[number].describe(recipe)
         chunk = Chunk(model=number, wanted=((recipe, told.acked),))
         ((_, (answer,)),) = self._crew.answered(iter([chunk]))
-        return _observation(recipe, told, model, answer)
+        return self._told(_observation(recipe, told, model, answer), model)
 
     def observe_left(self, folder: str, acks: Sequence[str]) -> tuple[Outcome, Outcome | None, Outcome | None]:
         """Recovery on what some run of the workload left, again where that failed, and the workload run on when asked.
@@ -168,9 +169,17 @@ class Exploration:
         return tuple(space.statistics() for space in self._spaces)
 
     def _observed(self, state: CrashState, model: PersistenceModel, answer: list[Answer | None]) -> Observation:
-        observation = _observation(state.recipe, state, model, answer)
+        observation = self._told(_observation(state.recipe, state, model, answer), model)
         self._tally.count(observation)
         return observation
+
+    def _told(self, observation: Observation, model: PersistenceModel) -> Observation:
+        """With the operations that are damaged, where oracles need to know them."""
+        given = self._settings.against
+        if given is None or not given.diverged:
+            return observation
+        told = self._spaces[self._number_of(model)].describe(observation.state)
+        return replace(observation, damaged=tuple(one.seq for one in told.damage))
 
     def _number_of(self, model: PersistenceModel) -> int:
         with suppress(ValueError):
@@ -182,6 +191,11 @@ class Exploration:
         if isinstance(self._roles.recover, CommandTarget):
             return Isolation.COMMAND
         return self._settings.isolation if can_batch(self._roles, self._settings) else Isolation.FORK
+
+    def _known_reference(self) -> Reference | None:
+        """What is given; a run that went another way has undamaged steps of its own besides."""
+        given = self._settings.against
+        return replace(given, own=self._make_reference()) if given is not None and given.diverged else given
 
     def _make_reference(self) -> Reference:
         acks, last = self._trace.acks, len(self._trace.ops)
@@ -277,22 +291,34 @@ class _Run:
     ) -> Iterator[tuple[int, CrashState]]:
         seen: set[tuple[bytes, int]] = set()
         waiting = {number: source(space) for number, space in enumerate(spaces)}
-        turn = _FIRST_TURN
+        turn, found = _FIRST_TURN, 0
         while waiting:
+            share = self._share(turn, found, len(waiting))
             for number, states in list(waiting.items()):
-                room = turn
-                for state in islice(states, turn):
-                    room -= 1
-                    key = (state.digest, state.acked)
-                    if key in seen:
-                        self._tally.known(number)
-                        continue
-                    seen.add(key)
+                new = islice(self._new(number, states, seen), share)
+                before = found
+                for state in new:
+                    found += 1
                     yield number, state
-                if room:
+                if found < before + share:
                     self._enumerated.add(number)
                     del waiting[number]
             turn *= 2
+
+    def _new(self, number: int, states: Iterator[CrashState], seen: set[tuple[bytes, int]]) -> Iterator[CrashState]:
+        """States of a model that no other had before; those that one had take no part of a turn."""
+        for state in states:
+            key = (state.digest, state.acked)
+            if key in seen:
+                self._tally.known(number)
+                continue
+            seen.add(key)
+            yield state
+
+    def _share(self, turn: int, found: int, models: int) -> int:
+        """How many states each model gives next: of what is left of a budget no model takes more than another."""
+        budget = self._settings.budget_states
+        return turn if budget is None or budget <= found else max(1, min(turn, (budget - found) // models))
 
     def _advance(self, count: int) -> bool:
         before = len(self._ahead)

@@ -7,7 +7,7 @@ in the order of the first states whatever the number of workers. It neither choo
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from os import unlink
 from types import TracebackType
 from typing import Any, NamedTuple, final
@@ -22,6 +22,7 @@ from chaos.explore.settings import Settings
 from chaos.observations import Observation, Outcome
 from chaos.trace.file import load
 from chaos.trace.model import Ack, Trace
+from chaos.trace.overlaps import Beside
 
 __all__ = ["FirstState", "SecondExploration", "SecondRun", "Share"]
 
@@ -70,6 +71,7 @@ class SecondRun:
             nothing. A recovery that leaves something to see (a commit, a log entry) may return it from there on.
         observations: recovery on its crash states.
         recovered: for how many of these recovery was run; the others' trees were known from other second runs.
+        beside: who worked side by side in it.
         left_out: what was not enumerated, one line each.
         exhaustive: nothing was left out, nor cut by the budget.
     """
@@ -84,6 +86,7 @@ class SecondRun:
     settled: Outcome | None = None
     observations: tuple[Observation, ...] = ()
     recovered: int = 0
+    beside: Beside = field(default_factory=Beside)
     left_out: tuple[str, ...] = ()
     exhaustive: bool = True
 
@@ -149,6 +152,11 @@ class SecondExploration:
             settled=None if answer["settled"] is None else outcome_of(answer["settled"]),
             observations=tuple(self._observation(*state) for state in answer["states"]),
             recovered=answer["ran"],
+            beside=Beside(
+                writers=answer["writers"],
+                overlaps=tuple((after, until) for after, until in answer["overlaps"]),
+                halfway=frozenset(answer["halfway"]),
+            ),
             left_out=tuple(answer["left_out"]),
             exhaustive=answer["exhaustive"],
         )

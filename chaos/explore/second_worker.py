@@ -27,7 +27,7 @@ from chaos.trace.engines import record_by
 from chaos.trace.file import save
 from chaos.trace.model import Trace
 from chaos.trace.options import RecordOptions
-from chaos.trace.overlaps import without_implied
+from chaos.trace.overlaps import beside, without_implied
 
 __all__ = ["SecondServer", "join_traces", "main", "serve"]
 
@@ -79,7 +79,8 @@ class SecondServer:
     def answers(self, message: Mapping[str, Any]) -> list[bytes]:
         """One answer, as JSON, for each wanted (recipe, acknowledgements made, models, most states, most seconds).
 
-        An answer holds `trace`, a file; `acks` of both runs; `steps`, recovery on the undamaged trees of the second
+        An answer holds `trace`, a file; `acks` of both runs; `writers`, `overlaps` and
+        `halfway`, who worked side by side; `steps`, recovery on the undamaged trees of the second
         run; `settled`, on the one that recovery left, if it wrote anything; `states`, of each [model, recipe, crash
         point, acknowledgements of both runs, what recovery did]; `ran`, `left_out` and `exhaustive`. Or it holds
         nothing but `problem`: why there is no second run.
@@ -159,12 +160,16 @@ class _Run:
 
     def answer(self, path: str) -> Answer:
         """All about it, as plain data."""
+        side = beside(self._trace, self._before)
         return {
             "trace": path,
             "exit": self._trace.exit_code,
             "operations": len(self._trace.ops),
             "acks": [[one.after, one.process, one.value] for one in self._trace.acks],
             "notes": list(self._trace.notes),
+            "writers": side.writers,
+            "overlaps": side.overlaps,
+            "halfway": sorted(side.halfway),
             "steps": list(self._steps()),
             "settled": self._settled(),
             "states": self._states,

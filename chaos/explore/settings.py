@@ -59,7 +59,7 @@ class Settings:
         bound: how many free micro-operations are still enumerated exhaustively.
         seed: of the sampled part of the enumeration.
         ask: extra questions.
-        against: what is right, where that is not what recovery returns on the trace's own undamaged trees.
+        against: what is right, where that is not what recovery returns on the trace's own undamaged trees alone.
         allowed: what recovery and the workload may take; for the oracles, nothing is cut here.
     """
 

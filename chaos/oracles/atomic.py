@@ -2,32 +2,36 @@
 
 It needs no code of the user: the values seen on undamaged trees after whole steps are the only legal ones. With
 several writers, or with values that differ between two readings of one tree, the steps say nothing, and where threads
-work side by side, nothing in between; with a check of the user's own, that check decides. Read `durable.py` next.
+work side by side, nothing in between; with a check of the user's own, that check decides. Of a run that faults sent
+another way `struck.py` says which steps count. Read `durable.py` next.
 """
 
 from chaos.child import values
 from chaos.observations import Damage, Ending, Observation, Reference
 from chaos.oracles.answer import Answer, holds, is_legal, legal_steps, unknown, violated
+from chaos.oracles.struck import own_steps
 
-__all__ = ["VALUE_LIMIT", "atomic", "incomparable"]
+__all__ = ["VALUE_LIMIT", "atomic", "comparable"]
 
 VALUE_LIMIT = 60  # characters of a value in a message: two of them and a sentence fit on two lines
 
 
-def incomparable(reference: Reference) -> str:
-    """Why recovered values can't be compared with those of the undamaged steps; "" when they can."""
+def comparable(observation: Observation, reference: Reference) -> tuple[Reference, str]:
+    """The undamaged steps that a recovered value is compared with, and why it can't be; "" when it can."""
     if reference.checked:
-        return "a check was given, and it decides"
-    if reference.diverged:
-        return "struck by faults, the run acknowledged something else than without them; give a check"
-    if reference.writers > 1:
-        return f"{reference.writers} processes acknowledge, so no step is whole; give a check"
-    return f"{reference.vague}; give a check" if reference.vague else ""
+        return reference, "a check was given, and it decides"
+    steps, reason = own_steps(observation, reference)
+    if reason:
+        return steps, reason
+    if steps.writers > 1:
+        return steps, f"{steps.writers} processes acknowledge, so no step is whole; give a check"
+    return steps, f"{steps.vague}; give a check" if steps.vague else ""
 
 
 def atomic(observation: Observation, reference: Reference) -> Answer:
     """Compare the recovered value with those of the undamaged trees before and after the step in flight."""
-    if reason := incomparable(reference):
+    reference, reason = comparable(observation, reference)
+    if reason:
         return unknown(reason)
     outcome = observation.outcome
     if outcome.ending is not Ending.RETURNED:

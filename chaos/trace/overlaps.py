@@ -7,12 +7,29 @@ one after the other, and which while somebody else was at work. Pure. Read `mode
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
+from typing import final
 
 from chaos.trace.model import Op, Trace
 
-__all__ = ["halfway", "overlaps", "without_implied", "writers"]
+__all__ = ["Beside", "beside", "halfway", "overlaps", "without_implied", "writers"]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """Who worked side by side in a run: as `writers`, `overlaps` and `halfway` tell."""
+
+    writers: int = 1
+    overlaps: tuple[tuple[int, int], ...] = ()
+    halfway: frozenset[int] = frozenset()
+
+
+def beside(trace: Trace, before: int = 0) -> Beside:
+    """Who worked side by side in a run whose first `before` acknowledgements were made by one before it."""
+    own = replace(trace, acks=trace.acks[before:])
+    return Beside(writers=writers(own), overlaps=overlaps(trace), halfway=halfway(trace))
 
 
 def overlaps(trace: Trace) -> tuple[tuple[int, int], ...]:

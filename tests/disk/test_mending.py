@@ -5,7 +5,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from chaos.disk import MODELS, StateSpace, apply, initial_tree
-from chaos.disk.mending import directory_syncs, file_syncs, removed, with_syncs
+from chaos.disk.mending import directory_syncs, file_syncs, order_syncs, removed, with_syncs
 from chaos.disk.models import PersistenceModel
 from chaos.disk.replacing import is_written_in_place, with_replacement
 from chaos.errors import UsageError
@@ -157,3 +157,30 @@ def test_an_append_is_not_written_in_place() -> None:
     script.write("log", b"one")
     script.write("log", b"two")
     assert not is_written_in_place(script.trace(), script.find("log"))
+
+
+def test_a_sync_between_writes_to_one_file_stands_where_those_of_one_line_end() -> None:
+    script = Script()
+    script.create("s")
+    script.start()
+    for at in range(3):
+        script.write("s", b"x", at)
+    script.fsync("s")
+    trace = script.trace()
+    node = trace.ops[0].node
+    assert order_syncs(trace, [0]) == {1: (node,)}
+    assert order_syncs(trace, [0, 1]) == {2: (node,)}
+    assert order_syncs(trace, [0, 1, 2]) == order_syncs(trace, [2]) == {}  # behind them is `file_syncs`' matter
+
+
+def test_a_sync_that_comes_after_more_writing_does_not_stand_for_one_before_it() -> None:
+    script = Script()
+    script.create("s")
+    script.start()
+    script.write("s", b"x", 0)
+    script.ack()
+    script.write("s", b"y", 0)
+    script.fsync("s")
+    trace = script.trace()
+    assert file_syncs(trace, [0]) == {1: (trace.ops[0].node,)}
+    assert file_syncs(trace, [1]) == {}

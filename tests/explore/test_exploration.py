@@ -214,20 +214,26 @@ def test_a_budget_of_states_is_kept_and_says_what_it_left_out() -> None:
     assert not statistics.complete
 
 
-def test_models_take_turns_so_that_a_budget_sees_something_of_each() -> None:
-    models = (KILL, MODELS["ext4"])
-    with Exploration(traces.overwrite(10), roles("load"), settings(models=models, budget_states=20)) as exploration:
+def by_model(budget: int, *names: str) -> tuple[dict[str, int], tuple[str, ...]]:
+    """What a budget of states saw of each model, and what it left untried."""
+    given = settings(models=tuple(MODELS[name] for name in names), budget_states=budget)
+    with Exploration(traces.overwrite(10), roles("load"), given) as exploration:
         list(exploration.observations())
-        statistics = exploration.statistics()
-    assert statistics.by_model == {"kill": 16, "ext4": 4}
-    assert statistics.untried == ()
+        return dict(exploration.statistics().by_model), exploration.statistics().untried
+
+
+def test_a_budget_is_shared_evenly_by_the_models() -> None:
+    assert by_model(20, "kill", "ext4") == ({"kill": 10, "ext4": 10}, ())
+    assert by_model(100, "kill", "ext4", "posix") == ({"kill": 34, "ext4": 33, "posix": 33}, ())
+
+
+def test_states_that_another_model_had_take_nothing_of_a_model_s_share() -> None:
+    found, untried = by_model(25, "kill", "ext4", "xfs", "btrfs", "posix")
+    assert (set(found.values()), untried) == ({5}, ())
 
 
 def test_models_that_the_budget_did_not_reach_are_named() -> None:
-    models = (KILL, MODELS["ext4"], MODELS["posix"])
-    with Exploration(traces.overwrite(10), roles("load"), settings(models=models, budget_states=7)) as exploration:
-        list(exploration.observations())
-        assert exploration.statistics().untried == ("ext4", "posix")
+    assert by_model(2, "kill", "ext4", "posix") == ({"kill": 1, "ext4": 1}, ("posix",))
 
 
 def test_a_budget_of_time_is_kept_and_says_what_it_left_out() -> None:

@@ -1,6 +1,7 @@
 """How many failing states a change is said to remove."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,3 +61,55 @@ def test_a_replacement_is_tried_for_every_file_that_the_line_writes(tmp_path: Pa
     (advice,) = (line for line in finding.advice if "temporary file" in line)
     assert advice.startswith("write a.json, and 1 other file that the same line writes, to a temporary file each, ")
     assert advice.split(": ")[-1].startswith("none of ")
+
+
+BLOCK = 4096
+
+
+def append_and_point(path: Path, number: int, *, sync: bool) -> None:
+    """A block at the end, then its number at the start of the same file, in place."""
+    descriptor = os.open(path, os.O_WRONLY)
+    os.pwrite(descriptor, bytes([number]) * BLOCK, BLOCK * number)
+    if sync:
+        os.fsync(descriptor)
+    os.pwrite(descriptor, bytes([number]), 0)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def new_file(disk: Path) -> None:
+    (disk / "state").write_bytes(bytes(BLOCK))
+
+
+def last_block(disk: Path) -> int:
+    content = (disk / "state").read_bytes()
+    blocks = [content[at : at + BLOCK] for at in range(BLOCK, BLOCK * (content[0] + 1), BLOCK)]
+    if any(block != bytes([number]) * BLOCK for number, block in enumerate(blocks, start=1)):
+        raise ValueError("a block is damaged")
+    return content[0]
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_a_sync_between_two_writes_of_one_file_is_advised_where_their_order_is_enough(
+    tmp_path: Path, sync: bool
+) -> None:
+    def work(disk: Path, ack: Callable[[object], None]) -> None:
+        for number in (1, 2):
+            append_and_point(disk / "state", number, sync=sync)
+            ack(number)
+
+    roles = Roles(
+        setup=CallableTarget(function=new_file),
+        workload=CallableTarget(function=work),
+        recover=CallableTarget(function=last_block),
+    )
+    drive = Explore(roles=roles, models=("ext4",), oracles=("recovers",))
+    with Run(RunOptions(report_dir=tmp_path), command="test") as run:
+        findings = run.scenario(Scenario(name="order", drive=drive)).findings
+    if sync:  # the advice is followed
+        assert not findings
+        return
+    (finding,) = findings
+    (advice,) = finding.advice
+    assert advice.startswith("an fsync of state after test_advising.py:")
+    assert "(pwrite64() of state), before it is written further, removes all " in advice

@@ -11,6 +11,7 @@ from chaos.observations import Damage, Observation, Violation
 from chaos.scenario.runner.first_states import FirstStates, Judged
 from chaos.scenario.runner.second import first_budget, second_reference
 from chaos.trace.model import Trace
+from chaos.trace.overlaps import Beside
 from tests.explore import traces
 from tests.oracles.making import acks, reference, returned
 
@@ -88,11 +89,15 @@ def test_a_state_that_was_run_for_a_later_model_is_known_of_an_earlier_one_as_we
 def test_a_second_run_is_judged_against_the_first_up_to_its_crash_and_its_own_from_there() -> None:
     first = reference("", "a", "b", "b", acked=("a", "b"))
     own = [returned("a and more"), returned("c"), returned("c")]
-    joined = second_reference(first, 1, [*acks("a"), *acks("c")], own)
+    side = Beside(writers=1, overlaps=((2, 4),), halfway=frozenset({2}))
+    joined = second_reference(replace(first, halfway=frozenset({0, 1})), 1, [*acks("a"), *acks("c")], own, side)
     assert [step.value for step in joined.steps] == ['""', '"a and more"', '"c"', '"c"']
     assert [one.value for one in joined.acks] == ['"a"', '"c"']
     assert len(joined.steps) == len(joined.acks) + 2
-    assert joined.writers == 1
+    assert (joined.writers, joined.overlaps, joined.halfway) == (1, ((2, 4),), frozenset({0, 2}))
+    two = Beside(writers=2)
+    assert second_reference(first, 1, first.acks, own, two).writers == 2
+    assert second_reference(replace(first, writers=2), 1, first.acks, own, side).writers == 2
 
 
 @pytest.mark.parametrize(("given", "half"), [(None, None), (10, 5), (1, 1)])

@@ -17,8 +17,10 @@ from chaos.faults.fault import parse_fault
 from chaos.faults.plan import parse_plan
 from chaos.observations import Bounds, Damage, Finding, Verdict
 from chaos.report import News, ScenarioResult, Status, status, why
+from chaos.report.replay import Replay
 from chaos.scenario import Budget, Inject, RunOptions, Scenario
 from chaos.scenario.runner import Run
+from chaos.scenario.runner.replaying import find_finding, replay_state
 from chaos.scenario.watching import Advance, Listener
 from chaos.trace.file import load
 
@@ -158,6 +160,19 @@ def test_a_run_that_goes_another_way_is_judged_by_what_it_acknowledged(tmp_path:
     assert (atomic.held, atomic.unknown) == (1, 2)  # without the last entry, what is said is the beginning of the same
 
 
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_acknowledgements_that_are_all_alike_do_not_tell_which_step_was_left_out(tmp_path: Path, goes_on: bool) -> None:
+    def alike(disk: Path, ack: Ack) -> None:
+        for number in range(1, 4):
+            with (disk / "log").open("ab", buffering=0) as log, suppress(*[OSError] * goes_on):
+                log.write(b"entry-%d " % number)
+                ack("saved")
+
+    result = run(tmp_path, alike, EACH_WRITE, setup=empty_log, recover=log_of)
+    assert status(result) is Status.PASSED, why(result)
+    assert verdict(result, "atomic") is (Verdict.UNKNOWN if goes_on else Verdict.HOLDS)
+
+
 def test_a_loss_in_a_run_that_goes_another_way_is_found(tmp_path: Path) -> None:
     def losing(disk: Path, ack: Ack) -> None:
         skipping(disk, ack)
@@ -276,6 +291,69 @@ def test_what_a_crash_shows_without_faults_is_told_as_that(tmp_path: Path) -> No
     assert found.model == "posix"
     assert "came" not in found.title
     assert "plan" not in found.extra
+
+
+def text_of(disk: Path) -> str:
+    return (disk / "state").read_text()
+
+
+@pytest.mark.parametrize("halves", [True, False])
+def test_crashes_of_a_run_that_goes_another_way_are_judged_by_its_own_steps(tmp_path: Path, halves: bool) -> None:
+    def passing_over(disk: Path, ack: Ack) -> None:
+        texts = ["{}"]
+        for number in range(1, 5):
+            with suppress(OSError):
+                before, texts = texts, ["half of {}", "{}"] if halves else texts  # how it saves once it has failed
+                for text in before:
+                    write(disk / "new", text.format(number))
+                    (disk / "new").replace(disk / "state")
+                texts = before
+                ack(number)
+
+    second = {"call": "write", "nth": 2, "errno": "ENOSPC"}
+    result = run(tmp_path, passing_over, second, recover=text_of, models=("kill",))
+    (atomic,) = (one for one in result.verdicts if one.oracle == "atomic")
+    if not halves:
+        assert any(note.startswith("oracle atomic could not tell in ") for note in result.notes)
+        assert status(result) is Status.PASSED, why(result)
+        assert atomic.unknown < atomic.held
+        return
+    found = only(result)
+    assert (found.oracle, found.damage, found.model) == ("atomic", Damage.SILENT, "kill")
+    assert "recovery returned 'half of 4'; right is '3' or '4'" in found.extra["message"]
+    (kept,) = (tmp_path / "report").glob(f"runs/*/findings/*-{found.id}/replay.json")
+    _, replay = find_finding(str(kept), tmp_path)
+    roles = Roles(workload=CallableTarget(function=passing_over), recover=CallableTarget(function=text_of))
+    assert isinstance(replay, Replay)
+    assert replay_state(kept, replay, roles).shows
+
+
+PAGE = 4096
+
+
+def entries(disk: Path) -> list[str]:
+    """Those entries of a log, of a page each, that are whole."""
+    content = (disk / "log").read_bytes()
+    pages = [content[at : at + PAGE] for at in range(0, len(content), PAGE)]
+    return [page.decode().strip(".") for page in pages if len(page) == PAGE and b"\0" not in page]
+
+
+def test_what_a_step_did_that_failed_may_be_lost_later_on(tmp_path: Path) -> None:
+    def logging(disk: Path, ack: Ack) -> None:
+        """An entry whose sync fails is not acknowledged; recovery passes over what the disk has lost of it."""
+        with (disk / "log").open("ab", buffering=0) as log:
+            for number in range(1, 5):
+                log.write(f"entry-{number}".ljust(PAGE, ".").encode())
+                with suppress(OSError):
+                    os.fsync(log.fileno())
+                    ack(f"entry-{number}")
+
+    second = {"call": "fsync", "nth": 2, "errno": "EIO"}
+    result = run(tmp_path, logging, second, setup=empty_log, recover=entries, models=("ext4",))
+    assert status(result) is Status.PASSED, why(result)
+    (atomic,) = (one for one in result.verdicts if one.oracle == "atomic")
+    assert atomic.held
+    assert atomic.unknown
 
 
 def test_a_budget_that_is_spent_says_what_it_left_out(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from chaos.trace.model import Ack, Kind, Op, Trace
-from chaos.trace.overlaps import halfway, overlaps, without_implied, writers
+from chaos.trace.overlaps import beside, halfway, overlaps, without_implied, writers
 
 
 def ran(order: str, *, processes: bool = False) -> Trace:
@@ -99,3 +99,10 @@ def test_the_ends_of_commands_count_where_nobody_else_acknowledges(
 ) -> None:
     trace = replace(ran("a"), acks=tuple(Ack(after=1, process=process, value=value) for value, process in values))
     assert [ack.value for ack in without_implied(trace, 2).acks] == left
+
+
+def test_whoever_acknowledged_before_the_crash_is_no_writer_of_the_run_after_it() -> None:
+    later = told("BaAbB")  # the first acknowledgement stands ahead: process 1 of another run made it
+    assert (beside(later).writers, beside(later, 1).writers) == (2, 1)
+    both = beside(told("BabAB"), 1)
+    assert (both.writers, both.halfway) == (2, halfway(told("BabAB")))

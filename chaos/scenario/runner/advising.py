@@ -1,9 +1,10 @@
 """What would mend a finding, proven on the trace: a change is made virtually, and the failing states counted again.
 
-Three changes are tried: an fsync of a file, an fsync of a directory, and a temporary file with replace in the place of
-writes in place. Of the syncs it is decided without running anything which failing states they make impossible
-(`chaos/disk/mending.py`); a replacement makes other trees, so recovery runs on a sample of them. A change at a source
-line is made wherever that line was run. It must not change what was found. Read `exploring.py` for who asks.
+Three changes are tried: an fsync of a file (behind its writes, or between them where several lines write), an fsync of
+a directory, and a temporary file with replace in the place of writes in place. Of the syncs it is decided without
+running anything which failing states they make impossible (`chaos/disk/mending.py`); a replacement makes other trees,
+so recovery runs on a sample of them. A change at a source line is made wherever that line was run. It must not change
+what was found. Read `exploring.py` for who asks.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from typing import final
 
 from chaos.child.target import Roles
 from chaos.disk import StateSpace
-from chaos.disk.mending import Mended, Places, directory_syncs, file_syncs, removed, with_syncs
+from chaos.disk.mending import Mended, Places, directory_syncs, file_syncs, order_syncs, removed, with_syncs
 from chaos.disk.replacing import is_written_in_place, with_replacement
 from chaos.errors import ChaosError
 from chaos.explore.exploration import Exploration
@@ -95,6 +96,7 @@ class Advisor:
             seqs = self._at_line(one)
             for places, words in (
                 (file_syncs(self._trace, seqs), _file_words(one)),
+                (order_syncs(self._trace, seqs), _order_words(one)),
                 (directory_syncs(self._trace, seqs) if one.op.kind in _ENTRY_KINDS else {}, _directory_words(one)),
             ):
                 key = tuple(sorted(places.items()))
@@ -179,6 +181,10 @@ def _file_words(one: Blamed) -> str:
         return f"an fsync of {path} before {_where(one.op)}"
     by = f", by {short_place(frame)}" if frame else ""
     return f"an fsync of {path} when it is written{by},"
+
+
+def _order_words(one: Blamed) -> str:
+    return f"an fsync of {one.op.path or 'the file'} after {_where(one.op)}, before it is written further,"
 
 
 def _replacement_words(paths: Sequence[str]) -> str:

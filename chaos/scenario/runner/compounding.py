@@ -10,7 +10,7 @@ from typing import final
 
 from chaos.child.target import Roles
 from chaos.explore.settings import Settings
-from chaos.observations import Ending, Finding, Reference
+from chaos.observations import Ending, Finding, Reference, Verdict
 from chaos.oracles import OracleVerdict, joined
 from chaos.report import News
 from chaos.report.strikes import blamed_strike, told_with_strikes
@@ -119,6 +119,14 @@ class Compounding:
     def verdicts(self, others: Sequence[OracleVerdict]) -> tuple[OracleVerdict, ...]:
         """What the oracles say of the crash states, and of what others judged."""
         return tuple(joined(one, self._verdicts[one.oracle]) if one.oracle in self._verdicts else one for one in others)
+
+    def doubts(self) -> tuple[str, ...]:
+        """Of oracles that judged some crash states and could not tell of others: how many, one line each."""
+        return tuple(
+            f"oracle {one.oracle} could not tell in {one.unknown} of them"
+            for one in self._verdicts.values()
+            if one.unknown and one.verdict is not Verdict.UNKNOWN
+        )
 
     def _explored(
         self, trace: Trace, left_s: float | None, *, whose: str, against: Reference | None = None

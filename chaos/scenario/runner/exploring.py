@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import final
 
-from chaos.child.target import UNKNOWN, Roles
+from chaos.child.target import UNKNOWN, CommandTarget, Roles
 from chaos.disk import CrashState, PersistenceModel, StateSpace, Tree, apply, initial_tree
 from chaos.disk import Fate as DiskFate
 from chaos.disk.realmode import crash_states, is_real
@@ -18,6 +18,7 @@ from chaos.explore.exploration import Exploration
 from chaos.explore.settings import Ask, Settings
 from chaos.observations import Ending, Finding, Observation, Outcome, Reference
 from chaos.oracles import ORACLES, OracleVerdict, Panel
+from chaos.oracles.durable import blind
 from chaos.report import Coverage, CrashMap, Fate, Findings, News, Statistics
 from chaos.scenario.runner.finishing import Finisher
 from chaos.scenario.runner.first_states import Judged
@@ -100,7 +101,7 @@ def explore(
             coverage=coverage,
             statistics=_statistics(trace, exploration, coverage, finisher.interrupted),
             isolation=exploration.statistics().isolation.value,
-            notes=_notes(reference),
+            notes=_notes(reference, roles, oracles),
             interrupted=finisher.interrupted,
             reference=reference,
         )
@@ -218,15 +219,23 @@ class _Probe:
         return next(model for model in self._settings.models if model.name == name)
 
 
-def _notes(reference: Reference) -> tuple[str, ...]:
-    first = reference.steps[0]
-    if first.ending is Ending.RETURNED:
-        return ()
-    told = f"{first.error_type}: {first.error}" if first.error else first.ending.value
-    return (
-        f"recovery fails on the files as they were before the run ({told[:200]}): "
-        "until the first acknowledgement that is no violation",
-    )
+def _notes(reference: Reference, roles: Roles, oracles: Sequence[str]) -> tuple[str, ...]:
+    first, notes = reference.steps[0], []
+    if first.ending is not Ending.RETURNED:
+        told = f"{first.error_type}: {first.error}" if first.error else first.ending.value
+        notes.append(
+            f"recovery fails on the files as they were before the run ({told[:200]}): "
+            "until the first acknowledgement that is no violation"
+        )
+    # The end of a command that acknowledges nothing by itself stands for it, and can't come too early.
+    if "durable" in oracles and (unseen := blind(reference)) and not _by_their_ends(reference, roles):
+        notes.append(unseen)
+    return tuple(notes)
+
+
+def _by_their_ends(reference: Reference, roles: Roles) -> bool:
+    values = [ack.value for ack in reference.acks]
+    return isinstance(roles.workload, CommandTarget) and values == [str(number) for number in range(len(values))]
 
 
 def _undamaged_files(trace: Trace) -> Iterator[tuple[int, dict[str, bytes]]]:

@@ -153,10 +153,13 @@ def reference_of(trace: Trace, clean: Reference) -> Reference:
     """What a struck run is judged against.
 
     The run without faults says what is right for one that acknowledged the same, as far as it came: the state of the
-    last acknowledgement or, for a step that failed may be there all the same, that of the next.
+    last acknowledgement or, for a step that failed may be there all the same, that of the next. Where
+    acknowledged values repeat, one that went on to its end and acknowledged less has left out a step: nobody knows
+    which.
     """
-    made = [ack.value for ack in trace.acks]
-    if made == [ack.value for ack in clean.acks[: len(made)]]:
+    made, usual = [ack.value for ack in trace.acks], [ack.value for ack in clean.acks]
+    left_out = len(made) < len(usual) and trace.exit_code == 0 and len(set(usual)) < len(usual)
+    if made == usual[: len(made)] and not left_out:
         return clean
     own = replace(clean.steps[0], ending=Ending.RAISED, value="", error_type="(unknown)")
     steps = (clean.steps[0], *[own] * len(made), clean.steps[-1])

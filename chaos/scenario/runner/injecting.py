@@ -296,7 +296,7 @@ class _Injection:
         if crashes is not None:
             verdicts = crashes.verdicts(verdicts)
             self._left_out += crashes.left_out
-            notes = (*notes, f"{crashes.states} crash states of the struck runs were judged")
+            notes = (*notes, f"{crashes.states} crash states of the struck runs were judged", *crashes.doubts())
         self._account.learn(
             verdicts=verdicts,
             findings=tuple(self._findings),

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -35,6 +35,7 @@ from chaos.scenario.runner.racing import race_from, replay_race
 from chaos.scenario.runner.second import second_reference
 from chaos.trace.file import load
 from chaos.trace.model import Trace
+from chaos.trace.overlaps import beside
 
 __all__ = [
     "Replayed",
@@ -121,10 +122,9 @@ def replay_state(path: Path, replay: Replay, roles: Roles) -> Replayed:
         ask=ask_for(oracles),
         **{name: value for name, value in limits.items() if value is not None},  # type: ignore[arg-type]
     )
+    settings = replace(settings, against=_struck_reference(trace, path, replay, roles, settings))
     with Exploration(trace, roles, settings) as exploration:
-        reference = _struck_reference(trace, path, replay, roles, settings) or _reference(
-            exploration.reference, path, replay, roles, settings
-        )
+        reference = _reference(exploration.reference, trace, path, replay, roles, settings)
         panel = Panel(reference, oracles, operations=len(trace.ops))
         if replay.recipe:
             observation = exploration.observe(replay.recipe, model)
@@ -141,13 +141,14 @@ def replay_state(path: Path, replay: Replay, roles: Roles) -> Replayed:
     )
 
 
-def _reference(own: Reference, path: Path, replay: Replay, roles: Roles, settings: Settings) -> Reference:
+def _reference(own: Reference, trace: Trace, path: Path, replay: Replay, roles: Roles, settings: Settings) -> Reference:
     """What the run is judged against; a second run also against what its first one had acknowledged."""
     first = replay.first
     if first is None:
         return own
     with Exploration(load(path.parent / first.trace), roles, settings) as exploration:
-        return second_reference(exploration.reference, first.acked, own.acks, own.steps[first.acked :])
+        side = beside(trace, first.acked)
+        return second_reference(exploration.reference, first.acked, own.acks, own.steps[first.acked :], side)
 
 
 def _struck_reference(trace: Trace, path: Path, replay: Replay, roles: Roles, settings: Settings) -> Reference | None:

@@ -27,6 +27,7 @@ from chaos.scenario.runner.exploring import Explored, ask_for, describer
 from chaos.scenario.runner.first_states import FirstStates, Judged
 from chaos.scenario.watching import Listener
 from chaos.trace.model import Ack, Trace
+from chaos.trace.overlaps import Beside
 
 __all__ = ["Evidence", "Second", "Subject", "crash_again", "first_budget", "second_reference"]
 
@@ -85,7 +86,9 @@ def first_budget(settings: Settings) -> Settings:
     )
 
 
-def second_reference(first: Reference, acked: int, acks: Sequence[Ack], steps: Sequence[Outcome]) -> Reference:
+def second_reference(
+    first: Reference, acked: int, acks: Sequence[Ack], steps: Sequence[Outcome], beside: Beside
+) -> Reference:
     """What a second run is judged against.
 
     Args:
@@ -93,14 +96,16 @@ def second_reference(first: Reference, acked: int, acks: Sequence[Ack], steps: S
         acked: how many of its acknowledgements had been made at the first crash.
         acks: these, then those of the second run.
         steps: recovery at the start of the second run, at each of its own acknowledgements, and at its end.
+        beside: who worked side by side in the second run.
     """
     return replace(
         first,
         steps=(*first.steps[:acked], *steps),
         acks=tuple(acks),
-        writers=max(first.writers, len({one.process for one in acks[acked:]})),
+        writers=max(first.writers, beside.writers),
         names=first.names | {name for step in steps for name in step.names},
-        overlaps=(),  # of the first run's crash points
+        overlaps=beside.overlaps,
+        halfway=beside.halfway | {step for step in first.halfway if step < acked},
         before=acked,
         first=first,
     )
@@ -248,7 +253,7 @@ class _Books:
 
     def _judge(self, run: SecondRun) -> Iterator[News]:
         subject = self._subject
-        reference = second_reference(self._explored.reference, run.first.acked, run.acks, run.steps)
+        reference = second_reference(self._explored.reference, run.first.acked, run.acks, run.steps, run.beside)
         panel = Panel(reference, subject.oracles, operations=run.operations)
         undamaged = [_no_second(one) for one in panel.judge_reference() if one.oracle not in self._told]
         wrong = self._violated(run, panel, reference, {one.oracle for one in undamaged})
