@@ -196,7 +196,7 @@ def _timeline(trace: Trace, strikes: Sequence[Strike], observation: Observation)
         rows += _between(trace, strikes, seq)
         if seq < last:
             op = trace.ops[seq]
-            rows.append(operation_row(op, f"errno {op.errno}" if op.errno else "done"))
+            rows.append(operation_row(trace, op, f"errno {op.errno}" if op.errno else "done"))
     if last < len(trace.ops):
         rows.append(f"      ... {len(trace.ops) - last} more")
     if observation.run is not None:
