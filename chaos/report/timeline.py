@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from chaos.child import values
 from chaos.report.blame import Blamed
-from chaos.report.places import short_place, user_frame
+from chaos.report.places import short_place, shown_path, user_frame
 from chaos.trace.model import Ack, Kind, Op, Sync, Trace
 
 __all__ = ["ROWS", "operation_row", "timeline"]
@@ -73,6 +73,7 @@ def _acks(made: Sequence[Ack], previous: int | None, seq: int) -> list[str]:
 def operation_row(trace: Trace, op: Op, mark: str) -> str:
     """One operation of a trace as a row; `mark` is what became of it."""
     path = f"{op.path} -> {op.to_path}" if op.to_path else op.path or _once(trace, op)
+    path = shown_path(path)
     size = f"{len(op.data)} B" if op.kind is Kind.WRITE else f"{op.size} B" if op.kind is Kind.TRUNCATE else ""
     frame = user_frame(op.source)
     where = short_place(frame) if frame else ""

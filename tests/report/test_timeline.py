@@ -65,6 +65,11 @@ def test_a_sync_of_a_file_that_has_been_replaced_or_removed_shows_what_it_was_ca
     assert "(" not in rows(trace(replacing, fsync(1, node=0, path="")), 2)[1]
 
 
+def test_a_name_that_can_not_be_printed_stays_in_its_row() -> None:
+    (row, _) = rows(trace(write(0, path="a\nb\x1b[2J\udcff")), 1)
+    assert r"a\nb\x1b[2J\udcff" in row
+
+
 def test_a_failed_sync_shows_its_errno() -> None:
     assert rows(trace(write(0), fsync(1, errno=5)), 2)[1].endswith("errno 5")
 
