@@ -1,6 +1,7 @@
 """A trace as it would be if a file were never written in place: a temporary file, fsync, rename, fsync of the folder.
 
-Each save, which is a run of writes to the file, becomes such a replacement; all else stays. Pure. Read `mending.py` for smaller changes.
+Each save, which is a run of writes to the file, becomes such a replacement; all else stays. Pure. Read `mending.py`
+for smaller changes.
 """
 
 from collections.abc import Iterator
