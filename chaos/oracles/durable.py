@@ -4,7 +4,8 @@ Two independent signs, neither of which needs code of the user:
 
 1. the recovered value lacks an acknowledged value, where the run without a crash proves that recovery returns what was
    acknowledged: at its end all is there, and what was there once stayed. *There* is: inside a container, or the value
-   itself, each following the one before. So an acknowledgement made too early (before a flush, say) is seen as well;
+   itself, each following the one before. So an acknowledgement made too early (before a flush, say) is seen as well.
+   What stood in its place before anything was done is no sign;
 2. the recovered value is that of an older acknowledged step, and not that of a legal one.
 
 Only the first is used where whole steps can't be compared (see `atomic.incomparable`), and where they are all alike,
@@ -78,7 +79,7 @@ def undamaged_losses(reference: Reference) -> tuple[Objection, ...]:
         return ()
     if own.steps[-1].ending is not Ending.RETURNED:
         return ()
-    there = inside(own.steps[-1].value, own)
+    there = inside(own.steps[-1].value, own) | _never_lost(inside, reference.first, own)
     missing = [ack.value for number, ack in enumerate(own.acks) if number not in there]
     if not missing:
         return ()
@@ -89,9 +90,9 @@ def _missing(value: str, reference: Reference, acked: int) -> list[int] | None:
     """Which of the first `acked` acknowledgements are not in `value`; None where the run does not prove the rule."""
     proof = reference.first if reference.diverged else reference
     inside = None if proof is None else _proven_rule(proof)
-    if inside is None:
+    if proof is None or inside is None:
         return None
-    there = inside(value, reference)
+    there = inside(value, reference) | _never_lost(inside, proof, reference)
     return [number for number in range(acked) if number not in there]
 
 
@@ -113,8 +114,37 @@ def _proven_rule(reference: Reference) -> _Rule | None:
     for rule in (_contained, _followed):
         there = [rule(step.value, reference) for step in reference.steps[1:]]
         if there[-1] == everything and all(earlier <= later for earlier, later in pairwise(there)):
-            return rule if rule is not _contained or _keep_their_places(reference) else None
+            return rule if rule is not _contained or _is_proof(reference) else None
     return None
+
+
+def _is_proof(reference: Reference) -> bool:
+    """Whether members of a container tell what was acknowledged: they keep their places, and came there in the run."""
+    there = _there_from_the_start(reference)
+    return any(ack.value not in there for ack in reference.acks) and _keep_their_places(reference)
+
+
+def _never_lost(inside: _Rule, proof: Reference, reference: Reference) -> frozenset[int]:
+    """Acknowledgements that a container can't be missed in."""
+    there = _there_from_the_start(proof) if inside is _contained else frozenset[str]()
+    return frozenset(number for number, ack in enumerate(reference.acks) if ack.value in there)
+
+
+@lru_cache(maxsize=4)
+def _there_from_the_start(reference: Reference) -> frozenset[str]:
+    """Acknowledged values that are found, all along, where they stood before anything was done: by chance, that is.
+
+    A counter's 1 and 2 are in a list of settings, too, which holds 1, 2 and 3 and has nothing to do with it.
+    """
+    if reference.steps[0].ending is not Ending.RETURNED:
+        return frozenset()
+    places = [_places(values.decode(step.value)) for step in reference.steps]
+    found = set()
+    for number, ack in enumerate(reference.acks, start=1):
+        held = [one.get(ack.value, frozenset[str]()) for one in (places[0], *places[number:])]
+        if held[0].intersection(*held[1:]):
+            found.add(ack.value)
+    return frozenset(found)
 
 
 def _keep_their_places(reference: Reference) -> bool:
