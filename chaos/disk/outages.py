@@ -12,7 +12,7 @@ from chaos.disk.choices import Menu, choosable
 from chaos.disk.content import BLOCK_BYTES
 from chaos.disk.lessening import earlier_points, smaller_losses
 from chaos.disk.membership import holds
-from chaos.disk.micro import Step, StepKind
+from chaos.disk.micro import GARBAGE, Step, StepKind
 from chaos.disk.models import PersistenceModel
 from chaos.disk.pending import Pending
 from chaos.disk.recipes import Choice, StepId, choice_text
@@ -30,6 +30,7 @@ _CHECKPOINT_EVERY = 64
 _CHECKPOINTS = 32
 # Named in a state: enough for a message; `fates` tells all.
 _NAMED = 32
+_FILLINGS = frozenset({0, GARBAGE})  # of a file that is long before its data is there
 
 
 @final
@@ -78,6 +79,7 @@ class OutageWalk:
         _check(pending, choice)
         free = choosable(pending)
         lost = _lost(free, choice)
+        tree = _tree(pending, choice)
         lost_of = Counter(step.id[0] for step in lost)
         free_of = Counter(step.id[0] for step in free)
         told: list[OperationFate] = []
@@ -88,7 +90,7 @@ class OutageWalk:
                 damaged = True
                 gone = lost_of[op.seq] == pending.totals[op.seq] or _is_hidden(op, free, lost, pending)
                 fate = Fate.LOST if gone else Fate.TORN
-                part = "" if fate is Fate.LOST else _missing(lost, op, pending)
+                part = "" if fate is Fate.LOST else _missing(lost, op, pending, tree)
                 text += f": torn, {part}" if part else ": lost"
             elif free_of[op.seq]:
                 fate = Fate.REORDERED if damaged else Fate.KEPT
@@ -202,33 +204,39 @@ def _is_hidden(op: Op, free: list[Step], lost: list[Step], pending: Pending) -> 
     return bool(grows) and grows <= {step.id for step in lost}
 
 
-def _missing(lost: list[Step], op: Op, pending: Pending) -> str:
+def _missing(lost: list[Step], op: Op, pending: Pending, tree: Tree) -> str:
     """What of an operation is not there, in words."""
     if op.kind is Kind.TRUNCATE:
         return "the bytes behind the cut are zero, the file's length is as before"
     if op.kind is not Kind.WRITE:
         return "only a part of its names has changed"
     own = [step for step in lost if step.id[0] == op.seq]
+    spans = (  # of the same bytes there may be several: garbage that the disk held is a part of its own
+        (max(step.offset, op.offset), min(step.offset + len(step.data), op.offset + len(op.data)))
+        for step in own
+        if step.kind is StepKind.DATA
+    )
     ranges: list[list[int]] = []
-    for step in own:
-        low, high = max(step.offset, op.offset), min(step.offset + len(step.data), op.offset + len(op.data))
-        if step.kind is not StepKind.DATA or low >= high:
-            continue
-        if ranges and ranges[-1][1] == low:
-            ranges[-1][1] = high
+    for low, high in sorted(span for span in spans if span[0] < span[1]):
+        if ranges and low <= ranges[-1][1]:
+            ranges[-1][1] = max(ranges[-1][1], high)
         else:
             ranges.append([low, high])
     if not ranges:
         return "the file is not as long on the disk yet"
     text = "not there: bytes " + ", ".join(f"{low} to {high - 1}" for low, high in ranges)
     if all(step.kind is StepKind.DATA for step in own):
-        text += f" ({_instead(ranges, pending.durable.nodes[op.node].content.size, pending.model)})"
+        text += f" ({_instead(ranges, op.node, pending, tree)})"
     return text
 
 
-def _instead(ranges: list[list[int]], durable_size: int, model: PersistenceModel) -> str:
+def _instead(ranges: list[list[int]], node: int, pending: Pending, tree: Tree) -> str:
     """What stands where data is missing and the length is not."""
-    if ranges[-1][1] <= durable_size:
+    before, there = pending.durable.nodes[node].content, tree.nodes[node].content
+    spans = [(before.read(low, high - low), there.read(low, high - low)) for low, high in ranges]
+    # A truncate may have taken what was before, while only the length came back.
+    emptied = any(was != now and set(now) <= _FILLINGS for was, now in spans)
+    if ranges[-1][1] <= before.size and not emptied:
         return "what was there before is still there"
-    filling = "garbage" if model.early_size == "garbage" else "zeroes"
+    filling = "garbage" if pending.model.early_size == "garbage" else "zeroes"
     return f"the file is as long as if they were, with {filling} in their place"

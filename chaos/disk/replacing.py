@@ -1,6 +1,7 @@
 """A trace as it would be if a file were never written in place: a temporary file, fsync, rename, fsync of the folder.
 
-Each run of writes to the file becomes such a replacement; all else stays. Pure. Read `mending.py` for smaller changes.
+Each save, which is a run of writes to the file, becomes such a replacement; all else stays. Pure. Read `mending.py`
+for smaller changes.
 """
 
 from collections.abc import Iterator
@@ -89,11 +90,15 @@ class _Rewriting:
         return replace(self._trace, ops=tuple(self._ops), acks=acks)
 
     def _run(self, position: int) -> Iterator[Op]:
-        """The writes to the file from here on, up to another operation or an acknowledgement."""
+        """One save: the writes from here on, up to another operation, an acknowledgement, or a file emptied anew."""
         acks = {ack.after for ack in self._acks}
+        is_written = False
         for op in self._trace.ops[position:]:
             if op.kind not in _CONTENT or op.node != self._node or (op.seq > position and op.seq in acks):
                 return
+            if is_written and op.kind is Kind.TRUNCATE and not op.size:
+                return
+            is_written = is_written or op.kind is Kind.WRITE
             yield op
 
     def _made(self, position: int) -> Iterator[Op]:

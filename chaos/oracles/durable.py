@@ -4,7 +4,8 @@ Two independent signs, neither of which needs code of the user:
 
 1. the recovered value lacks an acknowledged value, where the run without a crash proves that recovery returns what was
    acknowledged: at its end all is there, and what was there once stayed (`evidence.py` says how it may be there). So
-   an acknowledgement made too early (before a flush, say) is seen as well;
+   an acknowledgement made too early (before a flush, say) is seen as well. What stood in its place before anything was
+   done is no sign;
 2. the recovered value is that of an older acknowledged step, and not that of a legal one.
 
 Only the first is used where whole steps can't be compared (see `atomic.comparable`), and where they are all alike,
@@ -20,7 +21,7 @@ from chaos.child import values
 from chaos.observations import Damage, Ending, Observation, Reference
 from chaos.oracles.answer import Answer, Objection, holds, is_legal, unknown, violated
 from chaos.oracles.atomic import VALUE_LIMIT, comparable
-from chaos.oracles.evidence import followed, is_distinct, proven_rule
+from chaos.oracles.evidence import followed, is_distinct, never_lost, proven_rule
 from chaos.oracles.struck import own_steps
 
 __all__ = ["SHOWS_NOTHING", "blind", "durable", "lost", "undamaged_losses"]
@@ -90,7 +91,7 @@ def undamaged_losses(reference: Reference) -> tuple[Objection, ...]:
         return ()
     if own.steps[-1].ending is not Ending.RETURNED:
         return ()
-    there = inside(own.steps[-1].value, own)
+    there = inside(own.steps[-1].value, own) | never_lost(inside, reference.first, own)
     missing = [ack.value for number, ack in enumerate(own.acks) if number not in there]
     if not missing:
         return ()
@@ -101,9 +102,9 @@ def _missing(value: str, reference: Reference, acked: int) -> list[int] | None:
     """Which of the first `acked` acknowledgements are not in `value`; None where the run does not prove the rule."""
     proof = reference.first if reference.diverged else reference
     inside = None if proof is None else proven_rule(proof)
-    if inside is None:
+    if proof is None or inside is None:
         return None
-    there = inside(value, reference)
+    there = inside(value, reference) | never_lost(inside, proof, reference)
     return [number for number in range(acked) if number not in there]
 
 

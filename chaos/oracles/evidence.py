@@ -16,7 +16,7 @@ from typing import Any
 from chaos.child import values
 from chaos.observations import Ending, Reference
 
-__all__ = ["Rule", "followed", "is_distinct", "proven_rule"]
+__all__ = ["Rule", "followed", "is_distinct", "never_lost", "proven_rule"]
 
 Rule = Callable[[str, Reference], frozenset[int]]
 """(recovered value, reference) -> the acknowledgements, numbered from 0, that are in it."""
@@ -34,7 +34,7 @@ def proven_rule(reference: Reference) -> Rule | None:
     for rule in (_contained, followed):
         there = [rule(step.value, reference) for step in reference.steps[1:]]
         if there[-1] == everything and all(earlier <= later for earlier, later in pairwise(there)):
-            if rule is followed or _keep_their_places(reference):
+            if rule is followed or _is_proof(reference):
                 return rule
             break
     places = _showing_places(reference)
@@ -62,6 +62,36 @@ def _contained(value: str, reference: Reference) -> frozenset[int]:
     """Acknowledged values that are members of a container, or of a printed text."""
     members = {text for place, text in _members(value, reference) if place != _WHOLE}
     return frozenset(number for number, ack in enumerate(reference.acks) if _form(ack.value) in members)
+
+
+def never_lost(rule: Rule, proof: Reference, reference: Reference) -> frozenset[int]:
+    """The acknowledgements of a run, numbered from 0, that a container can't be missed in, by another run's proof."""
+    there = _there_from_the_start(proof) if rule is _contained else frozenset[str]()
+    return frozenset(number for number, ack in enumerate(reference.acks) if _form(ack.value) in there)
+
+
+def _is_proof(reference: Reference) -> bool:
+    """Whether members of a container tell what was acknowledged: they keep their places, and came there in the run."""
+    there = _there_from_the_start(reference)
+    return any(_form(ack.value) not in there for ack in reference.acks) and _keep_their_places(reference)
+
+
+@lru_cache(maxsize=4)
+def _there_from_the_start(reference: Reference) -> frozenset[str]:
+    """Acknowledged values that are found, all along, where they stood before anything was done: by chance, that is.
+
+    A counter's 1 and 2 are in a list of settings, too, which holds 1, 2 and 3 and has nothing to do with it.
+    """
+    if reference.steps[0].ending is not Ending.RETURNED:
+        return frozenset()
+    places = [_places(step.value, reference) for step in reference.steps]
+    found = set()
+    for number, ack in enumerate(reference.acks, start=1):
+        form = _form(ack.value)
+        held = [one.get(form, frozenset[str]()) for one in (places[0], *places[number:])]
+        if held[0].intersection(*held[1:]):
+            found.add(form)
+    return frozenset(found)
 
 
 def _keep_their_places(reference: Reference) -> bool:

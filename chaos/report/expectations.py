@@ -5,7 +5,7 @@ be. Pure; it must not know where expectations are written. Read `results.py` nex
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol, final
 
@@ -55,11 +55,23 @@ class ExpectationResult:
         return not self.missing and not self.surprises
 
 
-def compare(expected: Sequence[Expected], findings: Sequence[Finding]) -> ExpectationResult:
-    """Match each finding with the expectations: every violation needs at least one, and each of them a finding."""
+def compare(
+    expected: Sequence[Expected], findings: Sequence[Finding], judged: Collection[str] = ()
+) -> ExpectationResult:
+    """Match each finding with the expectations: every violation needs at least one, and each of them a finding.
+
+    Args:
+        expected: what should be found.
+        findings: what was found.
+        judged: the oracles that were asked; empty when that is not known.
+    """
     return ExpectationResult(
         expected=tuple(_words(one) for one in expected),
-        missing=tuple(_words(one) for one in expected if not any(matches(one, finding) for finding in findings)),
+        missing=tuple(
+            _words(one) + _unasked(one, judged)
+            for one in expected
+            if not any(matches(one, finding) for finding in findings)
+        ),
         surprises=tuple(
             finding.id
             for finding in findings
@@ -86,6 +98,13 @@ def _names_source(wanted: str, finding: Finding) -> bool:
     if source is not None:
         places.append(f"{source.file}:{source.line} {source.function}")
     return any(pattern.search(place) for place in places)
+
+
+def _unasked(expected: Expected, judged: Collection[str]) -> str:
+    """Some oracles are asked only when they are named."""
+    if not judged or expected.oracle in (None, *judged):
+        return ""
+    return f" (which was not asked: name it in `oracles`, beside {', '.join(judged)})"
 
 
 def _words(expected: Expected) -> str:

@@ -17,6 +17,10 @@ __all__ = ["explanation", "title", "undamaged_explanation", "undamaged_title"]
 
 _SHOWN = 3  # operations told in words; the timeline has the others
 _VALUE_LIMIT = 80
+_NOT_COPIED = (
+    "the copy has names, contents, links and permissions, but neither times nor extended attributes: "
+    "what needs those is not measured, and no fault of the target"
+)
 _WHAT = {
     "durable": "an acknowledged state is lost",
     "atomic": "recovery returns a state that never was whole",
@@ -81,7 +85,11 @@ def _until(blamed: Sequence[Blamed], until: Op | None) -> list[str]:
 
 def undamaged_explanation(violation: Violation) -> tuple[str, ...]:
     """The lines of a finding that needs no crash."""
-    return ("nothing was damaged: the workload ran, and recovery was started on what it left", violation.message)
+    lines = (
+        "nothing was damaged: the workload ran, and recovery was started on a copy of what it left",
+        violation.message,
+    )
+    return (*lines, _NOT_COPIED) if violation.oracle in ("recovers", "check") else lines
 
 
 def _what(violation: Violation, damage: Damage, outcome: Outcome) -> str:

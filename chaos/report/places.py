@@ -9,7 +9,7 @@ from pathlib import PurePath
 from chaos.trace.lines import is_own
 from chaos.trace.model import Frame, Kind, Op
 
-__all__ = ["library_call", "operation_words", "place", "short_place", "user_frame"]
+__all__ = ["library_call", "operation_words", "place", "short_place", "shown_path", "user_frame"]
 
 
 def user_frame(frames: Sequence[Frame]) -> Frame | None:
@@ -41,15 +41,15 @@ def place(frame: Frame) -> str:
 
 def operation_words(op: Op) -> str:
     """What a system call did, e.g. "rename() of a.tmp to a"."""
-    name = op.path or "a file without a name"
+    name, to_name = shown_path(op.path) or "a file without a name", shown_path(op.to_path or op.name)
     if op.kind is Kind.WRITE and op.call == "mmap":
         return (
-            f"a store of {len(op.data)} bytes into the mapping of {name}, seen at this call,"
+            f"a store of {_bytes(op)} into the mapping of {name}, seen at this call,"
             if op.source
-            else (f"a store of {len(op.data)} bytes into the mapping of {name}")
+            else (f"a store of {_bytes(op)} into the mapping of {name}")
         )
     if op.kind is Kind.WRITE:
-        return f"{op.call}() of {len(op.data)} bytes to {name}"
+        return f"{op.call}() of {_bytes(op)} to {name}"
     if op.kind is Kind.TRUNCATE:
         return (
             f"{op.call}() that cuts {name} to {op.size} bytes"
@@ -59,13 +59,22 @@ def operation_words(op: Op) -> str:
     if op.kind is Kind.CREATE:
         return f"{op.call}() that creates {name}"
     if op.kind in (Kind.RENAME, Kind.LINK):
-        return f"{op.call}() of {name} to {op.to_path or op.name}"
+        return f"{op.call}() of {name} to {to_name}"
     if op.kind is Kind.EXCHANGE:
-        return f"{op.call}() that exchanges {name} and {op.to_path}"
+        return f"{op.call}() that exchanges {name} and {to_name}"
     if op.kind is Kind.SYNC:
         return f"{op.call}() of everything"
     failed = f", which failed with errno {op.errno}," if op.errno else ""
     return f"{op.call}(){failed} of {name}"
+
+
+def shown_path(path: str) -> str:
+    """A path for people, in one line: what can't be printed, such as a line's end or a terminal's code, is escaped."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in path)
+
+
+def _bytes(op: Op) -> str:
+    return f"{len(op.data)} byte{'s' * (len(op.data) != 1)}"
 
 
 def _opens(op: Op) -> bool:

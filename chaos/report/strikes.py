@@ -12,7 +12,7 @@ from chaos.observations import Ending, Finding, Observation, Outcome, Reference,
 from chaos.oracles.answer import ending_words, is_legal, same
 from chaos.report.blame import Blamed, signature
 from chaos.report.findings import finding_id
-from chaos.report.places import place, short_place, user_frame
+from chaos.report.places import place, short_place, shown_path, user_frame
 from chaos.report.timeline import ROWS, operation_row
 from chaos.trace.model import Ack, Frame, Kind, Op, Trace
 
@@ -53,7 +53,7 @@ class Strike:
     @property
     def words(self) -> str:
         """What happened, without the place."""
-        return f"{self.call}(){f' of {self.path}' if self.path else ''} {self.done}"
+        return f"{self.call}(){f' of {shown_path(self.path)}' if self.path else ''} {self.done}"
 
     @property
     def sentence(self) -> str:
@@ -196,7 +196,7 @@ def _timeline(trace: Trace, strikes: Sequence[Strike], observation: Observation)
         rows += _between(trace, strikes, seq)
         if seq < last:
             op = trace.ops[seq]
-            rows.append(operation_row(op, f"errno {op.errno}" if op.errno else "done"))
+            rows.append(operation_row(trace, op, f"errno {op.errno}" if op.errno else "done"))
     if last < len(trace.ops):
         rows.append(f"      ... {len(trace.ops) - last} more")
     if observation.run is not None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from chaos.child import values
 from chaos.report.blame import Blamed
-from chaos.report.places import short_place, user_frame
+from chaos.report.places import short_place, shown_path, user_frame
 from chaos.trace.model import Ack, Kind, Op, Sync, Trace
 
 __all__ = ["ROWS", "operation_row", "timeline"]
@@ -45,7 +45,7 @@ def timeline(trace: Trace, point: int, blamed: Sequence[Blamed], *, acked: int, 
         else:
             rows += _acks(made, previous, seq)
         mark = losses.get(seq, "") or ("not reached" if seq >= point else _mark(trace, seq, point, power))
-        rows.append(operation_row(trace.ops[seq], mark))
+        rows.append(operation_row(trace, trace.ops[seq], mark))
         previous = seq
     if not shown or shown[-1] < point:
         rows += [*_acks(made, previous, point), _crash(power)]
@@ -70,9 +70,10 @@ def _acks(made: Sequence[Ack], previous: int | None, seq: int) -> list[str]:
     return [f"      acknowledged {values.render(ack.value, 50)}" for ack in made if after < ack.after <= seq]
 
 
-def operation_row(op: Op, mark: str) -> str:
-    """One operation as a row; `mark` is what became of it."""
-    path = f"{op.path} -> {op.to_path}" if op.to_path else op.path
+def operation_row(trace: Trace, op: Op, mark: str) -> str:
+    """One operation of a trace as a row; `mark` is what became of it."""
+    path = f"{op.path} -> {op.to_path}" if op.to_path else op.path or _once(trace, op)
+    path = shown_path(path)
     size = f"{len(op.data)} B" if op.kind is Kind.WRITE else f"{op.size} B" if op.kind is Kind.TRUNCATE else ""
     frame = user_frame(op.source)
     where = short_place(frame) if frame else ""
@@ -80,6 +81,18 @@ def operation_row(op: Op, mark: str) -> str:
         where = where.split(" ")[0]  # the line matters more than the function's name
     row = f"{op.seq:>5} {op.call[:9]:<9} {_fit(path, _PATH):<{_PATH}} {size:>8} {_fit(where, _PLACE):<{_PLACE}}"
     return f"{row[: _WIDTH - len(mark) - 1]} {mark}".rstrip()
+
+
+def _once(trace: Trace, op: Op) -> str:
+    """What a file without a name was called last: a sync of what has been replaced is easily taken for another."""
+    if not op.node or op.kind is Kind.SYNC:
+        return ""
+    for earlier in reversed(trace.ops[: op.seq]):
+        if earlier.victim == op.node:
+            return f"({earlier.to_path}, replaced)"
+        if earlier.node == op.node and earlier.kind is Kind.UNLINK:
+            return f"({earlier.path}, removed)"
+    return "(without a name)"
 
 
 def _fit(text: str, width: int) -> str:

@@ -39,6 +39,14 @@ def test_an_expected_violation_passes_and_a_missing_one_does_not(tmp_path: Path)
     done = chaos(tmp_path, "run", "two")
     assert done.code == 1
     assert "expected and not found: oracle recovers" in done.out
+    assert "not asked" not in done.out
+
+
+def test_an_expectation_of_an_oracle_that_judges_only_when_it_is_named_says_so(tmp_path: Path) -> None:
+    path = put_scenario(tmp_path, workload="replace")
+    path.write_text(path.read_text() + '[[expect]]\noracle = "resumable"\n')
+    told = " ".join(chaos(tmp_path, "run", "one").out.split())
+    assert "expected and not found: oracle resumable (which was not asked: name it in `oracles`" in told
 
 
 def test_reports_are_written_where_asked(tmp_path: Path) -> None:

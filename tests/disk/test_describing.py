@@ -57,6 +57,29 @@ def test_an_overwrite_that_is_half_there_tells_that_the_rest_is_as_before() -> N
     assert part == "not there: bytes 0 to 511 (what was there before is still there)"
 
 
+@pytest.mark.parametrize(("model", "filling"), [("posix", "zeroes"), ("alice", "garbage")])
+def test_a_rewrite_after_a_truncate_that_kept_only_its_length_does_not_tell_of_what_the_truncate_took(
+    model: str, filling: str
+) -> None:
+    script = Script()
+    script.create("s")
+    script.write("s", b"o" * 50)
+    script.start()
+    script.truncate("s", 0)
+    script.write("s", b"n" * 50, 0)
+    space = StateSpace(script.trace(), MODELS[model])
+    told = {
+        (space.tree(state.recipe).data("s"), fate.part)
+        for state in space.states()
+        for fate in space.describe(state.recipe).with_fate(Fate.TORN)
+        if "(" in fate.part
+    }
+    before = {part for content, part in told if content == b"o" * 50}
+    emptied = {part for content, part in told if b"o" not in content}
+    assert all(part.endswith("(what was there before is still there)") for part in before)
+    assert emptied == {f"not there: bytes 0 to 49 (the file is as long as if they were, with {filling} in their place)"}
+
+
 @pytest.mark.parametrize("cut", [1, 50])
 def test_a_write_that_a_kill_cut_tells_how_far_it_came(cut: int) -> None:
     script = Script()

@@ -46,3 +46,20 @@ def test_a_file_that_is_replaced_is_whole_from_its_first_byte_on(name: str, agai
     assert found - {None} == whole or (name == "alice" and found - {None} <= whole)
     last = {space.tree(one.recipe).lookup("s") for one in space.states() if one.acked == len(trace.acks)}
     assert None not in last
+
+
+@pytest.mark.parametrize("acked", [False, True])
+def test_saves_that_follow_one_another_are_replacements_of_their_own(acked: bool) -> None:
+    script = Script()
+    script.create("s")
+    script.write("s", b"first")
+    for text in (b"second", b"third"):
+        if acked:
+            script.ack()
+        script.truncate("s")
+        script.write("s", text)
+    trace = with_replacement(script.trace(), script.ops[0].node)
+    assert trace is not None
+    space = StateSpace(trace, MODELS["kill"])
+    found = {None if (tree := space.tree(one.recipe)).lookup("s") is None else tree.data("s") for one in space.states()}
+    assert found == {None, b"first", b"second", b"third"}

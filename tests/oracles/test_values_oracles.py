@@ -186,6 +186,15 @@ def test_a_number_that_turns_up_somewhere_else_is_no_acknowledged_value() -> Non
     assert verdict(durable(seen({"n": 5, "seen": [2]}, acked=2), kept)) == violated(Damage.LOST)
 
 
+def test_a_number_that_stood_there_before_anything_was_done_is_no_acknowledged_value() -> None:
+    steps = [{"n": number, "sizes": [1, 2, 3]} for number in (0, 1, 2, 2)]
+    assert verdict(durable(seen({"n": 2}, acked=2), reference(*steps))) == HOLDS
+    done = [{"done": list(range(2, number)), "sizes": [1]} for number in (2, 2, 3, 4, 4)]
+    assert verdict(durable(seen({"done": [2]}, acked=3), reference(*done))) == violated(Damage.LOST)
+    assert verdict(durable(seen({"done": [2, 3]}, acked=3), reference(*done))) == HOLDS
+    assert durable(seen({"done": [3]}, acked=3), reference(*done)).message == "acknowledged and not there: 2"
+
+
 def test_durable_claims_nothing_of_a_recovery_that_always_returns_the_same() -> None:
     assert verdict(durable(seen(None, acked=1), reference(None, None, None, None))) == UNKNOWN
     assert "let it return what it finds, or give a check" in durable(seen(True), reference(True, True, True)).message

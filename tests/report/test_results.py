@@ -40,6 +40,12 @@ def test_an_expectation_without_its_finding_is_missing() -> None:
     assert not result.met
 
 
+def test_an_expectation_of_an_oracle_that_was_not_asked_says_so() -> None:
+    missing = compare([Want(oracle="resumable")], [], ["recovers", "atomic"]).missing
+    assert missing == ("oracle resumable (which was not asked: name it in `oracles`, beside recovers, atomic)",)
+    assert compare([Want(oracle="atomic")], [], ["recovers", "atomic"]).missing == ("oracle atomic",)
+
+
 def test_a_second_finding_that_nothing_expects_is_a_surprise() -> None:
     result = compare([Want(oracle="recovers")], [finding(), finding(id="f" * 12, oracle="atomic")])
     assert result.surprises == ("f" * 12,)

@@ -1,5 +1,7 @@
 """The rows around a crash."""
 
+from dataclasses import replace
+
 from chaos.report.blame import Fate, blamed
 from chaos.report.timeline import ROWS, timeline
 from chaos.trace.model import Ack, Frame, Kind, Op, Sync, Trace
@@ -52,6 +54,20 @@ def test_a_synchronous_write_and_a_sync_of_everything_count() -> None:
     everything = Op(seq=1, kind=Kind.SYNC, call="sync")
     assert mark(rows(trace(write(0, sync=Sync.DATA)), 1)[0]) == "synced"
     assert mark(rows(trace(rename(0), everything), 2)[0]) == "synced"
+
+
+def test_a_sync_of_a_file_that_has_been_replaced_or_removed_shows_what_it_was_called() -> None:
+    replacing = replace(rename(0), victim=2)
+    removing = Op(seq=0, kind=Kind.UNLINK, call="unlink", node=2, parent=0, name="b", path="b")
+    assert "(a, replaced)" in rows(trace(replacing, fsync(1, node=2, path="")), 2)[1]
+    assert "(b, removed)" in rows(trace(removing, fsync(1, node=2, path="")), 2)[1]
+    assert "(without a name)" in rows(trace(replacing, fsync(1, node=3, path="")), 2)[1]
+    assert "(" not in rows(trace(replacing, fsync(1, node=0, path="")), 2)[1]
+
+
+def test_a_name_that_can_not_be_printed_stays_in_its_row() -> None:
+    (row, _) = rows(trace(write(0, path="a\nb\x1b[2J\udcff")), 1)
+    assert r"a\nb\x1b[2J\udcff" in row
 
 
 def test_a_failed_sync_shows_its_errno() -> None:

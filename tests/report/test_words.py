@@ -12,9 +12,11 @@ from chaos.oracles import OracleVerdict
 from chaos.report.expectations import ExpectationResult, compare
 from chaos.report.junit import junit_xml
 from chaos.report.markdown import markdown
+from chaos.report.places import operation_words
 from chaos.report.results import RunResult, Statistics, Status, Stop
 from chaos.report.terminal import console_for_people, print_run
 from chaos.report.text import finding_lines, result_words
+from chaos.trace.model import Kind, Op
 from tests.report.making import finding, run_result, scenario_result
 
 BROKEN = scenario_result(findings=(finding(),), expectation=compare((), [finding()]))
@@ -34,6 +36,14 @@ def shown(run: RunResult, *, verbose: bool = False, replay: str = "chaos replay 
     console = Console(file=stream, width=80, color_system=None)
     print_run(run, console, replay=lambda _: replay, verbose=verbose)
     return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "path", "words"),
+    [(b"1", "a\nb", r"write() of 1 byte to a\nb"), (b"12", "ünï", "write() of 2 bytes to ünï")],
+)
+def test_an_operation_is_told_in_one_line_and_counts_one_byte_as_one(data: bytes, path: str, words: str) -> None:
+    assert operation_words(Op(seq=0, kind=Kind.WRITE, call="write", path=path, data=data)) == words
 
 
 def test_the_explanation_comes_first_and_the_replay_command_last() -> None:

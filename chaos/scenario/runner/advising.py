@@ -22,7 +22,7 @@ from chaos.explore.settings import Settings
 from chaos.observations import Damage
 from chaos.oracles import Panel
 from chaos.report.blame import Blamed, signature
-from chaos.report.places import short_place, user_frame
+from chaos.report.places import short_place, shown_path, user_frame
 from chaos.trace.model import Kind, Op, Trace
 
 __all__ = ["Advisor"]
@@ -176,7 +176,7 @@ class Advisor:
 
 
 def _file_words(one: Blamed) -> str:
-    path, frame = one.op.path or "the file", user_frame(one.op.source)
+    path, frame = shown_path(one.op.path) or "the file", user_frame(one.op.source)
     if one.op.kind in (Kind.RENAME, Kind.LINK):
         return f"an fsync of {path} before {_where(one.op)}"
     by = f", by {short_place(frame)}" if frame else ""
@@ -188,7 +188,7 @@ def _order_words(one: Blamed) -> str:
 
 
 def _replacement_words(paths: Sequence[str]) -> str:
-    first = paths[0]
+    first = shown_path(paths[0])
     if len(paths) == 1:
         return f"write {first} to a temporary file, fsync it, rename it over {first}"
     others = "1 other file" if len(paths) == 2 else f"{len(paths) - 1} other files"
@@ -203,12 +203,12 @@ def _directory_words(one: Blamed) -> str:
 
 def _folder(path: str) -> str:
     above = str(PurePath(path).parent)
-    return "the folder" if above == "." else above
+    return "the folder" if above == "." else shown_path(above)
 
 
 def _where(op: Op) -> str:
     frame = user_frame(op.source)
-    name = f"{op.path} to {op.to_path}" if op.to_path else op.path
+    name = shown_path(f"{op.path} to {op.to_path}" if op.to_path else op.path)
     return f"{short_place(frame)} ({op.call}() of {name})" if frame else f"{op.call}() of {name}"
 
 

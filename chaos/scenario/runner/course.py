@@ -53,7 +53,9 @@ def run_course(
     except ChaosError as error:
         kind = next(kind for kind in _STATUSES if isinstance(error, kind))
         account.learn(stop=Stop(status=_STATUSES[kind], message=error.message, hint=error.hint))
-    account.learn(duration_s=monotonic() - began, expectation=compare(scenario.expect, account.result.findings))
+    judged = [verdict.oracle for verdict in account.result.verdicts]
+    expectation = compare(scenario.expect, account.result.findings, judged)
+    account.learn(duration_s=monotonic() - began, expectation=expectation)
     folder.result(account.result)
     listener.ended(account.result)
     return account.result
