@@ -27,6 +27,7 @@ _FORMAT = "pytest-guardrails-export"
 _VERSION = 1
 _KNOWN = frozenset({"format", "format_version", "version", "entries"})
 _KNOWN_OF_ENTRY = frozenset({"version", "schema", "value"})
+_ENVELOPE = 3  # levels around a value: document, entries, entry
 _INTERVAL_S = 1.0  # people read no faster
 
 
@@ -53,7 +54,7 @@ def export_state(store: StateStore, path: str | os.PathLike[str], *, indent: int
             for key, (cell, value) in entries.items()
         },
     }
-    write_atomic(path, (finite_json.dumps(document, indent=indent) + "\n").encode())
+    write_atomic(path, (finite_json.dumps(document, indent=indent, envelope=_ENVELOPE) + "\n").encode())
     return len(entries)
 
 
@@ -96,7 +97,7 @@ def import_state(store: StateStore, path: str | os.PathLike[str], *, mode: Impor
 def _read(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     try:
         with open(path, "rb") as file:
-            document = finite_json.loads(file.read())
+            document = finite_json.loads(file.read(), envelope=_ENVELOPE)
     except OSError as error:
         raise StorageError(f"{os.fspath(path)} can't be read: {error}") from error
     except JsonRefusedError as error:
@@ -159,7 +160,7 @@ class Mirror:
         with self._mutex:
             with self._store.snapshot() as entries:
                 values = {key: thaw(value) for key, (_, value) in entries.items()}
-            content = finite_json.dumps(self._view(values), indent=2) + "\n"
+            content = finite_json.dumps(self._view(values), indent=2, envelope=_ENVELOPE) + "\n"
             write_atomic(self._path, content.encode(), durability="process")
             self._due_s = self._clock.monotonic() + self._interval_s
 
