@@ -34,6 +34,7 @@ from pytest_guardrails.reliability.state.model import (
     TransactionRecord,
     TransactionStatus,
 )
+from pytest_guardrails.reliability.state.nesting import check_no_session, one_session, refuse_forked
 from pytest_guardrails.reliability.state.quarantine import incidents_of
 from pytest_guardrails.reliability.state.recovery import Recovery
 from pytest_guardrails.reliability.state.witness import Witness, note_for, transaction_under_way, with_what_is_under_way
@@ -63,6 +64,7 @@ class _JsonSession:
         self.waited_s = waited_s
         self.document = document  # as it is on the disk
         self._staged = document
+        self._process = os.getpid()
 
     def get(self, key: str) -> Cell | None:
         return documents.cell_of(self._staged, key)
@@ -75,11 +77,15 @@ class _JsonSession:
         return 0 if cell is None or cell.text is None else cell.schema
 
     def stage(self, drafts: Sequence[Draft], transaction: str) -> int:
+        if self._process != os.getpid():
+            refuse_forked(self._backend.path)
         self._staged = self._backend.changed(self._staged, drafts, transaction)
         version: int = self._staged["version"]
         return version
 
     def flush(self) -> None:
+        if self._process != os.getpid():
+            refuse_forked(self._backend.path)
         if self._staged is not self.document:
             self._backend.replace(self._staged)
             self.document = self._staged
@@ -115,6 +121,11 @@ class JsonBackend:
     @contextmanager
     def session(self, transaction: str) -> Iterator[Session]:
         """See `Backend.session`."""
+        with one_session(self.path):
+            yield from self._session(transaction)
+
+    def _session(self, transaction: str) -> Iterator[Session]:
+        process = os.getpid()
         try:  # from here on, as an interruption may come when the lock is just taken
             waited_s = wait_for(self._lock)
             self._witness.look_again()
@@ -123,7 +134,8 @@ class JsonBackend:
             try:
                 yield session
             finally:
-                self._witness.write(session.document["version"], transaction)
+                if os.getpid() == process:
+                    self._witness.write(session.document["version"], transaction)
         finally:
             if self._lock.held:  # a child forked inside the block holds nothing
                 self._lock.release()
@@ -170,6 +182,7 @@ class JsonBackend:
 
     def prune(self, keep_versions: int, older_than_s: float | None) -> int:
         """See `Backend.prune`."""
+        check_no_session(self.path)
         before = float("inf") if older_than_s is None else self._settings.clock.wall() - older_than_s
         with self._lock.exclusive(note="prune"):
             document, removed = documents.pruned(self._current(), keep_versions, before)

@@ -12,7 +12,7 @@ still be read and proven.
 **On crash** SQLite's log is replayed; nothing is to be cleaned up.
 **Threads and processes.** Any number. Commits, checkpoints, opening and closing take the lock, so SQLite's own
 unfair waiting is never met, nor the defect in resetting its log that its versions up to 3.51.2 have. A process that was
-forked in the middle of a transaction must open the store anew.
+forked in the middle of a transaction can read it when it opens it anew, but not write.
 
 Read `sqlite_rows.py` for the tables, `recovery.py` for what becomes of damage.
 """
@@ -37,10 +37,15 @@ from pytest_guardrails.reliability.state.model import (
     TransactionRecord,
     TransactionStatus,
 )
+from pytest_guardrails.reliability.state.nesting import check_no_session, is_in_session, one_session
 from pytest_guardrails.reliability.state.quarantine import incidents_of
 from pytest_guardrails.reliability.state.recovery import Recovery
 from pytest_guardrails.reliability.state.salvage import lift, replay_later_changes, version_of
-from pytest_guardrails.reliability.state.sqlite_connections import Connections
+from pytest_guardrails.reliability.state.sqlite_connections import (
+    Connections,
+    check_not_forked_inside,
+    is_forked_inside,
+)
 from pytest_guardrails.reliability.state.witness import Witness, note_for, transaction_under_way, with_what_is_under_way
 
 __all__ = ["SqliteBackend"]
@@ -134,6 +139,11 @@ class SqliteBackend:
     @contextmanager
     def session(self, transaction: str) -> Iterator[Session]:
         """See `Backend.session`."""
+        with one_session(self.path):
+            yield from self._session(transaction)
+
+    def _session(self, transaction: str) -> Iterator[Session]:
+        check_not_forked_inside(self.path)
         try:  # from here on, as an interruption may come when the lock is just taken
             waited_s = wait_for(self._lock)
             connections = self._ready()
@@ -154,7 +164,7 @@ class SqliteBackend:
                 self._copy_when_due(connections, session.last.version)
             finally:
                 connections.busy = False
-                if not connections.closed:
+                if not (connections.closed or connections.orphaned):
                     _rollback(connections.writer)
                     if session.last is not _NOT_READ:
                         self._witness.write(session.last.version, transaction)
@@ -251,6 +261,7 @@ class SqliteBackend:
 
     def note(self, transaction: str, status: TransactionStatus, reason: str) -> None:
         """See `Backend.note`."""
+        check_not_forked_inside(self.path)
         with self._lock.exclusive(note="log"):
             connections = self._ready()
             with self.guarded(connections) as connection:
@@ -261,6 +272,8 @@ class SqliteBackend:
 
     def prune(self, keep_versions: int, older_than_s: float | None) -> int:
         """See `Backend.prune`."""
+        check_no_session(self.path)
+        check_not_forked_inside(self.path)
         before = None if older_than_s is None else self._settings.clock.wall() - older_than_s
         with self._lock.exclusive(note=None):
             self._sign("prune")
@@ -279,9 +292,11 @@ class SqliteBackend:
         """See `Backend.close`."""
         if self._connections is None or self._connections.closed or self._connections.orphaned:
             return
+        if self._connections.busy:
+            check_no_session(self.path)
         with self._lock.exclusive(note="close"):
             connections = self._connections
-            if connections.usable():
+            if connections.usable() and not (is_in_session(self.path) or is_forked_inside(self.path)):
                 with self.guarded(connections) as connection:
                     self._tidy(connections, rows.last(connection).version)
             connections.close()
@@ -309,7 +324,7 @@ class SqliteBackend:
     def _ready(self) -> Connections:
         connections = self._connections
         if connections is not None and connections.orphaned:
-            raise ConfigurationError(f"{self.path}: this process was forked inside a transaction; open the store anew")
+            check_not_forked_inside(self.path)
         if connections is not None and connections.usable():
             return connections
         with self._lock.exclusive(note="open"):

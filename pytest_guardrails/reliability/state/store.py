@@ -38,6 +38,7 @@ from pytest_guardrails.reliability.state.model import (
     TransactionStatus,
     VersionConflictError,
 )
+from pytest_guardrails.reliability.state.nesting import check_no_session
 from pytest_guardrails.reliability.state.pressure import PRESSURE, Pressure, PressureGauge, parse_pressure
 from pytest_guardrails.reliability.state.transaction import Conflict, Merge, Transaction
 from pytest_guardrails.reliability.state.values import RESERVED, UNKNOWN_FIELDS, Migration, Values, check_key
@@ -92,7 +93,7 @@ class StateStore:
             TransactionError: this thread is inside a transaction of this store already.
         """
         self._check_outside()
-        number = os.urandom(12).hex()
+        number, process = os.urandom(12).hex(), os.getpid()
         with self.backend.session(number) as session:
             if session.waited_s:
                 self._gauge.waited(session.waited_s)
@@ -107,7 +108,7 @@ class StateStore:
                 self._inside.depth = 0
                 if not transaction.over:
                     transaction.abandon()
-                    self._note_rolled_back(number, error)
+                    self._note_rolled_back(number, error, process)
                 raise
         if committed is not None:
             for call in self.after_commit:
@@ -289,7 +290,9 @@ class StateStore:
     ) -> None:
         self.close()
 
-    def _note_rolled_back(self, number: str, error: BaseException) -> None:
+    def _note_rolled_back(self, number: str, error: BaseException, process: int) -> None:
+        if process != os.getpid():  # a child that was forked in the middle: the transaction is its parent's
+            return
         reason = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS]
         with suppress(GuardrailsError):  # the caller's own error is the one to tell
             self.backend.note(number, TransactionStatus.ROLLED_BACK, reason)
@@ -301,6 +304,7 @@ class StateStore:
     def _write(self, work: Callable[[Transaction], None]) -> Transaction:
         """Some work in a transaction of its own, made durable together with that of other threads."""
         self._check_outside()
+        check_no_session(self.backend.path)  # before it stands in the queue, where the one in the middle may be leader
 
         def done_inside(transaction: Transaction) -> None:
             self._inside.depth = 1  # of the thread that does it, for itself or for another one
@@ -309,11 +313,12 @@ class StateStore:
             finally:
                 self._inside.depth = 0
 
+        process = os.getpid()
         request = self._combiner.run(done_inside)
         transaction = request.transaction
         if request.error is not None:
             if request.rolled_back:
-                self._note_rolled_back(request.id, request.error)
+                self._note_rolled_back(request.id, request.error, process)
             raise request.error
         assert transaction is not None
         if transaction.committed:
