@@ -25,6 +25,7 @@ from pytest_guardrails.reliability.durability.forking import renew_in_children
 from pytest_guardrails.reliability.state import json_document as documents
 from pytest_guardrails.reliability.state.backend import MOST_TOGETHER, BackendSettings, PastCell, Session, wait_for
 from pytest_guardrails.reliability.state.json_document import Document
+from pytest_guardrails.reliability.state.kinds import check_kind
 from pytest_guardrails.reliability.state.model import (
     Cell,
     Damage,
@@ -249,6 +250,8 @@ class JsonBackend:
         except NewerFormatError as error:
             raise NewerFormatError(f"{self.path}: {error}") from None
         except (CorruptionError, Damage) as error:
+            if not os.path.lexists(self._previous):
+                check_kind(self.path, "json")
             if self._witness.read() is None and not os.path.lexists(self._previous):
                 raise CorruptionError(f"{self.path}: {error}; it was left alone: name another path") from None
             raise Damage(str(error)) from None

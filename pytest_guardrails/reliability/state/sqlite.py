@@ -28,6 +28,7 @@ from pytest_guardrails.reliability.durability import DurabilityUnknownError, Fil
 from pytest_guardrails.reliability.state import sqlite_log as log
 from pytest_guardrails.reliability.state import sqlite_rows as rows
 from pytest_guardrails.reliability.state.backend import MOST_TOGETHER, BackendSettings, PastCell, Session, wait_for
+from pytest_guardrails.reliability.state.kinds import check_kind
 from pytest_guardrails.reliability.state.model import (
     Cell,
     Damage,
@@ -391,6 +392,8 @@ class SqliteBackend:
 
     def _damage(self, reason: str, *, is_ours: bool) -> Exception:
         """Ours is set aside and restored; a file that never was ours is not touched."""
+        if not os.path.lexists(self._good):
+            check_kind(self.path, "sqlite")
         if is_ours:
             return Damage(reason)
         return CorruptionError(f"{self.path} is not a store ({reason}); it was left alone: name another path")
@@ -497,7 +500,7 @@ class SqliteBackend:
         connections.emptied()
 
     def _stamp(self, connection: sqlite3.Connection) -> object:
-        return id(self._connections), connection.execute("PRAGMA data_version").fetchone()[0]
+        return self._connections and self._connections.serial, connection.execute("PRAGMA data_version").fetchone()[0]
 
 
 def _rollback(connection: sqlite3.Connection) -> None:

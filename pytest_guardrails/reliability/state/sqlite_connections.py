@@ -11,6 +11,7 @@ import os
 import sqlite3
 import threading
 from contextlib import suppress
+from itertools import count
 
 from pytest_guardrails.errors import GuardrailsError, StorageError
 from pytest_guardrails.hints import TYPE_CHECKING, Any, final
@@ -26,6 +27,7 @@ _PARK_S = 5.0  # a fork or an exit waits no longer for other writers
 _LONG_LIVED_COMMITS = 32  # who commits more often than this goes on doing so
 _LOG_BYTES = 32 + 1000 * (24 + 4096)  # what the log grows to before SQLite empties it: header, frames of one page each
 _ZEROS = bytes(1 << 16)
+_serial = count()
 _open: "set[Connections]" = set()
 _not_ours: dict[str, list[object]] = {}
 _ADVICE = "open the store anew to read it; to write, spawn the process, or fork it outside of transactions"
@@ -57,6 +59,7 @@ class Connections:
         StorageError: it can't keep its log there.
 
     Attributes:
+        serial: no other connections of this process have it; an address would be used again.
         mutex: guards the reader.
         busy: a transaction is in progress.
         closed: opened no more.
@@ -67,6 +70,7 @@ class Connections:
 
     def __init__(self, path: str, lock: FileLock, synchronous: str, busy_s: float) -> None:
         self.lock = lock
+        self.serial = next(_serial)
         self.mutex = threading.RLock()
         self.busy = self.closed = self.orphaned = False
         self.left: tuple[str, Last] | None = None

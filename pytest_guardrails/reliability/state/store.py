@@ -281,6 +281,9 @@ class StateStore:
     def close(self) -> None:
         """Release files; the store opens itself again when it is used."""
         self.backend.close()
+        with self._mutex:  # what told whether something was committed meanwhile is closed, too
+            self._stamp = None
+            self._cells = {}
 
     def __enter__(self) -> "StateStore":
         return self
