@@ -339,7 +339,9 @@ def lock_all(locks: Iterable[FileLock], *, deadline_s: float | None = DEADLINE_S
 
     Raises:
         LockDeadlineError: not all were free in time; none is held then.
+        ConfigurationError: `deadline_s` is no duration.
     """
+    _checked(deadline_s)
     clock = SystemClock()
     start_s = clock.monotonic()
     with ExitStack() as stack:
