@@ -8,7 +8,8 @@
 "process"); one that raised will not appear later. Damage is found on opening (all current values) and on reading (that
 value); then the files go to quarantine and the last good generation takes their place, with the later changes that can
 still be read and proven.
-**Does not** detect damage in values that are no longer current.
+Damage in a value that is no longer current is found when that is asked for, and told; nothing is set aside for it.
+**Does not** say whether such a value is the one that stood there.
 **On crash** SQLite's log is replayed; nothing is to be cleaned up.
 **Threads and processes.** Any number. Commits, checkpoints, opening and closing take the lock, so SQLite's own
 unfair waiting is never met, nor the defect in resetting its log that its versions up to 3.51.2 have. A process that was
@@ -53,7 +54,7 @@ __all__ = ["SqliteBackend"]
 
 _Value = TypeVar("_Value")
 _NOT_READ = rows.Last(-1, 0, "")
-_TOLD = (Damage, sqlite3.Error)  # what `SqliteBackend.told` puts into the store's words
+_TOLD = (Damage, *rows.ERRORS)  # what `SqliteBackend.told` puts into the store's words
 _SWEEP_ROWS = 64  # forgotten rows are removed in lots, so that few commits touch their pages
 _GOOD_COMMITS = 1000  # copies of the whole are at least this many commits apart, and as many as there are keys
 _CLOSE_COMMITS = 64  # a store that is opened for one commit only should not be copied each time
@@ -181,7 +182,7 @@ class SqliteBackend:
         except _TOLD as error:
             raise self.told(connections, error) from error
 
-    def told(self, connections: Connections, error: Damage | sqlite3.Error) -> Exception:
+    def told(self, connections: Connections, error: Damage | sqlite3.Error | UnicodeDecodeError) -> Exception:
         """What an error of SQLite's, or found damage, becomes; damage is dealt with."""
         if isinstance(error, Damage) or rows.is_damage(error):
             return self._recover(str(error))
@@ -315,7 +316,9 @@ class SqliteBackend:
                     return query(connections.reader)
                 except Damage as damage:
                     reason = str(damage)
-                except sqlite3.Error as error:
+                except CorruptionError as error:  # of what is no longer current
+                    raise CorruptionError(f"{self.path}: {error}") from None
+                except rows.ERRORS as error:
                     if not rows.is_damage(error):
                         raise StorageError(f"{self.path} can't be read: {error}") from error
                     reason = str(error)
@@ -369,8 +372,8 @@ class SqliteBackend:
             connections = Connections(self.path, self._lock, synchronous, self._settings.deadline_s)
             if is_new:
                 sync_directory(os.path.dirname(self.path))
-        except (sqlite3.Error, OSError) as error:
-            if isinstance(error, sqlite3.Error) and rows.is_damage_at_opening(error, self.path):
+        except (*rows.ERRORS, OSError) as error:
+            if isinstance(error, rows.ERRORS) and rows.is_damage_at_opening(error, self.path):
                 raise self._damage(str(error), is_ours=is_ours) from error
             raise StorageError(f"{self.path} can't be opened: {error}") from error
         try:
@@ -382,7 +385,7 @@ class SqliteBackend:
             connections.close()
             if isinstance(error, NewerFormatError):
                 raise NewerFormatError(f"{self.path}: {error}") from None
-            damaged = isinstance(error, sqlite3.Error) and rows.is_damage_at_opening(error, self.path)
+            damaged = isinstance(error, rows.ERRORS) and rows.is_damage_at_opening(error, self.path)
             if damaged or isinstance(error, ConfigurationError):
                 raise self._damage(str(error), is_ours=is_ours) from error
             if isinstance(error, sqlite3.Error):
@@ -401,7 +404,7 @@ class SqliteBackend:
     def _check(self, connection: sqlite3.Connection) -> int:
         try:
             return rows.check_all(connection)
-        except sqlite3.Error as error:
+        except rows.ERRORS as error:
             if rows.is_damage_at_opening(error, self.path):
                 raise Damage(str(error)) from error
             raise StorageError(f"{self.path} can't be read: {error}") from error
