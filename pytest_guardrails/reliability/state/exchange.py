@@ -27,6 +27,7 @@ _FORMAT = "pytest-guardrails-export"
 _VERSION = 1
 _KNOWN = frozenset({"format", "format_version", "version", "entries"})
 _KNOWN_OF_ENTRY = frozenset({"version", "schema", "value"})
+_SUFFIXES = frozenset({"", "-wal", "-shm", ".lock", ".lock.turn", ".witness", ".good", ".previous"})
 _ENVELOPE = 3  # levels around a value: document, entries, entry
 _INTERVAL_S = 1.0  # people read no faster
 
@@ -39,7 +40,9 @@ def export_state(store: StateStore, path: str | os.PathLike[str], *, indent: int
 
     Raises:
         StorageError: the file was not written and is as before.
+        ConfigurationError: `path` is a file of the store itself.
     """
+    _check_apart(store, path)
     with store.snapshot() as entries:
         version = store.version()
         unknown = store.unknown_fields()
@@ -64,7 +67,7 @@ def import_state(store: StateStore, path: str | os.PathLike[str], *, mode: Impor
     Args:
         store: into which.
         path: the file.
-        mode: "merge" leaves keys alone that the file has not; "replace" deletes them.
+        mode: "merge" leaves keys (and unknown fields) alone that the file has not; "replace" deletes them.
 
     Returns:
         How many keys the file had.
@@ -81,17 +84,29 @@ def import_state(store: StateStore, path: str | os.PathLike[str], *, mode: Impor
                 transaction.delete(key)
         for key, entry in entries.items():
             transaction.put_stored(key, entry["value"], entry.get("schema", 1))
+        kept = store.unknown_fields() if mode == "merge" else {}
+        of_kept = {key: extra for key, extra in kept.get("entries", {}).items() if key not in entries}
         transaction.put_unknown_fields(
             {
-                "top": {name: value for name, value in document.items() if name not in _KNOWN},
+                "top": {**kept.get("top", {}), **_without(document, _KNOWN)},
                 "entries": {
-                    key: extra
-                    for key, entry in entries.items()
-                    if (extra := {name: value for name, value in entry.items() if name not in _KNOWN_OF_ENTRY})
+                    **of_kept,
+                    **{key: extra for key, entry in entries.items() if (extra := _without(entry, _KNOWN_OF_ENTRY))},
                 },
             }
         )
     return len(entries)
+
+
+def _without(plain: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in plain.items() if name not in names}
+
+
+def _check_apart(store: StateStore, path: str | os.PathLike[str]) -> None:
+    """Refuse to write over the store itself."""
+    target, own = os.path.realpath(path), store.backend.path
+    if target.startswith(own) and target[len(own) :] in _SUFFIXES:
+        raise ConfigurationError(f"{os.fspath(path)} is a file of the store itself: name another one")
 
 
 def _read(path: str | os.PathLike[str]) -> Mapping[str, Any]:
@@ -110,11 +125,15 @@ def _read(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     if not isinstance(entries, dict):
         raise ConfigurationError(f"{os.fspath(path)}: $.entries is no object")
     for key, entry in entries.items():
-        if not isinstance(entry, dict) or "value" not in entry or type(entry.get("schema", 1)) is not int:
+        if not isinstance(entry, dict) or "value" not in entry or not _is_schema(entry.get("schema", 1)):
             raise ConfigurationError(
-                f"{os.fspath(path)}: $.entries[{key!r}] has no value, or a schema that is no number"
+                f"{os.fspath(path)}: $.entries[{key!r}] has no value, or a schema that is no number from 1"
             )
     return document
+
+
+def _is_schema(found: object) -> bool:
+    return type(found) is int and found >= 1
 
 
 @final
@@ -128,7 +147,7 @@ class Mirror:
         interval_s: refreshed at most this often; `flush` and closing the store's owner do the rest.
         clock: monotonic.
 
-    A mirror that can't be written harms no commit: `failures` counts, and `flush` raises.
+    A mirror that can't be made or written harms no commit: `failures` counts, and `flush` raises.
     """
 
     def __init__(
@@ -140,6 +159,7 @@ class Mirror:
         interval_s: float = _INTERVAL_S,
         clock: Clock | None = None,
     ) -> None:
+        _check_apart(store, path)
         self._store = store
         self._path = path
         self._view = view
@@ -169,5 +189,5 @@ class Mirror:
             return
         try:
             self.flush()
-        except StorageError:
+        except Exception:  # noqa: BLE001 - the commit holds, and whoever made it must not be told otherwise; `flush` tells
             self.failures += 1

@@ -114,4 +114,12 @@ class Values:
             if number not in self._migrations:
                 raise ConfigurationError(f"{key!r} has schema {schema}, and no migration from {number} is given")
             value = self._migrations[number](key, value)
-        return freeze(value)
+        return freeze(value if schema == self.schema else _as_stored(key, value))
+
+
+def _as_stored(key: str, value: Any) -> Any:
+    """What a migration made, as it would come back if it were stored: finite, and frozen at every level."""
+    try:
+        return json.loads(finite_json.dumps(value))
+    except finite_json.JsonRefusedError as error:
+        raise ConfigurationError(f"the migration of {key!r} made what can't be stored: {error}; mend it") from error
