@@ -11,7 +11,7 @@ from pytest_guardrails.errors import ConflictError, CorruptionError, NewerFormat
 from pytest_guardrails.hints import Any, final
 from pytest_guardrails.reliability.durability import finite_json
 from pytest_guardrails.reliability.durability.atomic import write_atomic
-from pytest_guardrails.reliability.durability.locks import FileLock
+from pytest_guardrails.reliability.durability.locks import FileLock, resolved
 
 __all__ = ["FORMAT", "Fence", "FencedError", "read_record"]
 
@@ -32,7 +32,7 @@ class Fence:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.path.realpath(path)
+        self.path = resolved(path)
         self._lock = FileLock.beside(self.path)
 
     @contextmanager

@@ -34,7 +34,7 @@ from pytest_guardrails.reliability.durability import finite_json
 from pytest_guardrails.reliability.durability.atomic import write_atomic
 from pytest_guardrails.reliability.durability.fence import FORMAT, read_record
 from pytest_guardrails.reliability.durability.identity import ProcessIdentity, is_alive, own_identity
-from pytest_guardrails.reliability.durability.locks import FileLock
+from pytest_guardrails.reliability.durability.locks import FileLock, resolved
 
 __all__ = ["Lease", "LeaseHeldError", "LeaseLostError", "LeaseStatus", "WhenDead"]
 
@@ -112,7 +112,7 @@ class Lease:
     ) -> None:
         if not 0.0 < ttl_s < 1e9:
             raise ConfigurationError(f"ttl_s must be above 0 and finite, not {ttl_s}")
-        self.path = os.path.realpath(path)
+        self.path = resolved(path)
         self._ttl_s = ttl_s
         self._owner = finite_json.printable(owner)
         self._when_dead = when_dead

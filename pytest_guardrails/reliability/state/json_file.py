@@ -22,6 +22,7 @@ from pytest_guardrails.hints import final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability import DurabilityUnknownError, FileLock, sync_directory, write_atomic
 from pytest_guardrails.reliability.durability.forking import renew_in_children
+from pytest_guardrails.reliability.durability.locks import resolved
 from pytest_guardrails.reliability.state import json_document as documents
 from pytest_guardrails.reliability.state.backend import MOST_TOGETHER, BackendSettings, PastCell, Session, wait_for
 from pytest_guardrails.reliability.state.json_document import Document
@@ -107,7 +108,7 @@ class JsonBackend:
     """
 
     def __init__(self, path: str | os.PathLike[str], settings: BackendSettings | None = None) -> None:
-        self.path = os.path.realpath(path)
+        self.path = resolved(path)
         self._settings = settings or BackendSettings()
         self._lock = FileLock.beside(self.path, deadline_s=self._settings.deadline_s, clock=self._settings.clock)
         self._witness = Witness(self.path + ".witness")
@@ -394,5 +395,5 @@ def _identity(status: os.stat_result) -> tuple[int, ...]:
 def _identity_of(path: str) -> tuple[int, ...]:
     try:
         return _identity(os.stat(path))
-    except FileNotFoundError:
+    except OSError:  # gone with its folder, or not to be reached: the next opening says which
         return ()

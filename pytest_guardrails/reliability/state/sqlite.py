@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from pytest_guardrails.errors import ConfigurationError, CorruptionError, NewerFormatError, StorageError
 from pytest_guardrails.hints import TypeVar, final
 from pytest_guardrails.reliability.durability import DurabilityUnknownError, FileLock, sync_directory, write_atomic
+from pytest_guardrails.reliability.durability.locks import resolved
 from pytest_guardrails.reliability.state import sqlite_log as log
 from pytest_guardrails.reliability.state import sqlite_rows as rows
 from pytest_guardrails.reliability.state.backend import MOST_TOGETHER, BackendSettings, PastCell, Session, wait_for
@@ -127,7 +128,7 @@ class SqliteBackend:
     """
 
     def __init__(self, path: str | os.PathLike[str], settings: BackendSettings | None = None) -> None:
-        self.path = os.path.realpath(path)
+        self.path = resolved(path)
         self._settings = settings or BackendSettings()
         self._lock = FileLock.beside(self.path, deadline_s=self._settings.deadline_s, clock=self._settings.clock)
         self._witness = Witness(self.path + ".witness")

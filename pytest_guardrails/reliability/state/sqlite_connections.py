@@ -103,7 +103,7 @@ class Connections:
             return False
         try:
             status = os.stat(self._path)
-        except FileNotFoundError:
+        except OSError:  # gone with its folder, or not to be reached: the next opening says which
             return False
         return (status.st_dev, status.st_ino) == self.identity
 

@@ -25,6 +25,7 @@ from types import TracebackType
 
 from pytest_guardrails.errors import ConfigurationError, GuardrailsError, check_whole
 from pytest_guardrails.hints import Any, final
+from pytest_guardrails.reliability.durability.finite_json import printable
 from pytest_guardrails.reliability.durability.forking import renew_in_children
 from pytest_guardrails.reliability.durability.locks import DEADLINE_S
 from pytest_guardrails.reliability.state.backend import Backend
@@ -41,11 +42,12 @@ from pytest_guardrails.reliability.state.model import (
 from pytest_guardrails.reliability.state.nesting import check_no_session
 from pytest_guardrails.reliability.state.pressure import PRESSURE, Pressure, PressureGauge, parse_pressure
 from pytest_guardrails.reliability.state.transaction import Conflict, Merge, Transaction
-from pytest_guardrails.reliability.state.values import RESERVED, UNKNOWN_FIELDS, Migration, Values, check_key
+from pytest_guardrails.reliability.state.values import RESERVED, UNKNOWN_FIELDS, Migration, Values, check_key, is_text
 
 __all__ = ["StateStore"]
 
 _REASON_CHARACTERS = 200
+_MOST_LINES = 1_000_000_000
 
 
 @final
@@ -135,6 +137,8 @@ class StateStore:
 
     def keys(self, prefix: str = "") -> list[str]:
         """The keys that start with `prefix`, sorted."""
+        if not is_text(prefix):
+            return []
         return [key for key in self.backend.keys(prefix) if not key.startswith(RESERVED)]
 
     def put(
@@ -225,7 +229,9 @@ class StateStore:
         return transaction.committed or self.version(key)
 
     def transactions(self, limit: int = 100) -> list[TransactionRecord]:
-        """The newest lines of the transaction log, newest first."""
+        """The newest lines of the transaction log, newest first; `limit` from 0."""
+        check_whole("limit", limit, 0)
+        limit = min(limit, _MOST_LINES)
         return self.backend.transactions(limit)
 
     def prune(self, *, keep_versions: int = 1, older_than_s: float | None = None) -> int:
@@ -296,7 +302,11 @@ class StateStore:
     def _note_rolled_back(self, number: str, error: BaseException, process: int) -> None:
         if process != os.getpid():  # a child that was forked in the middle: the transaction is its parent's
             return
-        reason = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS]
+        try:
+            text = printable(str(error))
+        except Exception:  # noqa: BLE001 - an error that can't say what it is; it comes out all the same
+            text = "it can't be put into words"
+        reason = f"{type(error).__name__}: {text}"[:_REASON_CHARACTERS]
         with suppress(GuardrailsError):  # the caller's own error is the one to tell
             self.backend.note(number, TransactionStatus.ROLLED_BACK, reason)
 
