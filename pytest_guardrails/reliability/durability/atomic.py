@@ -36,6 +36,7 @@ Durability = Literal["power", "process"]
 Symlinks = Literal["follow", "refuse"]
 
 _SUFFIX: Final = ".writing~"
+_STEM_BYTES = 150  # a name has 255 bytes at most, however few characters those are
 _serial = count()
 _swept: set[str] = set()  # directories whose orphans this process has removed already
 
@@ -72,11 +73,15 @@ def write_atomic(
     Raises:
         StorageError: nothing was changed.
         DurabilityUnknownError: the last step, the directory's fsync, failed after the content was in place.
-        ConfigurationError: `path` is a symbolic link and those are refused, or `durability` is no level.
+        ConfigurationError: `path` is a symbolic link and those are refused, or no name that a file can have, or
+            `durability` is no level.
     """
     if durability not in ("power", "process"):
         raise ConfigurationError(f'durability must be "power" or "process", not {durability!r}')
-    target = _resolve(os.fspath(path), symlinks)
+    try:
+        target = _resolve(os.fspath(path), symlinks)
+    except ValueError as error:
+        raise ConfigurationError(f"{path!r} can't be the name of a file: {error}") from error
     directory, name = os.path.split(target)
     try:
         _make_directories(directory, durability)
@@ -190,8 +195,9 @@ def _make_directories(directory: str, durability: Durability) -> None:
 def _open_temporary(directory: str, name: str, mode: int) -> tuple[str, int]:
     """A new file of this writer alone, locked; its name says whose it is to people only."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | getattr(os, "O_BINARY", 0)
+    stem = os.fsdecode(os.fsencode(name)[:_STEM_BYTES])
     while True:
-        path = os.path.join(directory, f".{name[:150]}.{os.getpid()}-{next(_serial)}{_SUFFIX}")
+        path = os.path.join(directory, f".{stem}.{os.getpid()}-{next(_serial)}{_SUFFIX}")
         try:
             descriptor = os.open(path, flags, mode)
         except FileExistsError:

@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from pytest_guardrails.errors import ConflictError, CorruptionError, NewerFormatError, StorageError
+from pytest_guardrails.errors import ConflictError, CorruptionError, NewerFormatError, StorageError, check_whole
 from pytest_guardrails.hints import Any, final
 from pytest_guardrails.reliability.durability import finite_json
 from pytest_guardrails.reliability.durability.atomic import write_atomic
-from pytest_guardrails.reliability.durability.locks import FileLock
+from pytest_guardrails.reliability.durability.locks import FileLock, resolved
 
 __all__ = ["FORMAT", "Fence", "FencedError", "read_record"]
 
@@ -32,7 +32,7 @@ class Fence:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.path.realpath(path)
+        self.path = resolved(path)
         self._lock = FileLock.beside(self.path)
 
     @contextmanager
@@ -41,7 +41,9 @@ class Fence:
 
         Raises:
             FencedError: a larger token was here before.
+            ConfigurationError: `token` is none; NaN, above all, is smaller than nothing.
         """
+        check_whole("a fencing token", token, 1)
         with self._lock.exclusive():
             seen = read_record(self.path).get("token", 0)
             if token < seen:
@@ -73,7 +75,7 @@ def read_record(path: str) -> Mapping[str, Any]:
         raise CorruptionError(f"{path} is no lease record ({error}); look at it, then move it away") from error
     found = record.get("format") if isinstance(record, dict) else None
     if isinstance(found, int) and found > FORMAT:
-        raise NewerFormatError(f"{path} has format {found}; this version knows {FORMAT}")
-    if found != FORMAT or type(record.get("token")) is not int:
+        raise NewerFormatError(f"{path} has format {found}; this version knows {FORMAT}: update pytest-guardrails")
+    if found is True or found != FORMAT or type(record.get("token")) is not int or record["token"] < 0:
         raise CorruptionError(f"{path} is no lease record; look at it, then move it away")
     return dict(record)

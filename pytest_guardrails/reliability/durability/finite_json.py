@@ -38,26 +38,31 @@ class JsonRefusedError(GuardrailsError, ValueError):
         return f"{self.path}: {self.problem}"
 
 
-def dumps(value: object, *, indent: int | None = None) -> str:
+def dumps(value: object, *, indent: int | None = None, envelope: int = 0) -> str:
     """The value as JSON text, without spaces when `indent` is None; keys keep their order.
+
+    Args:
+        value: what to write.
+        indent: spaces a level; None for one line.
+        envelope: levels that are allowed beyond `MAX_DEPTH`, for what is wrapped around values of others.
 
     Raises:
         JsonRefusedError: NaN, infinity, a whole number of more than 4,300 digits, a lone surrogate, a key that is no
             string, a type that JSON has not, a reference to itself, or more than `MAX_DEPTH` levels.
     """
-    if not _is_plain(value, 0):
-        check(value)
+    if not _is_plain(value, -envelope):
+        check(value, envelope=envelope)
     try:
         if indent is None:
             return _encode(value)
         return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
     except ValueError:  # a number too long for Python to write: `check` says which
-        check(value)
+        check(value, envelope=envelope)
         raise
 
 
-def loads(text: str | bytes) -> Any:
-    """The value that a JSON text stands for.
+def loads(text: str | bytes, *, envelope: int = 0) -> Any:
+    """The value that a JSON text stands for; `envelope` as for `dumps`.
 
     Raises:
         JsonRefusedError: not JSON, or NaN, infinity, a number too large for a float, a duplicate key, a lone
@@ -76,17 +81,17 @@ def loads(text: str | bytes) -> Any:
     except ValueError as error:
         raise JsonRefusedError("$", f"not JSON: {error}") from error
     if "\\u" in text or text.count("[") + text.count("{") > MAX_DEPTH:
-        check(value)  # surrogates come in by escapes alone, since UTF-8 has none
+        check(value, envelope=envelope)  # surrogates come in by escapes alone, since UTF-8 has none
     return value
 
 
-def check(value: object) -> None:
+def check(value: object, *, envelope: int = 0) -> None:
     """Refuse what `dumps` would refuse.
 
     Raises:
         JsonRefusedError: with the path to the first such value.
     """
-    _check(value, "$", 0)
+    _check(value, "$", -envelope)
 
 
 def printable(text: str) -> str:

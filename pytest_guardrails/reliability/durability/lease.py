@@ -18,7 +18,7 @@ The record is JSON: `format`, `token`, `owner`, `holder` (identity, null when fr
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Literal, final
 
@@ -26,6 +26,7 @@ from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import (
     ConfigurationError,
     ConflictError,
+    CorruptionError,
     StorageError,
 )
 from pytest_guardrails.records import Record
@@ -33,12 +34,17 @@ from pytest_guardrails.reliability.durability import finite_json
 from pytest_guardrails.reliability.durability.atomic import write_atomic
 from pytest_guardrails.reliability.durability.fence import FORMAT, read_record
 from pytest_guardrails.reliability.durability.identity import ProcessIdentity, is_alive, own_identity
-from pytest_guardrails.reliability.durability.locks import FileLock
+from pytest_guardrails.reliability.durability.locks import FileLock, resolved
 
 __all__ = ["Lease", "LeaseHeldError", "LeaseLostError", "LeaseStatus", "WhenDead"]
 
 WhenDead = Literal["free", "expire"]
 
+_FIELDS: Mapping[str, Callable[[Any], bool]] = {  # a holder who can't be read is not the same as none
+    "owner": lambda found: isinstance(found, str),
+    "holder": lambda found: found is None or ProcessIdentity.parse(found) is not None,
+    "expires_s": lambda found: type(found) in (int, float) and -1e15 < found < 1e15,
+}
 _LOOK_AGAIN_S = 0.05  # nobody can be told that a lease ran out, so a waiting caller looks this often
 
 
@@ -106,7 +112,7 @@ class Lease:
     ) -> None:
         if not 0.0 < ttl_s < 1e9:
             raise ConfigurationError(f"ttl_s must be above 0 and finite, not {ttl_s}")
-        self.path = os.path.realpath(path)
+        self.path = resolved(path)
         self._ttl_s = ttl_s
         self._owner = finite_json.printable(owner)
         self._when_dead = when_dead
@@ -247,7 +253,13 @@ class Lease:
         return record
 
     def _read(self) -> Mapping[str, Any]:
-        return read_record(self.path)
+        record = read_record(self.path)
+        if wrong := [name for name, is_right in _FIELDS.items() if record and not is_right(record.get(name))]:
+            raise CorruptionError(
+                f"{self.path} is no lease record: its {wrong[0]!r} can't be {record.get(wrong[0])!r}; look at it, then "
+                "move it away"
+            )
+        return record
 
     def _write(self, record: Mapping[str, Any]) -> None:
         write_atomic(self.path, (finite_json.dumps(record, indent=2) + "\n").encode(), durability="power")

@@ -35,6 +35,7 @@ __all__ = [
     "LockDeadlineError",
     "LockNotHeldError",
     "lock_all",
+    "resolved",
 ]
 
 DEADLINE_S = 30.0  # longer than any honest critical section here, short enough for a person to wait
@@ -103,12 +104,13 @@ class FileLock:
 
     Raises:
         StorageError: the lock file can't be made.
+        ConfigurationError: `path` is no name that a file can have.
     """
 
     def __init__(
         self, path: str | os.PathLike[str], *, deadline_s: float | None = DEADLINE_S, clock: Clock | None = None
     ) -> None:
-        self.path = os.path.realpath(path)
+        self.path = resolved(path)
         self._deadline_s = _checked(deadline_s)
         self._clock = clock or SystemClock()
         self._seat = seat_for(self.path)
@@ -124,7 +126,7 @@ class FileLock:
         cls, path: str | os.PathLike[str], *, deadline_s: float | None = DEADLINE_S, clock: Clock | None = None
     ) -> "FileLock":
         """The lock that guards the file at `path`, which itself may be replaced: `<path>.lock`."""
-        return cls(os.path.realpath(path) + ".lock", deadline_s=deadline_s, clock=clock)
+        return cls(resolved(path) + ".lock", deadline_s=deadline_s, clock=clock)
 
     @property
     def held(self) -> Mode | None:
@@ -311,6 +313,21 @@ class FileLock:
         return wait.pair
 
 
+def resolved(path: str | os.PathLike[str]) -> str:
+    """The absolute path without symbolic links.
+
+    Raises:
+        ConfigurationError: it is no name that a file can have.
+    """
+    try:
+        found: str = os.path.realpath(path)
+    except ValueError as error:  # a zero byte, or a surrogate that stands for no byte
+        raise ConfigurationError(f"{path!r} can't be the name of a file: {error}") from error
+    if not os.fspath(path):
+        raise ConfigurationError("the name of a file must have at least one character")
+    return found
+
+
 @lru_cache(maxsize=1)
 def _signature(_pid: int) -> bytes:
     return json.dumps(own_identity().plain())[1:-1].encode()
@@ -339,7 +356,9 @@ def lock_all(locks: Iterable[FileLock], *, deadline_s: float | None = DEADLINE_S
 
     Raises:
         LockDeadlineError: not all were free in time; none is held then.
+        ConfigurationError: `deadline_s` is no duration.
     """
+    _checked(deadline_s)
     clock = SystemClock()
     start_s = clock.monotonic()
     with ExitStack() as stack:

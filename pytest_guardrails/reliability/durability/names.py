@@ -5,22 +5,29 @@ an over-long one is cut and told apart by its digest. Nothing is normalised away
 names. Used by `lease.py` and the rooms above.
 """
 
+from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.hints import final
 from pytest_guardrails.reliability.durability.digests import digest_of
 
-__all__ = ["safe_name"]
+__all__ = ["UnusableNameError", "safe_name"]
 
 _SAFE = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_.")
 _LIMIT = 120  # bytes; leaves room for the suffixes of temporary and lock files below the usual 255
+
+
+@final
+class UnusableNameError(ConfigurationError, ValueError):
+    """What was given as a name is none."""
 
 
 def safe_name(name: str) -> str:
     """A file name that stands for `name` and nothing else, on case-insensitive file systems too.
 
     Raises:
-        ValueError: the name is empty.
+        UnusableNameError: the name is empty, or no text; it is a ConfigurationError and a ValueError.
     """
-    if not name:
-        raise ValueError("a name must have at least one character")
+    if not isinstance(name, str) or not name:
+        raise UnusableNameError(f"a name must be a text of at least one character, not {name!r}")
     raw = name.encode("utf-8", "surrogatepass")
     text = "".join(chr(byte) if byte in _SAFE else f"%{byte:02X}" for byte in raw)
     if text[0] == ".":

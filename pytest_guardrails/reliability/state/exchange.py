@@ -27,6 +27,8 @@ _FORMAT = "pytest-guardrails-export"
 _VERSION = 1
 _KNOWN = frozenset({"format", "format_version", "version", "entries"})
 _KNOWN_OF_ENTRY = frozenset({"version", "schema", "value"})
+_SUFFIXES = frozenset({"", "-wal", "-shm", ".lock", ".lock.turn", ".witness", ".good", ".previous"})
+_ENVELOPE = 3  # levels around a value: document, entries, entry
 _INTERVAL_S = 1.0  # people read no faster
 
 
@@ -38,7 +40,9 @@ def export_state(store: StateStore, path: str | os.PathLike[str], *, indent: int
 
     Raises:
         StorageError: the file was not written and is as before.
+        ConfigurationError: `path` is a file of the store itself.
     """
+    _check_apart(store, path)
     with store.snapshot() as entries:
         version = store.version()
         unknown = store.unknown_fields()
@@ -53,7 +57,7 @@ def export_state(store: StateStore, path: str | os.PathLike[str], *, indent: int
             for key, (cell, value) in entries.items()
         },
     }
-    write_atomic(path, (finite_json.dumps(document, indent=indent) + "\n").encode())
+    write_atomic(path, (finite_json.dumps(document, indent=indent, envelope=_ENVELOPE) + "\n").encode())
     return len(entries)
 
 
@@ -63,7 +67,7 @@ def import_state(store: StateStore, path: str | os.PathLike[str], *, mode: Impor
     Args:
         store: into which.
         path: the file.
-        mode: "merge" leaves keys alone that the file has not; "replace" deletes them.
+        mode: "merge" leaves keys (and unknown fields) alone that the file has not; "replace" deletes them.
 
     Returns:
         How many keys the file had.
@@ -80,23 +84,35 @@ def import_state(store: StateStore, path: str | os.PathLike[str], *, mode: Impor
                 transaction.delete(key)
         for key, entry in entries.items():
             transaction.put_stored(key, entry["value"], entry.get("schema", 1))
+        kept = store.unknown_fields() if mode == "merge" else {}
+        of_kept = {key: extra for key, extra in kept.get("entries", {}).items() if key not in entries}
         transaction.put_unknown_fields(
             {
-                "top": {name: value for name, value in document.items() if name not in _KNOWN},
+                "top": {**kept.get("top", {}), **_without(document, _KNOWN)},
                 "entries": {
-                    key: extra
-                    for key, entry in entries.items()
-                    if (extra := {name: value for name, value in entry.items() if name not in _KNOWN_OF_ENTRY})
+                    **of_kept,
+                    **{key: extra for key, entry in entries.items() if (extra := _without(entry, _KNOWN_OF_ENTRY))},
                 },
             }
         )
     return len(entries)
 
 
+def _without(plain: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in plain.items() if name not in names}
+
+
+def _check_apart(store: StateStore, path: str | os.PathLike[str]) -> None:
+    """Refuse to write over the store itself."""
+    target, own = os.path.realpath(path), store.backend.path
+    if target.startswith(own) and target[len(own) :] in _SUFFIXES:
+        raise ConfigurationError(f"{os.fspath(path)} is a file of the store itself: name another one")
+
+
 def _read(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     try:
         with open(path, "rb") as file:
-            document = finite_json.loads(file.read())
+            document = finite_json.loads(file.read(), envelope=_ENVELOPE)
     except OSError as error:
         raise StorageError(f"{os.fspath(path)} can't be read: {error}") from error
     except JsonRefusedError as error:
@@ -109,11 +125,15 @@ def _read(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     if not isinstance(entries, dict):
         raise ConfigurationError(f"{os.fspath(path)}: $.entries is no object")
     for key, entry in entries.items():
-        if not isinstance(entry, dict) or "value" not in entry or type(entry.get("schema", 1)) is not int:
+        if not isinstance(entry, dict) or "value" not in entry or not _is_schema(entry.get("schema", 1)):
             raise ConfigurationError(
-                f"{os.fspath(path)}: $.entries[{key!r}] has no value, or a schema that is no number"
+                f"{os.fspath(path)}: $.entries[{key!r}] has no value, or a schema that is no number from 1"
             )
     return document
+
+
+def _is_schema(found: object) -> bool:
+    return type(found) is int and found >= 1
 
 
 @final
@@ -127,7 +147,7 @@ class Mirror:
         interval_s: refreshed at most this often; `flush` and closing the store's owner do the rest.
         clock: monotonic.
 
-    A mirror that can't be written harms no commit: `failures` counts, and `flush` raises.
+    A mirror that can't be made or written harms no commit: `failures` counts, and `flush` raises.
     """
 
     def __init__(
@@ -139,6 +159,7 @@ class Mirror:
         interval_s: float = _INTERVAL_S,
         clock: Clock | None = None,
     ) -> None:
+        _check_apart(store, path)
         self._store = store
         self._path = path
         self._view = view
@@ -159,7 +180,7 @@ class Mirror:
         with self._mutex:
             with self._store.snapshot() as entries:
                 values = {key: thaw(value) for key, (_, value) in entries.items()}
-            content = finite_json.dumps(self._view(values), indent=2) + "\n"
+            content = finite_json.dumps(self._view(values), indent=2, envelope=_ENVELOPE) + "\n"
             write_atomic(self._path, content.encode(), durability="process")
             self._due_s = self._clock.monotonic() + self._interval_s
 
@@ -168,5 +189,5 @@ class Mirror:
             return
         try:
             self.flush()
-        except StorageError:
+        except Exception:  # noqa: BLE001 - the commit holds, and whoever made it must not be told otherwise; `flush` tells
             self.failures += 1

@@ -55,6 +55,7 @@ _ZEROS = "0" * 16
 _MARK = f'"checksum": "{_ZEROS}"'.encode()
 _OUTCOMES = 1000
 _INDENT = 2
+_ENVELOPE = 5  # levels around a value: document, entries, entry, history, its entry
 
 
 def empty() -> Document:
@@ -86,7 +87,7 @@ def load(content: bytes) -> Document:
         CorruptionError: it never was such a file.
     """
     try:
-        document = finite_json.loads(content)
+        document = finite_json.loads(content, envelope=_ENVELOPE)
     except finite_json.JsonRefusedError as error:
         raise Damage(str(error)) from error
     if not isinstance(document, dict) or document.get("format") != _FORMAT:

@@ -22,9 +22,11 @@ from pytest_guardrails.hints import final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability import DurabilityUnknownError, FileLock, sync_directory, write_atomic
 from pytest_guardrails.reliability.durability.forking import renew_in_children
+from pytest_guardrails.reliability.durability.locks import resolved
 from pytest_guardrails.reliability.state import json_document as documents
 from pytest_guardrails.reliability.state.backend import MOST_TOGETHER, BackendSettings, PastCell, Session, wait_for
 from pytest_guardrails.reliability.state.json_document import Document
+from pytest_guardrails.reliability.state.kinds import check_kind
 from pytest_guardrails.reliability.state.model import (
     Cell,
     Damage,
@@ -34,6 +36,7 @@ from pytest_guardrails.reliability.state.model import (
     TransactionRecord,
     TransactionStatus,
 )
+from pytest_guardrails.reliability.state.nesting import check_no_session, one_session, refuse_forked
 from pytest_guardrails.reliability.state.quarantine import incidents_of
 from pytest_guardrails.reliability.state.recovery import Recovery
 from pytest_guardrails.reliability.state.witness import Witness, note_for, transaction_under_way, with_what_is_under_way
@@ -63,6 +66,7 @@ class _JsonSession:
         self.waited_s = waited_s
         self.document = document  # as it is on the disk
         self._staged = document
+        self._process = os.getpid()
 
     def get(self, key: str) -> Cell | None:
         return documents.cell_of(self._staged, key)
@@ -75,11 +79,15 @@ class _JsonSession:
         return 0 if cell is None or cell.text is None else cell.schema
 
     def stage(self, drafts: Sequence[Draft], transaction: str) -> int:
+        if self._process != os.getpid():
+            refuse_forked(self._backend.path)
         self._staged = self._backend.changed(self._staged, drafts, transaction)
         version: int = self._staged["version"]
         return version
 
     def flush(self) -> None:
+        if self._process != os.getpid():
+            refuse_forked(self._backend.path)
         if self._staged is not self.document:
             self._backend.replace(self._staged)
             self.document = self._staged
@@ -100,7 +108,7 @@ class JsonBackend:
     """
 
     def __init__(self, path: str | os.PathLike[str], settings: BackendSettings | None = None) -> None:
-        self.path = os.path.realpath(path)
+        self.path = resolved(path)
         self._settings = settings or BackendSettings()
         self._lock = FileLock.beside(self.path, deadline_s=self._settings.deadline_s, clock=self._settings.clock)
         self._witness = Witness(self.path + ".witness")
@@ -115,6 +123,11 @@ class JsonBackend:
     @contextmanager
     def session(self, transaction: str) -> Iterator[Session]:
         """See `Backend.session`."""
+        with one_session(self.path):
+            yield from self._session(transaction)
+
+    def _session(self, transaction: str) -> Iterator[Session]:
+        process = os.getpid()
         try:  # from here on, as an interruption may come when the lock is just taken
             waited_s = wait_for(self._lock)
             self._witness.look_again()
@@ -123,7 +136,8 @@ class JsonBackend:
             try:
                 yield session
             finally:
-                self._witness.write(session.document["version"], transaction)
+                if os.getpid() == process:
+                    self._witness.write(session.document["version"], transaction)
         finally:
             if self._lock.held:  # a child forked inside the block holds nothing
                 self._lock.release()
@@ -170,6 +184,7 @@ class JsonBackend:
 
     def prune(self, keep_versions: int, older_than_s: float | None) -> int:
         """See `Backend.prune`."""
+        check_no_session(self.path)
         before = float("inf") if older_than_s is None else self._settings.clock.wall() - older_than_s
         with self._lock.exclusive(note="prune"):
             document, removed = documents.pruned(self._current(), keep_versions, before)
@@ -236,6 +251,8 @@ class JsonBackend:
         except NewerFormatError as error:
             raise NewerFormatError(f"{self.path}: {error}") from None
         except (CorruptionError, Damage) as error:
+            if not os.path.lexists(self._previous):
+                check_kind(self.path, "json")
             if self._witness.read() is None and not os.path.lexists(self._previous):
                 raise CorruptionError(f"{self.path}: {error}; it was left alone: name another path") from None
             raise Damage(str(error)) from None
@@ -378,5 +395,5 @@ def _identity(status: os.stat_result) -> tuple[int, ...]:
 def _identity_of(path: str) -> tuple[int, ...]:
     try:
         return _identity(os.stat(path))
-    except FileNotFoundError:
+    except OSError:  # gone with its folder, or not to be reached: the next opening says which
         return ()

@@ -71,8 +71,10 @@ def incidents_of(store: str) -> list[Incident]:
     room = store + ".quarantine"
     try:
         folders = sorted(name for name in os.listdir(room) if name.isdigit())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise StorageError(f"{room} can't be read: {error}") from error
     found = (_read(os.path.join(room, name)) for name in folders)
     return [incident for incident in found if incident is not None]
 

@@ -14,7 +14,7 @@ from itertools import groupby
 from pytest_guardrails.hints import final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.state import sqlite_rows as rows
-from pytest_guardrails.reliability.state.model import Cell, Draft
+from pytest_guardrails.reliability.state.model import Cell, Damage, Draft
 
 __all__ = ["lift", "replay_later_changes", "version_of"]
 
@@ -50,7 +50,7 @@ def replay_later_changes(connection: sqlite3.Connection, damaged: str) -> int:
     """
     reached = rows.last(connection).version
     changes: list[_Change] = []
-    with suppress(sqlite3.Error, TypeError), closing(_read_only(damaged, "mode=ro")) as source:
+    with suppress(*rows.ERRORS, TypeError), closing(_read_only(damaged, "mode=ro")) as source:
         for change in _later(source, reached):
             changes.append(change)  # noqa: PERF402 - what was read before the damage stays, should the next row fail
     if changes and _apply(connection, changes):
@@ -64,7 +64,7 @@ def replay_later_changes(connection: sqlite3.Connection, damaged: str) -> int:
 
 def version_of(database: str) -> int:
     """The version of the store in a closed database file that nobody writes to; 0 when there is none to be read."""
-    with suppress(sqlite3.Error), closing(_read_only(database, "mode=ro&immutable=1")) as connection:
+    with suppress(*rows.ERRORS), closing(_read_only(database, "mode=ro&immutable=1")) as connection:
         return rows.last(connection).version
     return 0
 
@@ -95,7 +95,7 @@ def _apply(connection: sqlite3.Connection, changes: list[_Change]) -> bool:
             rows.write(connection, [draft], before, change.transaction, change.at, 1, {})
         if rows.last(connection).total != changes[-1].total:
             raise ValueError("total")
-    except (ValueError, TypeError, sqlite3.Error):
+    except (ValueError, TypeError, Damage, sqlite3.Error):
         connection.execute("ROLLBACK")
         return False
     connection.execute("COMMIT")

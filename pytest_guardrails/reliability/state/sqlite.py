@@ -8,11 +8,12 @@
 "process"); one that raised will not appear later. Damage is found on opening (all current values) and on reading (that
 value); then the files go to quarantine and the last good generation takes their place, with the later changes that can
 still be read and proven.
-**Does not** detect damage in values that are no longer current.
+Damage in a value that is no longer current is found when that is asked for, and told; nothing is set aside for it.
+**Does not** say whether such a value is the one that stood there.
 **On crash** SQLite's log is replayed; nothing is to be cleaned up.
 **Threads and processes.** Any number. Commits, checkpoints, opening and closing take the lock, so SQLite's own
 unfair waiting is never met, nor the defect in resetting its log that its versions up to 3.51.2 have. A process that was
-forked in the middle of a transaction must open the store anew.
+forked in the middle of a transaction can read it when it opens it anew, but not write.
 
 Read `sqlite_rows.py` for the tables, `recovery.py` for what becomes of damage.
 """
@@ -25,9 +26,11 @@ from contextlib import contextmanager
 from pytest_guardrails.errors import ConfigurationError, CorruptionError, NewerFormatError, StorageError
 from pytest_guardrails.hints import TypeVar, final
 from pytest_guardrails.reliability.durability import DurabilityUnknownError, FileLock, sync_directory, write_atomic
+from pytest_guardrails.reliability.durability.locks import resolved
 from pytest_guardrails.reliability.state import sqlite_log as log
 from pytest_guardrails.reliability.state import sqlite_rows as rows
 from pytest_guardrails.reliability.state.backend import MOST_TOGETHER, BackendSettings, PastCell, Session, wait_for
+from pytest_guardrails.reliability.state.kinds import check_kind
 from pytest_guardrails.reliability.state.model import (
     Cell,
     Damage,
@@ -37,17 +40,22 @@ from pytest_guardrails.reliability.state.model import (
     TransactionRecord,
     TransactionStatus,
 )
+from pytest_guardrails.reliability.state.nesting import check_no_session, is_in_session, one_session
 from pytest_guardrails.reliability.state.quarantine import incidents_of
 from pytest_guardrails.reliability.state.recovery import Recovery
 from pytest_guardrails.reliability.state.salvage import lift, replay_later_changes, version_of
-from pytest_guardrails.reliability.state.sqlite_connections import Connections
+from pytest_guardrails.reliability.state.sqlite_connections import (
+    Connections,
+    check_not_forked_inside,
+    is_forked_inside,
+)
 from pytest_guardrails.reliability.state.witness import Witness, note_for, transaction_under_way, with_what_is_under_way
 
 __all__ = ["SqliteBackend"]
 
 _Value = TypeVar("_Value")
 _NOT_READ = rows.Last(-1, 0, "")
-_TOLD = (Damage, sqlite3.Error)  # what `SqliteBackend.told` puts into the store's words
+_TOLD = (Damage, *rows.ERRORS)  # what `SqliteBackend.told` puts into the store's words
 _SWEEP_ROWS = 64  # forgotten rows are removed in lots, so that few commits touch their pages
 _GOOD_COMMITS = 1000  # copies of the whole are at least this many commits apart, and as many as there are keys
 _CLOSE_COMMITS = 64  # a store that is opened for one commit only should not be copied each time
@@ -120,7 +128,7 @@ class SqliteBackend:
     """
 
     def __init__(self, path: str | os.PathLike[str], settings: BackendSettings | None = None) -> None:
-        self.path = os.path.realpath(path)
+        self.path = resolved(path)
         self._settings = settings or BackendSettings()
         self._lock = FileLock.beside(self.path, deadline_s=self._settings.deadline_s, clock=self._settings.clock)
         self._witness = Witness(self.path + ".witness")
@@ -134,6 +142,11 @@ class SqliteBackend:
     @contextmanager
     def session(self, transaction: str) -> Iterator[Session]:
         """See `Backend.session`."""
+        with one_session(self.path):
+            yield from self._session(transaction)
+
+    def _session(self, transaction: str) -> Iterator[Session]:
+        check_not_forked_inside(self.path)
         try:  # from here on, as an interruption may come when the lock is just taken
             waited_s = wait_for(self._lock)
             connections = self._ready()
@@ -154,7 +167,7 @@ class SqliteBackend:
                 self._copy_when_due(connections, session.last.version)
             finally:
                 connections.busy = False
-                if not connections.closed:
+                if not (connections.closed or connections.orphaned):
                     _rollback(connections.writer)
                     if session.last is not _NOT_READ:
                         self._witness.write(session.last.version, transaction)
@@ -170,7 +183,7 @@ class SqliteBackend:
         except _TOLD as error:
             raise self.told(connections, error) from error
 
-    def told(self, connections: Connections, error: Damage | sqlite3.Error) -> Exception:
+    def told(self, connections: Connections, error: Damage | sqlite3.Error | UnicodeDecodeError) -> Exception:
         """What an error of SQLite's, or found damage, becomes; damage is dealt with."""
         if isinstance(error, Damage) or rows.is_damage(error):
             return self._recover(str(error))
@@ -251,6 +264,7 @@ class SqliteBackend:
 
     def note(self, transaction: str, status: TransactionStatus, reason: str) -> None:
         """See `Backend.note`."""
+        check_not_forked_inside(self.path)
         with self._lock.exclusive(note="log"):
             connections = self._ready()
             with self.guarded(connections) as connection:
@@ -261,6 +275,8 @@ class SqliteBackend:
 
     def prune(self, keep_versions: int, older_than_s: float | None) -> int:
         """See `Backend.prune`."""
+        check_no_session(self.path)
+        check_not_forked_inside(self.path)
         before = None if older_than_s is None else self._settings.clock.wall() - older_than_s
         with self._lock.exclusive(note=None):
             self._sign("prune")
@@ -279,9 +295,11 @@ class SqliteBackend:
         """See `Backend.close`."""
         if self._connections is None or self._connections.closed or self._connections.orphaned:
             return
+        if self._connections.busy:
+            check_no_session(self.path)
         with self._lock.exclusive(note="close"):
             connections = self._connections
-            if connections.usable():
+            if connections.usable() and not (is_in_session(self.path) or is_forked_inside(self.path)):
                 with self.guarded(connections) as connection:
                     self._tidy(connections, rows.last(connection).version)
             connections.close()
@@ -299,7 +317,9 @@ class SqliteBackend:
                     return query(connections.reader)
                 except Damage as damage:
                     reason = str(damage)
-                except sqlite3.Error as error:
+                except CorruptionError as error:  # of what is no longer current
+                    raise CorruptionError(f"{self.path}: {error}") from None
+                except rows.ERRORS as error:
                     if not rows.is_damage(error):
                         raise StorageError(f"{self.path} can't be read: {error}") from error
                     reason = str(error)
@@ -309,7 +329,7 @@ class SqliteBackend:
     def _ready(self) -> Connections:
         connections = self._connections
         if connections is not None and connections.orphaned:
-            raise ConfigurationError(f"{self.path}: this process was forked inside a transaction; open the store anew")
+            check_not_forked_inside(self.path)
         if connections is not None and connections.usable():
             return connections
         with self._lock.exclusive(note="open"):
@@ -353,8 +373,8 @@ class SqliteBackend:
             connections = Connections(self.path, self._lock, synchronous, self._settings.deadline_s)
             if is_new:
                 sync_directory(os.path.dirname(self.path))
-        except (sqlite3.Error, OSError) as error:
-            if isinstance(error, sqlite3.Error) and rows.is_damage_at_opening(error, self.path):
+        except (*rows.ERRORS, OSError) as error:
+            if isinstance(error, rows.ERRORS) and rows.is_damage_at_opening(error, self.path):
                 raise self._damage(str(error), is_ours=is_ours) from error
             raise StorageError(f"{self.path} can't be opened: {error}") from error
         try:
@@ -366,7 +386,7 @@ class SqliteBackend:
             connections.close()
             if isinstance(error, NewerFormatError):
                 raise NewerFormatError(f"{self.path}: {error}") from None
-            damaged = isinstance(error, sqlite3.Error) and rows.is_damage_at_opening(error, self.path)
+            damaged = isinstance(error, rows.ERRORS) and rows.is_damage_at_opening(error, self.path)
             if damaged or isinstance(error, ConfigurationError):
                 raise self._damage(str(error), is_ours=is_ours) from error
             if isinstance(error, sqlite3.Error):
@@ -376,6 +396,8 @@ class SqliteBackend:
 
     def _damage(self, reason: str, *, is_ours: bool) -> Exception:
         """Ours is set aside and restored; a file that never was ours is not touched."""
+        if not os.path.lexists(self._good):
+            check_kind(self.path, "sqlite")
         if is_ours:
             return Damage(reason)
         return CorruptionError(f"{self.path} is not a store ({reason}); it was left alone: name another path")
@@ -383,7 +405,7 @@ class SqliteBackend:
     def _check(self, connection: sqlite3.Connection) -> int:
         try:
             return rows.check_all(connection)
-        except sqlite3.Error as error:
+        except rows.ERRORS as error:
             if rows.is_damage_at_opening(error, self.path):
                 raise Damage(str(error)) from error
             raise StorageError(f"{self.path} can't be read: {error}") from error
@@ -482,7 +504,7 @@ class SqliteBackend:
         connections.emptied()
 
     def _stamp(self, connection: sqlite3.Connection) -> object:
-        return id(self._connections), connection.execute("PRAGMA data_version").fetchone()[0]
+        return self._connections and self._connections.serial, connection.execute("PRAGMA data_version").fetchone()[0]
 
 
 def _rollback(connection: sqlite3.Connection) -> None:

@@ -11,21 +11,37 @@ import os
 import sqlite3
 import threading
 from contextlib import suppress
+from itertools import count
 
 from pytest_guardrails.errors import GuardrailsError, StorageError
-from pytest_guardrails.hints import TYPE_CHECKING, final
+from pytest_guardrails.hints import TYPE_CHECKING, Any, final
 from pytest_guardrails.reliability.durability import FileLock
+from pytest_guardrails.reliability.state.nesting import refuse_forked
 
 if TYPE_CHECKING:
     from pytest_guardrails.reliability.state.sqlite_rows import Last
 
-__all__ = ["Connections"]
+__all__ = ["Connections", "check_not_forked_inside", "is_forked_inside"]
 
 _PARK_S = 5.0  # a fork or an exit waits no longer for other writers
 _LONG_LIVED_COMMITS = 32  # who commits more often than this goes on doing so
 _LOG_BYTES = 32 + 1000 * (24 + 4096)  # what the log grows to before SQLite empties it: header, frames of one page each
 _ZEROS = bytes(1 << 16)
+_serial = count()
 _open: "set[Connections]" = set()
+_not_ours: dict[str, list[object]] = {}
+_ADVICE = "open the store anew to read it; to write, spawn the process, or fork it outside of transactions"
+
+
+@final
+class _Orphan:
+    """Stands where a connection was."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __getattr__(self, _name: str) -> object:
+        refuse_forked(self._path, _ADVICE)
 
 
 @final
@@ -43,6 +59,7 @@ class Connections:
         StorageError: it can't keep its log there.
 
     Attributes:
+        serial: no other connections of this process have it; an address would be used again.
         mutex: guards the reader.
         busy: a transaction is in progress.
         closed: opened no more.
@@ -53,6 +70,7 @@ class Connections:
 
     def __init__(self, path: str, lock: FileLock, synchronous: str, busy_s: float) -> None:
         self.lock = lock
+        self.serial = next(_serial)
         self.mutex = threading.RLock()
         self.busy = self.closed = self.orphaned = False
         self.left: tuple[str, Last] | None = None
@@ -85,7 +103,7 @@ class Connections:
             return False
         try:
             status = os.stat(self._path)
-        except FileNotFoundError:
+        except OSError:  # gone with its folder, or not to be reached: the next opening says which
             return False
         return (status.st_dev, status.st_ino) == self.identity
 
@@ -133,11 +151,38 @@ class Connections:
                 self.closed = True
                 self._close()
 
+    def disown(self) -> None:
+        """In a forked child: these are the parent's, whose transaction is in progress, and refuse to be used."""
+        self.orphaned = True
+        _not_ours.setdefault(self._path, []).append(
+            (self.writer, self.reader)
+        )  # kept for good: closing them would hurt the parent
+        orphan: Any = _Orphan(self._path)
+        self.writer = self.reader = orphan
+
     def _close(self) -> None:
         with suppress(sqlite3.Error):  # a damaged log can't be emptied; whoever opens next will see
             self.reader.close()
         with suppress(sqlite3.Error):
             self.writer.close()
+
+
+def is_forked_inside(path: str) -> bool:
+    """Whether this process was forked in the middle of a transaction of the store at `path`.
+
+    SQLite then believes for good that this process is in the middle of it, and lets no other connection write.
+    """
+    return path in _not_ours
+
+
+def check_not_forked_inside(path: str) -> None:
+    """Refuse at once what SQLite would refuse after its time-out.
+
+    Raises:
+        ConfigurationError: as `is_forked_inside` says.
+    """
+    if is_forked_inside(path):
+        refuse_forked(path, _ADVICE)
 
 
 def _connect(path: str, busy_s: float) -> sqlite3.Connection:
@@ -154,7 +199,7 @@ def _close_idle() -> None:
 
 def _disown() -> None:
     for connections in _open:
-        connections.orphaned = True  # and kept in the set for good: closing them would hurt the parent
+        connections.disown()
 
 
 if hasattr(os, "register_at_fork"):

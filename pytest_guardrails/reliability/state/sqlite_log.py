@@ -5,26 +5,58 @@ Read `sqlite_rows.py` for the tables.
 
 import sqlite3
 
+from pytest_guardrails.errors import CorruptionError
 from pytest_guardrails.hints import Any
+from pytest_guardrails.reliability.state import sqlite_rows as rows
 from pytest_guardrails.reliability.state.backend import PastCell
 from pytest_guardrails.reliability.state.model import Cell, TransactionRecord, TransactionStatus
 
 __all__ = ["is_recent", "log_lines", "note_outcome", "past", "prune", "sweep"]
 
+_STATUSES = frozenset(status.value for status in TransactionStatus)
+_DAMAGED_LINE = "a line of the transaction log is damaged, the values are whole: forget it with prune()"
 _OUTCOMES = 1000  # lines on transactions that did not commit; older ones go
 
 
 def past(connection: sqlite3.Connection, key: str) -> list[PastCell]:
-    """What is remembered of a key, oldest first."""
+    """What is remembered of a key, oldest first.
+
+    Raises:
+        CorruptionError: one of them is not what was written. That harms no current value, so nothing is set aside.
+    """
+    recent = _recent(connection, key)
+    while True:
+        found = [_past_cell(connection, key, number) for number in rows.numbers(recent)] if recent else []
+        before, recent = recent, _recent(connection, key)
+        whole = [cell for cell in found if cell is not None]
+        if len(whole) == len(found):
+            return whole
+        if before == recent:  # else it was forgotten meanwhile
+            raise _damaged(key)
+
+
+def _recent(connection: sqlite3.Connection, key: str) -> object:
     row = connection.execute("SELECT recent FROM entry WHERE key = ?", (key,)).fetchone()
-    found = []
-    for number in row[0].split() if row else ():
-        old = connection.execute(
-            "SELECT version, schema, text, at, transaction_id FROM change WHERE id = ?", (int(number),)
-        ).fetchone()
-        if old is not None:
-            found.append(PastCell(Cell(*old[:3]), old[3], old[4]))
-    return found
+    return row and row[0]
+
+
+def _past_cell(connection: sqlite3.Connection, key: str, number: int) -> PastCell | None:
+    row = connection.execute(
+        "SELECT version, schema, text, at, transaction_id, digest, key FROM change WHERE id = ?", (number,)
+    ).fetchone()
+    if row is None:
+        return None
+    version, schema, text, at, transaction, written, owner = row
+    if owner != key or not isinstance(at, float) or rows.digest(key, version, schema, text) != written:
+        raise _damaged(key)
+    return PastCell(Cell(version, schema, text), at, transaction)
+
+
+def _damaged(key: str) -> CorruptionError:
+    return CorruptionError(
+        f"an old value of {key!r} is damaged or missing, the current ones are whole: forget it with prune(), or put a "
+        "backup in the store's place"
+    )
 
 
 def note_outcome(
@@ -58,6 +90,8 @@ def log_lines(connection: sqlite3.Connection, limit: int) -> list[TransactionRec
     for version, transaction, at, key in connection.execute(
         "SELECT version, transaction_id, at, key FROM change ORDER BY id DESC"
     ):
+        if not (isinstance(version, int) and isinstance(at, float)):
+            raise CorruptionError(_DAMAGED_LINE)
         if version not in commits:
             if len(commits) == limit:
                 break
@@ -77,6 +111,8 @@ def log_lines(connection: sqlite3.Connection, limit: int) -> list[TransactionRec
 
 
 def _outcome(row: Any) -> TransactionRecord:
+    if row[4] not in _STATUSES or not (isinstance(row[3], float) and isinstance(row[1], int)):
+        raise CorruptionError(_DAMAGED_LINE)
     return TransactionRecord(id=row[2], status=TransactionStatus(row[4]), version=None, at=row[3], note=row[5])
 
 
@@ -86,7 +122,7 @@ def prune(connection: sqlite3.Connection, keep_versions: int, before: float | No
     limit = float("inf") if before is None else before
     removed = 0
     for key, recent in connection.execute("SELECT key, recent FROM entry").fetchall():
-        numbers = [int(number) for number in recent.split()]
+        numbers = rows.numbers(recent)
         old = [number for number in numbers[:-keep_versions] if _older(connection, number, limit)]
         is_gone = connection.execute(
             "SELECT count(*) FROM change WHERE id = ? AND text IS NULL AND at < ?", (numbers[-1], limit)
@@ -109,9 +145,9 @@ def sweep(connection: sqlite3.Connection) -> None:
     They are found by what is referred to: that also finds what processes left behind which wrote once, or were killed.
     """
     kept = {
-        int(number)
+        number
         for (recent,) in connection.execute("SELECT recent FROM entry").fetchall()
-        for number in recent.split()
+        for number in rows.numbers(recent)
     }
     every = [number for (number,) in connection.execute("SELECT id FROM change ORDER BY id").fetchall()]
     connection.executemany(  # the newest row carries the store's version

@@ -23,6 +23,7 @@ from pytest_guardrails.reliability.durability.digests import digest_of
 from pytest_guardrails.reliability.state.model import Cell, Damage, Draft
 
 __all__ = [
+    "ERRORS",
     "Entries",
     "Last",
     "check_all",
@@ -33,10 +34,13 @@ __all__ = [
     "is_damage",
     "is_damage_at_opening",
     "last",
+    "numbers",
     "schema",
     "write",
 ]
 
+# A message of SQLite's that quotes damaged bytes can't be decoded, and the module says that instead.
+ERRORS = (sqlite3.Error, UnicodeDecodeError)
 _FORMAT = 1
 _APPLICATION = 0x67726C73  # "grls"; tells our databases from other programs'
 _TABLES = {
@@ -161,16 +165,30 @@ def check_all(connection: sqlite3.Connection) -> int:
     """
     total = 0
     rows = connection.execute(
-        "SELECT e.key, c.version, c.schema, c.text, c.digest, c.key FROM entry e LEFT JOIN change c ON c.id = e.change"
+        "SELECT e.key, e.recent, e.change, c.version, c.schema, c.text, c.digest, c.key"
+        " FROM entry e LEFT JOIN change c ON c.id = e.change"
     )
-    for key, *row in rows:
+    for key, recent, change, *row in rows:
         if not isinstance(key, str):
             raise Damage("a key is no text")
+        if numbers(recent)[-1:] != [change]:
+            raise Damage(f"the entry of {key!r} does not end with its current row")
         total += digest(key, *_checked(key, row))
     found = last(connection)
     if _wrapped(total) != found.total:
         raise Damage("the values together do not fit their checksum")
     return found.version
+
+
+def numbers(recent: object) -> list[int]:
+    """The rows that an entry remembers, oldest first.
+
+    Raises:
+        Damage: it is no list of numbers.
+    """
+    if isinstance(recent, str) and recent.isascii() and recent.replace(" ", "").isdigit():
+        return [int(number) for number in recent.split()]
+    raise Damage("an entry does not say which rows it remembers")
 
 
 def write(
@@ -218,7 +236,7 @@ def write(
         surplus = recent.count(" ") + 1 - (draft.keep or keep)
         if surplus > 0:
             *gone, recent = recent.split(" ", surplus)
-            expired += map(int, gone)
+            expired += numbers(" ".join(gone))
         connection.execute(
             "INSERT INTO entry (key, change, recent) VALUES (?, ?, ?)"
             " ON CONFLICT (key) DO UPDATE SET change = excluded.change, recent = excluded.recent",
@@ -228,15 +246,17 @@ def write(
     return Last(version, total, transaction), expired
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: sqlite3.Error | UnicodeDecodeError) -> bool:
     """Whether SQLite says that the file is not what it wrote (as opposed to a full disk or a refused access)."""
+    if isinstance(error, UnicodeDecodeError):
+        return True
     code = getattr(error, "sqlite_errorcode", None)  # since Python 3.11
     if code is not None and code & 0xFF in (11, 26):  # SQLITE_CORRUPT, SQLITE_NOTADB
         return True
     return any(words in str(error) for words in ("malformed", "not a database", "no such", "Could not decode"))
 
 
-def is_damage_at_opening(error: sqlite3.Error, path: str) -> bool:
+def is_damage_at_opening(error: sqlite3.Error | UnicodeDecodeError, path: str) -> bool:
     """The same for an opening, where everything is damage that the machine does not explain.
 
     A changed header makes SQLite say many things, such as "unsupported file format" or "readonly database".

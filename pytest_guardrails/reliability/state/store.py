@@ -25,6 +25,7 @@ from types import TracebackType
 
 from pytest_guardrails.errors import ConfigurationError, GuardrailsError, check_whole
 from pytest_guardrails.hints import Any, final
+from pytest_guardrails.reliability.durability.finite_json import printable
 from pytest_guardrails.reliability.durability.forking import renew_in_children
 from pytest_guardrails.reliability.durability.locks import DEADLINE_S
 from pytest_guardrails.reliability.state.backend import Backend
@@ -38,13 +39,15 @@ from pytest_guardrails.reliability.state.model import (
     TransactionStatus,
     VersionConflictError,
 )
+from pytest_guardrails.reliability.state.nesting import check_no_session
 from pytest_guardrails.reliability.state.pressure import PRESSURE, Pressure, PressureGauge, parse_pressure
 from pytest_guardrails.reliability.state.transaction import Conflict, Merge, Transaction
-from pytest_guardrails.reliability.state.values import RESERVED, UNKNOWN_FIELDS, Migration, Values, check_key
+from pytest_guardrails.reliability.state.values import RESERVED, UNKNOWN_FIELDS, Migration, Values, check_key, is_text
 
 __all__ = ["StateStore"]
 
 _REASON_CHARACTERS = 200
+_MOST_LINES = 1_000_000_000
 
 
 @final
@@ -92,7 +95,7 @@ class StateStore:
             TransactionError: this thread is inside a transaction of this store already.
         """
         self._check_outside()
-        number = os.urandom(12).hex()
+        number, process = os.urandom(12).hex(), os.getpid()
         with self.backend.session(number) as session:
             if session.waited_s:
                 self._gauge.waited(session.waited_s)
@@ -107,7 +110,7 @@ class StateStore:
                 self._inside.depth = 0
                 if not transaction.over:
                     transaction.abandon()
-                    self._note_rolled_back(number, error)
+                    self._note_rolled_back(number, error, process)
                 raise
         if committed is not None:
             for call in self.after_commit:
@@ -134,6 +137,8 @@ class StateStore:
 
     def keys(self, prefix: str = "") -> list[str]:
         """The keys that start with `prefix`, sorted."""
+        if not is_text(prefix):
+            return []
         return [key for key in self.backend.keys(prefix) if not key.startswith(RESERVED)]
 
     def put(
@@ -224,7 +229,9 @@ class StateStore:
         return transaction.committed or self.version(key)
 
     def transactions(self, limit: int = 100) -> list[TransactionRecord]:
-        """The newest lines of the transaction log, newest first."""
+        """The newest lines of the transaction log, newest first; `limit` from 0."""
+        check_whole("limit", limit, 0)
+        limit = min(limit, _MOST_LINES)
         return self.backend.transactions(limit)
 
     def prune(self, *, keep_versions: int = 1, older_than_s: float | None = None) -> int:
@@ -280,6 +287,9 @@ class StateStore:
     def close(self) -> None:
         """Release files; the store opens itself again when it is used."""
         self.backend.close()
+        with self._mutex:  # what told whether something was committed meanwhile is closed, too
+            self._stamp = None
+            self._cells = {}
 
     def __enter__(self) -> "StateStore":
         return self
@@ -289,8 +299,14 @@ class StateStore:
     ) -> None:
         self.close()
 
-    def _note_rolled_back(self, number: str, error: BaseException) -> None:
-        reason = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS]
+    def _note_rolled_back(self, number: str, error: BaseException, process: int) -> None:
+        if process != os.getpid():  # a child that was forked in the middle: the transaction is its parent's
+            return
+        try:
+            text = printable(str(error))
+        except Exception:  # noqa: BLE001 - an error that can't say what it is; it comes out all the same
+            text = "it can't be put into words"
+        reason = f"{type(error).__name__}: {text}"[:_REASON_CHARACTERS]
         with suppress(GuardrailsError):  # the caller's own error is the one to tell
             self.backend.note(number, TransactionStatus.ROLLED_BACK, reason)
 
@@ -301,6 +317,7 @@ class StateStore:
     def _write(self, work: Callable[[Transaction], None]) -> Transaction:
         """Some work in a transaction of its own, made durable together with that of other threads."""
         self._check_outside()
+        check_no_session(self.backend.path)  # before it stands in the queue, where the one in the middle may be leader
 
         def done_inside(transaction: Transaction) -> None:
             self._inside.depth = 1  # of the thread that does it, for itself or for another one
@@ -309,11 +326,12 @@ class StateStore:
             finally:
                 self._inside.depth = 0
 
+        process = os.getpid()
         request = self._combiner.run(done_inside)
         transaction = request.transaction
         if request.error is not None:
             if request.rolled_back:
-                self._note_rolled_back(request.id, request.error)
+                self._note_rolled_back(request.id, request.error, process)
             raise request.error
         assert transaction is not None
         if transaction.committed:

@@ -13,7 +13,7 @@ from pytest_guardrails.reliability.durability.finite_json import check
 from pytest_guardrails.reliability.state.backend import Session
 from pytest_guardrails.reliability.state.model import Draft, TransactionError, VersionConflictError
 from pytest_guardrails.reliability.state.pressure import PressureGauge
-from pytest_guardrails.reliability.state.values import RESERVED, UNKNOWN_FIELDS, Values, check_key
+from pytest_guardrails.reliability.state.values import RESERVED, UNKNOWN_FIELDS, Values, check_key, is_text
 
 __all__ = ["Conflict", "Merge", "Transaction"]
 
@@ -74,6 +74,8 @@ class Transaction:
     def keys(self, prefix: str = "") -> list[str]:
         """The keys that start with `prefix`, sorted."""
         self._check_open()
+        if not is_text(prefix):
+            return []
         found = {key for key in self._session.keys(prefix) if not key.startswith(RESERVED)}
         for key, draft in self._drafts.items():
             if key.startswith(prefix) and not key.startswith(RESERVED):
@@ -106,6 +108,8 @@ class Transaction:
         """
         self._check_open()
         check_key(key)
+        if not (isinstance(on_conflict, Conflict) or callable(on_conflict)):
+            raise ConfigurationError(f"on_conflict is a Conflict or a function of two values, not {on_conflict!r}")
         if expected_version is not None:
             found = self.version(key)
             if found != expected_version:

@@ -16,7 +16,7 @@ from pytest_guardrails.reliability.durability.forking import renew_in_children
 from pytest_guardrails.reliability.state.frozen import freeze
 from pytest_guardrails.reliability.state.model import Cell, Draft
 
-__all__ = ["RESERVED", "UNKNOWN_FIELDS", "Migration", "Values", "check_key"]
+__all__ = ["RESERVED", "UNKNOWN_FIELDS", "Migration", "Values", "check_key", "is_text"]
 
 RESERVED = "@"  # keys of the store's own start with it
 UNKNOWN_FIELDS = RESERVED + "unknown-fields"
@@ -39,6 +39,11 @@ def check_key(key: str) -> None:
         finite_json.check(key)
     if "\0" in key or len(key.encode()) > _KEY_BYTES:
         raise ConfigurationError(f"a key has at most {_KEY_BYTES} bytes, none of them zero: {key[:60]!r}")
+
+
+def is_text(prefix: str) -> bool:
+    """Whether a key can begin like this: what has a lone surrogate begins none, and backends can't be asked for it."""
+    return finite_json.printable(prefix) == prefix
 
 
 @final
@@ -114,4 +119,12 @@ class Values:
             if number not in self._migrations:
                 raise ConfigurationError(f"{key!r} has schema {schema}, and no migration from {number} is given")
             value = self._migrations[number](key, value)
-        return freeze(value)
+        return freeze(value if schema == self.schema else _as_stored(key, value))
+
+
+def _as_stored(key: str, value: Any) -> Any:
+    """What a migration made, as it would come back if it were stored: finite, and frozen at every level."""
+    try:
+        return json.loads(finite_json.dumps(value))
+    except finite_json.JsonRefusedError as error:
+        raise ConfigurationError(f"the migration of {key!r} made what can't be stored: {error}; mend it") from error

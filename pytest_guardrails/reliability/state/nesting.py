@@ -1,0 +1,59 @@
+"""One thread has one session of a store at a time, through whatever object; a forked child has none of its parent's.
+
+A store's lock is re-entrant, so it does not keep a thread from beginning a second session inside its first: in a signal
+handler, through another object for the same path, inside a snapshot. What the inner one commits the outer one would
+write over, or find in the middle of its own writing. Read `backend.py` for sessions.
+"""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.hints import NoReturn
+from pytest_guardrails.reliability.state.model import TransactionError
+
+__all__ = ["check_no_session", "is_in_session", "one_session", "refuse_forked"]
+
+
+class _OfThread(threading.local):
+    inside: frozenset[tuple[int, str]] = frozenset()  # process and store: a forked child finds its parent's here
+
+
+_here = _OfThread()
+
+
+def is_in_session(path: str) -> bool:
+    """Whether this thread of this process has a session of the store at the resolved `path`."""
+    return bool(_here.inside) and (os.getpid(), path) in _here.inside
+
+
+def check_no_session(path: str) -> None:
+    """Refuse what can't be done in the middle of a session.
+
+    Raises:
+        TransactionError: this thread has one.
+    """
+    if is_in_session(path):
+        raise TransactionError(
+            f"{path} is in the middle of a transaction or snapshot of this thread (is this a signal handler, or "
+            "another object for the same store?): transactions do not nest, so do this after it, or use the outer one"
+        )
+
+
+@contextmanager
+def one_session(path: str) -> Iterator[None]:
+    """Let this thread have a session of the store during the block, if it has none. Raises as `check_no_session`."""
+    check_no_session(path)
+    mark = (os.getpid(), path)
+    try:  # from here on, as an interruption may come at once
+        _here.inside |= {mark}
+        yield
+    finally:
+        _here.inside -= {mark}
+
+
+def refuse_forked(path: str, advice: str = "open the store anew") -> NoReturn:
+    """What a child that was forked inside a session is told when it goes on with it."""
+    raise ConfigurationError(f"{path}: this process was forked inside a transaction, which is its parent's; {advice}")
