@@ -36,7 +36,7 @@ from pytest_guardrails.reliability.state.model import (
     TransactionRecord,
     TransactionStatus,
 )
-from pytest_guardrails.reliability.state.nesting import check_no_session, one_session, refuse_forked
+from pytest_guardrails.reliability.state.nesting import check_no_session, enter_session, leave_session, refuse_forked
 from pytest_guardrails.reliability.state.quarantine import incidents_of
 from pytest_guardrails.reliability.state.recovery import Recovery
 from pytest_guardrails.reliability.state.witness import Witness, note_for, transaction_under_way, with_what_is_under_way
@@ -123,12 +123,10 @@ class JsonBackend:
     @contextmanager
     def session(self, transaction: str) -> Iterator[Session]:
         """See `Backend.session`."""
-        with one_session(self.path):
-            yield from self._session(transaction)
-
-    def _session(self, transaction: str) -> Iterator[Session]:
+        check_no_session(self.path)
         process = os.getpid()
         try:  # from here on, as an interruption may come when the lock is just taken
+            enter_session(self.path)
             waited_s = wait_for(self._lock)
             self._witness.look_again()
             session = _JsonSession(self, self._take_over(), waited_s)
@@ -139,6 +137,7 @@ class JsonBackend:
                 if os.getpid() == process:
                     self._witness.write(session.document["version"], transaction)
         finally:
+            leave_session(self.path)
             if self._lock.held:  # a child forked inside the block holds nothing
                 self._lock.release()
 

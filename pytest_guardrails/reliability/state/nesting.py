@@ -7,14 +7,12 @@ write over, or find in the middle of its own writing. Read `backend.py` for sess
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from pytest_guardrails.errors import ConfigurationError
 from pytest_guardrails.hints import NoReturn
 from pytest_guardrails.reliability.state.model import TransactionError
 
-__all__ = ["check_no_session", "is_in_session", "one_session", "refuse_forked"]
+__all__ = ["check_no_session", "enter_session", "is_in_session", "leave_session", "refuse_forked"]
 
 
 class _OfThread(threading.local):
@@ -35,23 +33,22 @@ def check_no_session(path: str) -> None:
     Raises:
         TransactionError: this thread has one.
     """
-    if is_in_session(path):
+    if _here.inside and is_in_session(path):
         raise TransactionError(
             f"{path} is in the middle of a transaction or snapshot of this thread (is this a signal handler, or "
             "another object for the same store?): transactions do not nest, so do this after it, or use the outer one"
         )
 
 
-@contextmanager
-def one_session(path: str) -> Iterator[None]:
-    """Let this thread have a session of the store during the block, if it has none. Raises as `check_no_session`."""
-    check_no_session(path)
-    mark = (os.getpid(), path)
-    try:  # from here on, as an interruption may come at once
-        _here.inside |= {mark}
-        yield
-    finally:
-        _here.inside -= {mark}
+def enter_session(path: str) -> None:
+    """This thread has a session of the store from now on; to be followed by `leave_session`, come what may."""
+    _here.inside |= {(os.getpid(), path)}
+
+
+def leave_session(path: str) -> None:
+    """This thread has no session of the store any more, nor has the child that was forked inside one."""
+    if _here.inside:
+        _here.inside -= {(os.getpid(), path)}
 
 
 def refuse_forked(path: str, advice: str = "open the store anew") -> NoReturn:

@@ -40,7 +40,7 @@ from pytest_guardrails.reliability.state.model import (
     TransactionRecord,
     TransactionStatus,
 )
-from pytest_guardrails.reliability.state.nesting import check_no_session, is_in_session, one_session
+from pytest_guardrails.reliability.state.nesting import check_no_session, enter_session, is_in_session, leave_session
 from pytest_guardrails.reliability.state.quarantine import incidents_of
 from pytest_guardrails.reliability.state.recovery import Recovery
 from pytest_guardrails.reliability.state.salvage import lift, replay_later_changes, version_of
@@ -142,12 +142,10 @@ class SqliteBackend:
     @contextmanager
     def session(self, transaction: str) -> Iterator[Session]:
         """See `Backend.session`."""
-        with one_session(self.path):
-            yield from self._session(transaction)
-
-    def _session(self, transaction: str) -> Iterator[Session]:
+        check_no_session(self.path)
         check_not_forked_inside(self.path)
         try:  # from here on, as an interruption may come when the lock is just taken
+            enter_session(self.path)
             waited_s = wait_for(self._lock)
             connections = self._ready()
             session = _SqliteSession(self, connections, waited_s)
@@ -172,6 +170,7 @@ class SqliteBackend:
                     if session.last is not _NOT_READ:
                         self._witness.write(session.last.version, transaction)
         finally:
+            leave_session(self.path)
             if self._lock.held:  # a child forked inside the block holds nothing
                 self._lock.release()
 

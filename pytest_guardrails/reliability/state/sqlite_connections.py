@@ -181,7 +181,7 @@ def check_not_forked_inside(path: str) -> None:
     Raises:
         ConfigurationError: as `is_forked_inside` says.
     """
-    if is_forked_inside(path):
+    if path in _not_ours:
         refuse_forked(path, _ADVICE)
 
 
