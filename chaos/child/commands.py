@@ -6,6 +6,7 @@ fails ends the run. Read `actors.py` next.
 
 import os
 import select
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -74,7 +75,7 @@ def _run(command: tuple[str, ...], environment: dict[str, str], *, keep: bool) -
     if code:
         os.write(1, printed[-_TAIL_BYTES:])
         ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        raise CommandError(f"{' '.join(command)[:300]} {ended}", code)
+        raise CommandError(f"{shlex.join(command)[:300]} {ended}", code)
     return printed
 
 

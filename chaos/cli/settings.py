@@ -19,6 +19,7 @@ from chaos.scenario.quantities import budget, duration_s
 
 __all__ = ["chosen", "deadline_s", "run_options", "target_named"]
 
+_OF_A_SHELL = frozenset({"|", "||", "&", "&&", ";", "<", ">", ">>", "2>", "2>&1"})
 _REF = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
@@ -95,6 +96,9 @@ def target_named(option: str, text: str) -> Target:
         raise UsageError(f"{option}: {error} in {text!r}", "quote the command as for a shell") from None
     if not words:
         raise UsageError(f"{option} is empty", "give a command line, or module:function")
+    if left := [word for word in words if word in _OF_A_SHELL and word in text.split()]:
+        hint = f"start one: {option} {shlex.quote('sh -c ' + shlex.quote(text))}"
+        raise UsageError(f"{option}: {left[0]} would be an argument of {words[0]}, for no shell reads it", hint)
     return CommandTarget(commands=(words,))
 
 

@@ -10,13 +10,15 @@ from chaos.child import values
 from chaos.observations import Damage, Ending, Observation, Outcome, Reference, Violation
 from chaos.oracles.answer import ending_words, is_legal, same
 from chaos.report.blame import Blamed
-from chaos.report.places import operation_words, place, short_place, user_frame
+from chaos.report.places import operation_words, place, short_place, shown_path, user_frame
 from chaos.trace.model import Op
 
 __all__ = ["explanation", "title", "undamaged_explanation", "undamaged_title"]
 
 _SHOWN = 3  # operations told in words; the timeline has the others
 _VALUE_LIMIT = 80
+_PRINTED = 2  # lines of a command's output; its run folder's report has more
+_PRINTED_LIMIT = 160
 _NOT_COPIED = (
     "the copy has names, contents, links and permissions, but neither times nor extended attributes: "
     "what needs those is not measured, and no fault of the target"
@@ -66,6 +68,8 @@ def explanation(
     if observation.acked:
         lines.append(_acked_words(observation.acked, reference))
     lines.append(_then(violation, observation.outcome))
+    if violation.oracle == "recovers":
+        lines += _printed(observation.outcome)
     if violation.oracle == "atomic" and not reference.acks:
         lines.append(
             "nothing was acknowledged, so all of it counts as one step: acknowledge each, or leave out `atomic`"
@@ -83,13 +87,13 @@ def _until(blamed: Sequence[Blamed], until: Op | None) -> list[str]:
     return [f"a crash does the same up to {place(frame)}: {operation_words(until)}"]
 
 
-def undamaged_explanation(violation: Violation) -> tuple[str, ...]:
-    """The lines of a finding that needs no crash."""
-    lines = (
-        "nothing was damaged: the workload ran, and recovery was started on a copy of what it left",
-        violation.message,
-    )
-    return (*lines, _NOT_COPIED) if violation.oracle in ("recovers", "check") else lines
+def undamaged_explanation(violation: Violation, outcome: Outcome) -> tuple[str, ...]:
+    """The lines of a finding that needs no crash; `outcome` is how recovery ended there."""
+    lines = ["nothing was damaged: the workload ran, and recovery was started on a copy of what it left"]
+    lines.append(violation.message)
+    if violation.oracle == "recovers":
+        lines += _printed(outcome)
+    return (*lines, _NOT_COPIED) if violation.oracle in ("recovers", "check") else tuple(lines)
 
 
 def _what(violation: Violation, damage: Damage, outcome: Outcome) -> str:
@@ -117,6 +121,14 @@ def _then(violation: Violation, outcome: Outcome) -> str:
         message = f"recovery {ending_words(outcome)}"
     frame = user_frame(outcome.frames)
     return f"then {message}" + (f" ({place(frame)})" if frame and outcome.ending is not Ending.RETURNED else "")
+
+
+def _printed(outcome: Outcome) -> list[str]:
+    """The end of what a failed command printed, which says why; Python code has its exception for that."""
+    if outcome.error_type != "exit" and outcome.ending is not Ending.EXITED:
+        return []
+    lines = [line.strip() for line in outcome.output.splitlines() if line.strip()][-_PRINTED:]
+    return [f"it printed: {shown_path(line)[:_PRINTED_LIMIT]}" for line in lines]
 
 
 def _again(observation: Observation, reference: Reference) -> list[str]:

@@ -271,7 +271,7 @@ class Findings:
             damage=violation.damage,
             model=self._models[0] if self._models else "",
             title=undamaged_title(violation),
-            explanation=undamaged_explanation(violation),
+            explanation=undamaged_explanation(violation, self._reference.steps[step]),
             source=None,
             timeline=(),
             point=violation.point,

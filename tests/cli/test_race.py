@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from chaos.child.target import CommandTarget
+from chaos.cli.settings import target_named
 from chaos.report.folder import latest_run, load_run
 from tests.cli.shell import chaos, nothing_left, start
 from tests.cli.test_interrupt import GIVE_UP_S, wait_until, wait_until_gone
@@ -72,12 +74,18 @@ def test_a_sound_race_passes_with_0(tmp_path: Path) -> None:
         (("--oracle", "durable", "--", "true", "--", "true"), "--oracle: expected one of"),
         (("--budget", "soon", "--", "true", "--", "true"), "--budget: expected"),
         (("--check", "'", "--", "true", "--", "true"), "--check: No closing quotation"),
+        (("--check", "test -e n && true", "--", "true", "--", "true"), "--check: && would be an argument of test"),
     ],
 )
 def test_wrong_usage_exits_with_2(tmp_path: Path, words: tuple[str, ...], told: str) -> None:
     done = chaos(tmp_path, "race", *words)
     assert done.code == 2
     assert told in done.err
+
+
+@pytest.mark.parametrize("text", ["grep '|' f", 'sh -c "a || b"', "find . -exec ls {} +"])
+def test_what_a_shell_would_read_may_be_quoted(text: str) -> None:
+    assert isinstance(target_named("--check", text), CommandTarget)
 
 
 def test_a_command_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:

@@ -263,6 +263,14 @@ def test_hangs_are_called_so() -> None:
 # Undamaged
 
 
+def test_what_a_failed_command_printed_last_is_told() -> None:
+    findings = collector(TRACE)
+    printed = "listing\n\ntar: this does not look like an archive\n  tar: exiting\x1b[2J\n"
+    failing(findings, point=2, outcome=raised("exit", "tar ended with exit code 2", detail=2, output=printed))
+    told = [line for line in only(findings).explanation if line.startswith("it printed")]
+    assert told == ["it printed: tar: this does not look like an archive", r"it printed: tar: exiting\x1b[2J"]
+
+
 def test_an_undamaged_failure_is_a_finding_of_its_own() -> None:
     findings = collector(TRACE)
     findings.add_undamaged([violation(state="", point=4, message="recovery raised KeyError (at acknowledgement 2)")])

@@ -179,8 +179,8 @@ def _file_words(one: Blamed) -> str:
     path, frame = shown_path(one.op.path) or "the file", user_frame(one.op.source)
     if one.op.kind in (Kind.RENAME, Kind.LINK):
         return f"an fsync of {path} before {_where(one.op)}"
-    by = f", by {short_place(frame)}" if frame else ""
-    return f"an fsync of {path} when it is written{by},"
+    by = f", by {short_place(frame)}," if frame else ""
+    return f"an fsync of {path} when it is written{by}"
 
 
 def _order_words(one: Blamed) -> str:
