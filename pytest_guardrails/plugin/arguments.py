@@ -4,6 +4,7 @@ It runs nothing. A fixture's arguments are a table, argument -> (setting, what m
 tables need stand here. Read `door.py` for what becomes of a call.
 """
 
+import inspect
 import os
 import sys
 import sysconfig
@@ -43,6 +44,17 @@ Settings = Mapping[str, tuple[str, Callable[[Any], Any]]]
 # "power" is every model up to the one that promises least; a finding then names the weakest that shows it.
 _POWER = MODELS[: MODELS.index("posix") + 1]
 
+# What each role is called with, by whatever names; other roles are looked at by nobody before they are called.
+_GIVEN = {
+    "workload": ("disk", "ack"),
+    "resume": ("disk", "ack"),
+    "worker": ("disk", "witness"),
+    "recover": ("disk",),
+    "setup": ("disk",),
+    "check": ("value", "acked"),
+}
+_RACE_CHECK = ("disk", "results")
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +86,7 @@ class Call:
             raise UsageError(f"{self.fixture}: {role} is None", hint)
         if callable(value):
             self._refuse_unrun(value, role)
+            self._refuse_uncallable(value, role)
             return CallableTarget(function=value)
         if isinstance(value, str) and ":" in value:
             return PythonTarget(ref=value, search=(self.here, *_own_search()))
@@ -90,6 +103,23 @@ class Call:
             name = getattr(function, "__name__", "it")
             told = f"{self.fixture}({role}=...): expected a plain function, and {name} is {unrun[0]}"
             raise UsageError(told, unrun[1])
+
+    def _refuse_uncallable(self, function: Callable[..., Any], role: str) -> None:
+        """Refuse what can't take the arguments of its role: it would raise each time, and be told as a finding."""
+        given = _RACE_CHECK if (self.fixture, role) == ("race", "check") else _GIVEN.get(role)
+        try:
+            signature = inspect.signature(function, follow_wrapped=False)
+        except (TypeError, ValueError):  # code in C, which tells nothing
+            return
+        if given is None:
+            return
+        try:
+            signature.bind(*given)
+        except TypeError as error:
+            name = getattr(function, "__name__", "it")
+            call = f"{name}({', '.join(given)})"
+            told = f"{self.fixture}({role}=...): it is called as {call}, and {name}{signature} can't be: {error}"
+            raise UsageError(told, f"let it take {', '.join(given)}") from None
 
     def targets(self, *roles: str) -> dict[str, Any]:
         """The targets among the arguments, by role; None for those that are not given."""

@@ -226,6 +226,53 @@ class Object:
     refused(pytester, program, "crash, race, fleet", wrong)
 
 
+def test_functions_that_can_not_take_what_they_are_called_with_are_refused(pytester: pytest.Pytester) -> None:
+    program = PLAIN_PROGRAM + "def alone(disk):\n    pass\n\n\ndef three(a, b, c):\n    pass\n\n\n"
+    wrong = [
+        (
+            "crash(workload=alone, recover=load)",
+            r"^crash\(workload=\.\.\.\): it is called as alone\(disk, ack\), and alone\(disk\) can't be: too many",
+        ),
+        ("crash(workload=replace, recover=three)", r"crash\(recover=\.\.\.\): .* missing a required argument"),
+        ("crash(workload=replace, recover=load, check=alone)", r"called as alone\(value, acked\)"),
+        ("race(alone, alone)", r"^race\(worker=\.\.\.\): it is called as alone\(disk, witness\)"),
+        ("race(replace, replace, check=alone)", r"called as alone\(disk, results\)"),
+        ("fleet(alone, recover=load)", r"^fleet\(worker=\.\.\.\): it is called as alone\(disk, witness\)"),
+    ]
+    refused(pytester, program, "crash, race, fleet", wrong)
+
+
+WRAPPED = """
+import functools
+
+def with_disk_alone(function):
+    @functools.wraps(function)
+    def run(disk, ack):
+        function(disk)
+        ack(1)
+    return run
+
+@with_disk_alone
+def decorated(disk):
+    (disk / "new").write_text('{"n": 1}')
+    (disk / "new").replace(disk / "state.json")
+
+def test_decorated(crash):
+    crash(workload=decorated, recover=load)
+
+class Store:
+    def work(self, disk, ack, *more, last=3):
+        replace(disk, ack)
+
+def test_method_and_partial(crash):
+    crash(workload=functools.partial(Store().work, last=2), recover=lambda *given: load(*given))
+"""
+
+
+def test_decorated_functions_methods_and_partials_are_called_as_they_are(pytester: pytest.Pytester) -> None:
+    run(pytester, PLAIN_PROGRAM + WRAPPED, passed=2)
+
+
 def test_targets_by_name_are_found_where_the_test_finds_modules(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\npythonpath = src\n")
     pytester.mkdir("src")

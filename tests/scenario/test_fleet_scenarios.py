@@ -209,7 +209,16 @@ def test_a_run_in_which_nothing_struck_is_no_measurement(folder: Path) -> None:
     result = run(folder, scenario, budget=Budget(states=1))
     assert status(result) is Status.NOT_MEASURED
     assert result.stop is not None
-    assert "no fault struck" in result.stop.message
+    assert result.stop.message == "no fault struck: nothing was tried"
+
+
+@pytest.mark.slow
+def test_workers_that_fail_by_themselves_are_told_where_nothing_struck(folder: Path) -> None:
+    target = TARGET.replace("targets:worker", "targets:fails")  # which can't take a witness
+    text = HEAD + 'workers = 2\nduration = "300ms"\noracles = ["durable"]\n' + target
+    result = run(folder, read(folder, text), budget=Budget(states=1))
+    assert result.stop is not None
+    assert "nothing was tried, and 2 of 2 workers failed by themselves: ended with exit code 1" in result.stop.message
 
 
 @pytest.mark.slow

@@ -114,6 +114,7 @@ class _Fleets:
         self._budget = _budget(account.options, account.scenario.budget)
         self._runs = self._fired = self._lives = self._stated = 0
         self._digests: list[str] = []
+        self._failures = ""  # of workers that nothing had hurt, in words
         self._began = monotonic()
 
     def run(self) -> None:
@@ -130,7 +131,7 @@ class _Fleets:
             return
         if wrong is None and not self._fired:
             raise NotMeasured(
-                "no fault struck: nothing was tried",
+                f"no fault struck: nothing was tried{self._failures}",
                 "give it faults ([[fault]], or faults= in a test), or let them come sooner",
             )
 
@@ -165,6 +166,8 @@ class _Fleets:
         self._fired += course.fired
         self._lives += course.lives
         self._stated += course.stated
+        if failed := [one.last_failure for one in course.crew if one.failed]:
+            self._failures = f", and {len(failed)} of {len(course.crew)} workers failed by themselves: {failed[-1]}"
 
     def _finding(self, plan: Plan, seen: _Seen) -> Finding:
         wanted = seen.objected
