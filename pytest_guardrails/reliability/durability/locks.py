@@ -42,6 +42,7 @@ DEADLINE_S = 30.0  # longer than any honest critical section here, short enough 
 _RECORD_BYTES = 512  # written whole, in place, padded: so it needs no truncation
 _NOTE_BYTES = 240  # beside a long host name it still fits into the record
 _NOTE = b'"note":"'
+_LOOK_AGAIN_S = 0.005
 _OWN = -1.0  # stands for the deadline that the object was made with
 
 
@@ -293,7 +294,10 @@ class FileLock:
         if left_s == 0.0:
             self._seat.keep(pair)
             raise LockDeadlineError(self.path, wait_s or 0.0, self.holder())
-        wait = start_wait(self._seat, pair, mode)
+        try:
+            wait = start_wait(self._seat, pair, mode)
+        except RuntimeError:
+            return self._poll(pair, mode, left_s, wait_s)
         self._waits.append(wait)
         try:
             wait.wake.acquire(timeout=-1 if left_s is None else left_s)
@@ -311,6 +315,20 @@ class FileLock:
             wait.pair.close()
             raise wait.error
         return wait.pair
+
+    def _poll(self, pair: Pair, mode: Mode, left_s: float | None, wait_s: float | None) -> Pair:
+        """Where no thread can be started to wait, as in what runs at the interpreter's end: look now and then."""
+        clock = SystemClock()
+        start_s = clock.monotonic()
+        try:
+            while not pair.try_take(mode):
+                if left_s is not None and clock.monotonic() - start_s >= left_s:
+                    raise LockDeadlineError(self.path, wait_s or 0.0, self.holder())
+                clock.sleep(_LOOK_AGAIN_S)
+        except BaseException:
+            pair.close()
+            raise
+        return pair
 
 
 def resolved(path: str | os.PathLike[str]) -> str:

@@ -200,7 +200,11 @@ class Wait:
 
 
 def start_wait(seat: Seat, pair: Pair, mode: Mode) -> Wait:
-    """Wait for the lock in a helper thread, or take over a wait that was given up."""
+    """Wait for the lock in a helper thread, or take over a wait that was given up.
+
+    Raises:
+        RuntimeError: no thread can be started, as at the interpreter's end; nothing was begun.
+    """
     with _mutex:
         seat.given_up = [wait for wait in seat.given_up if not wait.over]
         for wait in seat.given_up:
