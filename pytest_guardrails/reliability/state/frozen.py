@@ -7,7 +7,7 @@ for where they come from.
 
 from pytest_guardrails.hints import Any, NoReturn, final
 
-__all__ = ["FrozenDict", "FrozenList", "freeze", "thaw"]
+__all__ = ["FrozenDict", "FrozenList", "freeze", "has_list", "thaw"]
 
 
 def _refuse(*_arguments: object, **_named: object) -> NoReturn:
@@ -51,6 +51,13 @@ def freeze(value: Any) -> Any:
     if kind is list or kind is tuple:
         return FrozenList([freeze(item) for item in value])
     return value
+
+
+def has_list(value: Any) -> bool:
+    """Whether a list is in it: such a value is given out once only, as `heapq` changes lists behind their backs."""
+    if isinstance(value, dict):
+        return any(map(has_list, value.values()))
+    return isinstance(value, list)
 
 
 def thaw(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """Between texts that a backend keeps and values that callers see: JSON, schema numbers, frozen copies, the cache.
 
-A text that was decoded once for a cell is not decoded again: the same frozen value is given out. A version alone would
-not do: one that was staged and then refused is used again, for another value. Read `frozen.py`
+A text that was decoded once for a cell is not decoded again: the same frozen value is given out, if no list is in it.
+A version alone would not do: one that was staged and then refused is used again, for another value. Read `frozen.py`
 for why that is safe.
 """
 
@@ -13,7 +13,7 @@ from pytest_guardrails.errors import ConfigurationError, NewerFormatError, check
 from pytest_guardrails.hints import Any, final
 from pytest_guardrails.reliability.durability import finite_json
 from pytest_guardrails.reliability.durability.forking import renew_in_children
-from pytest_guardrails.reliability.state.frozen import freeze
+from pytest_guardrails.reliability.state.frozen import freeze, has_list
 from pytest_guardrails.reliability.state.model import Cell, Draft
 
 __all__ = ["RESERVED", "UNKNOWN_FIELDS", "Migration", "Values", "check_key", "is_text"]
@@ -87,7 +87,7 @@ class Values:
         if known is not None and known[0] == cell:
             return known[1]
         value = self._decode(key, cell.text, cell.schema)
-        if self._remember:
+        if self._remember and not has_list(value):
             with self._mutex:
                 if len(self._known) >= _REMEMBERED:
                     self._known.clear()

@@ -4,6 +4,7 @@ A further backend passes this unchanged. Damage and crashes are in files of thei
 on the disk.
 """
 
+import heapq
 import json
 import math
 import operator
@@ -191,6 +192,14 @@ class Conformance:
             mine["list"].append(2)
             assert store.get("key") == {"list": [1], "map": {}}
             assert json.dumps({**value, "x": 1})
+
+    def test_what_changes_a_list_behind_its_back_changes_no_other_reader_s(self, open_store: Open) -> None:
+        with open_store() as store:
+            store.put("queue", {"waiting": [2, 3]})
+            heapq.heappush(store.get("queue")["waiting"], 1)
+            assert store.get("queue") == {"waiting": [2, 3]}
+            with store.transaction() as transaction:
+                assert transaction.get("queue") == {"waiting": [2, 3]}
 
     def test_a_value_that_was_put_does_not_follow_its_callers_changes(self, open_store: Open) -> None:
         with open_store() as store:
