@@ -2,7 +2,8 @@
 
 **Guarantees.** While a thread holds the lock exclusively nobody else holds it in any mode; the kernel says so, and lets
 go by itself when the holder dies. Waiting costs no polling. Waiters get it nearly in the order in which they came, a
-writer is not starved by readers, and a live holder is never robbed, however old its lock.
+writer is not starved by readers, and a live holder is never robbed, however old its lock. A wait that ends at its
+deadline, by `cancel` or by an exception out of a signal handler leaves nothing in anybody's way.
 **Does not** reach across hosts on every network file system, and keeps out nobody who does not ask.
 **On crash** nothing is to be cleaned up: the lock file stays for good, is never removed, replaced or truncated, and
 what stands in it is for people only.
@@ -15,7 +16,7 @@ Never lock the file that gets replaced: use `FileLock.beside`. Read `seats.py` f
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import lru_cache
 from types import TracebackType
 
@@ -25,7 +26,15 @@ from pytest_guardrails.hints import final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability.identity import ProcessIdentity, own_identity
 from pytest_guardrails.reliability.durability.kernel import Mode
-from pytest_guardrails.reliability.durability.seats import Holding, Pair, Wait, give_up, seat_for, start_wait
+from pytest_guardrails.reliability.durability.seats import (
+    Claim,
+    Holding,
+    Pair,
+    give_up,
+    seat_for,
+    start_wait,
+    try_again,
+)
 
 __all__ = [
     "DEADLINE_S",
@@ -115,7 +124,7 @@ class FileLock:
         self._deadline_s = _checked(deadline_s)
         self._clock = clock or SystemClock()
         self._seat = seat_for(self.path)
-        self._waits: list[Wait] = []
+        self._claims: list[Claim] = []
         try:
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
             self._seat.keep(self._seat.pair())
@@ -180,17 +189,22 @@ class FileLock:
         holding = self._seat.mine.holding
         if holding is None:
             raise LockNotHeldError(f"{self.path} is not held by this thread of process {os.getpid()}")
-        holding.count -= 1
-        if not holding.count:
+        if holding.count > 1:
+            holding.count -= 1
+            return
+        try:
             self._seat.mine.holding = None
             holding.pair.give_back()
-            self._seat.keep(holding.pair)
+        except BaseException:  # an interruption
+            holding.pair.close()
+            raise
+        self._seat.keep(holding.pair)
 
     def cancel(self) -> None:
         """End all waits that go on through this object; each raises `LockCancelledError`."""
-        for wait in list(self._waits):
-            wait.cancelled = True
-            wait.rouse()
+        for claim in self._claims.copy():
+            claim.cancelled = True
+            claim.rouse()
 
     def sign(self, note: str) -> bool:
         """Write this thread down as the holder, if the disk takes it; it holds the lock exclusively."""
@@ -227,50 +241,54 @@ class FileLock:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    @contextmanager
-    def exclusive(self, *, deadline_s: float | None = _OWN, note: str | None = "") -> Iterator[None]:
+    def exclusive(self, *, deadline_s: float | None = _OWN, note: str | None = "") -> AbstractContextManager[None]:
         """Hold the lock alone during the block. Raises as `acquire`."""
-        self._enter("exclusive", deadline_s, note)
-        try:
-            yield
-        finally:
-            self._leave()
+        return self._block("exclusive", deadline_s, note)
+
+    def shared(self, *, deadline_s: float | None = _OWN) -> AbstractContextManager[None]:
+        """Hold the lock together with other readers during the block. Raises as `acquire`."""
+        return self._block("shared", deadline_s, None)
 
     @contextmanager
-    def shared(self, *, deadline_s: float | None = _OWN) -> Iterator[None]:
-        """Hold the lock together with other readers during the block. Raises as `acquire`."""
-        self._enter("shared", deadline_s, None)
+    def _block(self, mode: Mode, deadline_s: float | None, note: str | None) -> Iterator[None]:
+        before = holding.count if (holding := self._seat.mine.holding) else 0
+        try:
+            self.acquire(mode, deadline_s=deadline_s, note=note)
+        except BaseException:  # an interruption may come when it was just taken
+            self._leave(before)
+            raise
         try:
             yield
         finally:
-            self._leave()
+            left = holding.count - 1 if (holding := self._seat.mine.holding) else 0
+            try:
+                self._leave(left)
+            except BaseException:  # it may come before anything was done
+                self._leave(left)
+                raise
 
     def __enter__(self) -> "FileLock":
-        self._enter("exclusive", _OWN, "")
+        before = holding.count if (holding := self._seat.mine.holding) else 0
+        try:
+            self.acquire()
+        except BaseException:
+            self._leave(before)
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._leave()
-
-    def _enter(self, mode: Mode, deadline_s: float | None, note: str | None) -> None:
-        """Take it for a block; where an interruption comes after that and before the block, give it back."""
-        before = self._count
+        left = holding.count - 1 if (holding := self._seat.mine.holding) else 0
         try:
-            self.acquire(mode, deadline_s=deadline_s, note=note)
+            self._leave(left)
         except BaseException:
-            if self._count > before:
-                self.release()
+            self._leave(left)
             raise
 
-    @property
-    def _count(self) -> int:
-        holding = self._seat.mine.holding
-        return holding.count if holding else 0
-
-    def _leave(self) -> None:
-        if self._seat.mine.holding is not None:  # a child forked inside the block holds nothing to give back
+    def _leave(self, left: int) -> None:
+        """Release until this thread has so many acquisitions; a child forked inside the block has none."""
+        if (holding := self._seat.mine.holding) and holding.count > left:
             self.release()
 
     def _take(self, mode: Mode, wait_s: float | None) -> Pair:
@@ -292,29 +310,56 @@ class FileLock:
 
     def _wait_take(self, pair: Pair, mode: Mode, left_s: float | None, wait_s: float | None) -> Pair:
         if left_s == 0.0:
-            self._seat.keep(pair)
-            raise LockDeadlineError(self.path, wait_s or 0.0, self.holder())
+            return self._try_again(pair, mode, wait_s)
+        claims: list[Claim] = []
         try:
-            wait = start_wait(self._seat, pair, mode)
-        except RuntimeError:
-            return self._poll(pair, mode, left_s, wait_s)
-        self._waits.append(wait)
-        try:
-            wait.wake.acquire(timeout=-1 if left_s is None else left_s)
+            if not start_wait(self._seat, pair, mode, claims):
+                return self._poll(pair, mode, left_s, wait_s)
+            self._claims.append(claims[0])
+            claims[0].wake.acquire(timeout=-1 if left_s is None else left_s)
+            self._claims.remove(claims[0])
+            is_granted = not give_up(claims[0])
         except BaseException:
-            if not give_up(self._seat, wait) and wait.error is None:
-                wait.pair.close()
+            self._drop(claims)
             raise
-        finally:
-            self._waits.remove(wait)
-        if give_up(self._seat, wait):
-            if wait.cancelled:
+        wait = claims[0].wait
+        if not is_granted:
+            if claims[0].cancelled:
                 raise LockCancelledError(f"waiting for {self.path} was cancelled")
             raise LockDeadlineError(self.path, wait_s or 0.0, self.holder())
         if wait.error is not None:
             wait.pair.close()
             raise wait.error
         return wait.pair
+
+    def _try_again(self, pair: Pair, mode: Mode, wait_s: float | None) -> Pair:
+        """What keeps the lock for an instant on behalf of nobody is out of the way soon, without anybody's doing."""
+        while True:
+            claims: list[Claim] = []
+            try:
+                if try_again(self._seat, pair, mode, claims):
+                    return pair
+                for claim in claims:
+                    claim.wake.acquire()
+            except BaseException:
+                self._drop(claims)
+                raise
+            if not claims:
+                self._seat.keep(pair)
+                raise LockDeadlineError(self.path, wait_s or 0.0, self.holder())
+            wait = claims[0].wait
+            if wait.mode == mode and wait.error is None:
+                self._seat.keep(pair)
+                return wait.pair
+            wait.pair.close()
+
+    def _drop(self, claims: list[Claim]) -> None:
+        """After an interruption: nobody waits here any more."""
+        for claim in claims:
+            if not give_up(claim):
+                claim.wait.pair.close()
+            if claim in self._claims:
+                self._claims.remove(claim)
 
     def _poll(self, pair: Pair, mode: Mode, left_s: float | None, wait_s: float | None) -> Pair:
         """Where no thread can be started to wait, as in what runs at the interpreter's end: look now and then."""

@@ -3,22 +3,26 @@
 A *pair* is one way to the lock: a descriptor of the lock file and one of its turnstile, opened for one holder. A
 *seat* is a lock file as one process knows it: idle pairs, and which threads hold it. The kernel has no lock call with a
 deadline, so a caller that must wait hands its pair to a helper thread, which sleeps in the kernel; the caller sleeps
-until the helper or the deadline comes. A wait that was given up keeps its place in the queue, and the next
-caller takes it over, so there is never more than one helper for each thread that ever waited at once.
+until the helper or the deadline comes. Nothing calls a helper back, so one whose wait was given up sleeps on, and the
+next caller takes that wait over: there are never more than two helpers for each thread that ever waited at once.
 
 Why the turnstile: whoever wants the lock passes it first, and the one who stands in it is next. A holder that lets go
-and asks again at once finds others in the turnstile, and so can't keep the lock to itself. Read `locks.py` next.
+and asks again at once finds others in the turnstile, and so can't keep the lock to itself. Who gives up leaves the
+turnstile, else a writer that is long gone would keep readers from joining readers. Read `locks.py` next.
 """
 
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
-from pytest_guardrails.hints import final
+from pytest_guardrails.errors import StorageError
+from pytest_guardrails.hints import Literal, final
 from pytest_guardrails.reliability.durability.kernel import Mode, try_lock, unlock, wait_lock
 
-__all__ = ["Holding", "Pair", "Seat", "Wait", "give_up", "seat_for", "start_wait"]
+__all__ = ["Claim", "Holding", "Pair", "Seat", "Wait", "give_up", "seat_for", "start_wait", "try_again"]
 
 _IDLE_PAIRS = 4  # a process rarely has more threads at one lock; each pair is two descriptors
 _GONE = " (deleted)"  # what Linux adds to the name of an open file that has none any more
@@ -62,27 +66,21 @@ class Pair:
         finally:
             unlock(self.turnstile)
 
-    def wait_take(self, mode: Mode) -> None:
-        """Pass the turnstile and take the lock, sleeping in the kernel."""
-        wait_lock(self.turnstile, "exclusive")
-        try:
-            wait_lock(self.lock, mode)
-        finally:
-            unlock(self.turnstile)
-
     def give_back(self) -> None:
         """Let go of the lock; explicitly, since a child process may have inherited a copy of the descriptor."""
         unlock(self.lock)
 
     def close(self) -> None:
         """Close both descriptors, which lets go of what they hold."""
-        for descriptor in (self.lock, self.turnstile):
+        descriptors = (self.lock, self.turnstile)
+        self.lock = self.turnstile = -1  # first: closed twice, the number may be another file's by then
+        for descriptor in descriptors:
             if descriptor >= 0:
                 os.close(descriptor)
-        self.lock = self.turnstile = -1
 
     def __del__(self) -> None:
-        self.close()
+        if hasattr(self, "turnstile"):  # else it was interrupted before it began
+            self.close()
 
 
 @final
@@ -130,6 +128,10 @@ class Seat:
         else:
             pair.close()
 
+    def abandoned(self) -> "list[Wait]":
+        """The waits in the kernel that nobody wants, for those who hold the mutex."""
+        return [wait for wait in self.given_up if wait.stage != "over"]
+
     def is_current(self, pair: Pair) -> bool:
         """Whether the pair still is the file that has the path; someone may have removed, replaced or moved it.
 
@@ -155,43 +157,21 @@ class Seat:
 
 
 @final
-class Wait:
-    """A wait in the kernel on behalf of a caller; its fields are guarded by `_mutex`.
+class Claim:
+    """What a caller has of a `Wait`, until it gives that up.
 
     Attributes:
-        pair: what is waited with.
-        mode: what for.
+        wait: which may get another claim later.
         wake: released when the wait is over, or when the caller is to look up.
-        over: the helper is back from the kernel.
-        error: with this, if it failed.
-        wanted: a caller still wants it.
         cancelled: the caller is told to give up.
     """
 
-    __slots__ = ("cancelled", "error", "mode", "over", "pair", "wake", "wanted")
+    __slots__ = ("cancelled", "wait", "wake")
 
-    def __init__(self, pair: Pair, mode: Mode) -> None:
-        self.pair = pair
-        self.mode = mode
+    def __init__(self, wait: "Wait") -> None:
+        self.wait = wait
         self.wake = _closed_door()
-        self.over = False
-        self.error: Exception | None = None
-        self.wanted = True
         self.cancelled = False
-
-    def run(self) -> None:
-        """In a helper thread."""
-        error: Exception | None = None
-        try:
-            self.pair.wait_take(self.mode)
-        except Exception as caught:  # noqa: BLE001 - handed to the caller, whose error it is
-            error = caught
-        with _mutex:
-            self.over, self.error = True, error
-            if self.wanted:
-                self.rouse()
-                return
-        self.pair.close()
 
     def rouse(self) -> None:
         """Let the caller look up; it may be doing so already."""
@@ -199,38 +179,180 @@ class Wait:
             self.wake.release()
 
 
-def start_wait(seat: Seat, pair: Pair, mode: Mode) -> Wait:
-    """Wait for the lock in a helper thread, or take over a wait that was given up.
+@final
+class Wait:
+    """A wait in the kernel on behalf of a caller; its fields are guarded by `_mutex`.
 
-    Raises:
-        RuntimeError: no thread can be started, as at the interpreter's end; nothing was begun.
+    A helper sleeps at the turnstile, then at the lock. If the wait is given up meanwhile, a helper at the turnstile
+    goes home as soon as it has passed; one at the lock stays there, but leaves the turnstile. For who takes that over,
+    a second helper lines up at the turnstile again, so that readers can't starve it.
+
+    Attributes:
+        seat: of the lock; kept, so that whoever comes next finds the wait.
+        pair: what is waited with for the lock.
+        mode: what for.
+        stage: where the helper is; "over" when it is back from the kernel.
+        error: with this, if it failed.
+        claim: of the caller who wants it; None when it was given up.
+        queue: at whose turnstile a helper sleeps; None while none does.
+        turn: whose turnstile is held for this wait; None while it is not.
+    """
+
+    __slots__ = ("claim", "error", "mode", "pair", "queue", "seat", "stage", "turn")
+
+    def __init__(self, seat: Seat, pair: Pair, mode: Mode) -> None:
+        self.seat = seat
+        self.pair = pair
+        self.mode = mode
+        self.stage: Literal["new", "turnstile", "lock", "over"] = "new"
+        self.error: Exception | None = None
+        self.claim: Claim | None = None
+        self.queue: Pair | None = None
+        self.turn: Pair | None = None
+
+    def run(self) -> None:
+        """In a helper thread: pass the turnstile, then take the lock."""
+        error: Exception | None = None
+        try:
+            if self._reaches("turnstile"):
+                wait_lock(self.pair.turnstile, "exclusive")
+                if self._reaches("lock"):
+                    wait_lock(self.pair.lock, self.mode)
+        except Exception as caught:  # noqa: BLE001 - handed to the caller, whose error it is
+            error = caught
+        with _mutex:
+            self.stage, self.error = "over", error
+            self.step_out()
+            with suppress(ValueError):
+                self.seat.given_up.remove(self)
+            if self.claim is not None:
+                self.claim.rouse()
+            else:
+                self.pair.close()
+
+    def line_up(self, pair: Pair) -> None:
+        """In a second helper thread, while the first sleeps at the lock: pass the turnstile of `pair`."""
+        with suppress(OSError, StorageError):  # only the place in the queue is lost
+            wait_lock(pair.turnstile, "exclusive")
+        with _mutex:
+            self.queue, self.turn = None, pair
+            if self.stage == "over" or self.claim is None:
+                self.step_out()
+
+    def step_out(self) -> None:
+        """Leave the turnstile; the caller holds the mutex."""
+        turn, self.turn = self.turn, None
+        if turn is not None:
+            unlock(turn.turnstile)
+            if turn is not self.pair:
+                self.seat.spare(turn)
+
+    def claimed(self, claims: list[Claim]) -> None:
+        """By the caller who holds the mutex, and from now on has the claim."""
+        self.claim = Claim(self)
+        claims.append(self.claim)
+
+    def claimed_again(self, claims: list[Claim]) -> bool:
+        """As `claimed`, if it is still one of those that were given up."""
+        try:
+            self.seat.given_up.remove(self)
+        except ValueError:
+            return False
+        self.claimed(claims)
+        return True
+
+    def _reaches(self, stage: Literal["turnstile", "lock"]) -> bool:
+        """Go on to that stage, unless nobody wants it."""
+        with _mutex:
+            self.stage = stage
+            self.queue, self.turn = (self.pair, None) if stage == "turnstile" else (None, self.pair)
+            return self.claim is not None
+
+
+def start_wait(seat: Seat, pair: Pair, mode: Mode, claims: list[Claim]) -> bool:
+    """Wait for the lock in a helper thread, or go on with a wait that was given up.
+
+    Args:
+        seat: of the lock.
+        pair: of the caller; this takes care of it from now on.
+        mode: what for.
+        claims: gets the caller's, before anything begins: whoever is interrupted gives up what is there.
+
+    Returns:
+        False when no thread can be started, as at the interpreter's end; then nothing was begun.
+    """
+    helper = _helper()
+    if helper is None:
+        return False
+    job = None
+    try:
+        with _mutex:
+            job = _job(seat, pair, mode, claims)
+    finally:
+        if job is None:  # or interrupted
+            _idle_helpers.append(helper)
+    if job is not None:
+        helper.work(job)
+    return True
+
+
+def _job(seat: Seat, pair: Pair, mode: Mode, claims: list[Claim]) -> Callable[[], None] | None:
+    """What a helper is to do now; None where one is at it already."""
+    for wait in seat.abandoned():
+        if wait.mode == mode and wait.claimed_again(claims):
+            if wait.queue is None:
+                wait.queue = pair
+                return partial(wait.line_up, pair)
+            seat.spare(pair)
+            return None
+    wait = Wait(seat, pair, mode)
+    wait.claimed(claims)
+    return wait.run
+
+
+def try_again(seat: Seat, pair: Pair, mode: Mode, claims: list[Claim]) -> bool:
+    """Try to take a lock with `pair` where nothing but waits that were given up may be in the way.
+
+    The kernel grants what a helper sleeps for before the helper can say that nobody wants it. Asked through the very
+    descriptor that it sleeps with, the kernel tells: what is granted to that one is granted to the helper.
+
+    Args:
+        seat: of the lock.
+        pair: of the caller.
+        mode: what for.
+        claims: gets one to a wait that holds the lock, if there is such; its helper is on its way back.
+
+    Returns:
+        Whether `pair` has the lock.
     """
     with _mutex:
-        seat.given_up = [wait for wait in seat.given_up if not wait.over]
-        for wait in seat.given_up:
-            if wait.mode == mode:
-                seat.given_up.remove(wait)
-                wait.wanted, wait.cancelled = True, False
-                wait.wake = _closed_door()
-                seat.spare(pair)
-                return wait
-        helper = _idle_helpers.pop() if _idle_helpers else None
-    wait = Wait(pair, mode)
-    (helper or _Helper()).work(wait)
-    return wait
+        for wait in seat.abandoned():
+            if wait.stage == "lock" and try_lock(wait.pair.lock, wait.mode) and wait.claimed_again(claims):
+                return False
+            if wait.queue is not None and try_lock(wait.queue.turnstile, "exclusive"):
+                try:
+                    return try_lock(pair.lock, mode)
+                finally:
+                    unlock(wait.queue.turnstile)
+        return pair.try_take(mode)
 
 
-def give_up(seat: Seat, wait: Wait) -> bool:
+def give_up(claim: Claim) -> bool:
     """The caller waits no longer.
 
     Returns:
         False when the wait is over already: then the caller has the lock, or the error.
     """
     with _mutex:
-        if wait.over:
+        wait = claim.wait
+        if wait.claim is not claim:  # given up before, and perhaps another's by now
+            return True
+        wait.claim = None  # so that nothing but the caller keeps the wait, whose pair is let go with it
+        if wait.stage == "over":
             return False
-        wait.wanted = False
-        seat.given_up.append(wait)
+        wait.step_out()
+        if wait.stage != "new":
+            wait.seat.given_up.append(wait)
         return True
 
 
@@ -247,22 +369,33 @@ def seat_for(path: str) -> Seat:
 class _Helper:
     def __init__(self) -> None:
         self._wake = _closed_door()
-        self._wait: Wait | None = None
+        self._job: Callable[[], None] | None = None
         # A daemon: one that sleeps in the kernel must not keep the program from ending.
         threading.Thread(target=self._serve, name="file-lock-wait", daemon=True).start()
 
-    def work(self, wait: Wait) -> None:
-        self._wait = wait
+    def work(self, job: Callable[[], None]) -> None:
+        self._job = job
         self._wake.release()
 
     def _serve(self) -> None:
         while True:
             self._wake.acquire()
-            if self._wait is not None:
-                self._wait.run()
-            self._wait = None
+            if self._job is not None:
+                self._job()
+            self._job = None
             with _mutex:
                 _idle_helpers.append(self)
+
+
+def _helper() -> _Helper | None:
+    try:
+        return _idle_helpers.pop()
+    except IndexError:
+        pass
+    try:
+        return _Helper()
+    except RuntimeError:
+        return None
 
 
 def _read_link(link: str) -> str:

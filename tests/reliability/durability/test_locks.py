@@ -72,7 +72,7 @@ def test_another_thread_is_kept_out_until_the_release(tmp_path: Path) -> None:
 
     with lock:
         thread = Thread(other)
-        wait_until(lambda: bool(lock._waits))
+        wait_until(lambda: bool(lock._claims))
         order.append("first")
     thread.done()
     assert order == ["first", "other"]
@@ -114,15 +114,15 @@ def test_a_waiting_writer_comes_before_later_readers(tmp_path: Path) -> None:
 
     with lock.shared():
         writer = Thread(lambda: enter_as(lock, "exclusive", "writer"))
-        wait_until(lambda: not _turnstile_is_free(lock))
+        wait_until(lambda: not turnstile_is_free(lock))
         reader = Thread(lambda: enter_as(late, "shared", "reader"))
-        wait_until(lambda: bool(late._waits))
+        wait_until(lambda: bool(late._claims))
     writer.done()
     reader.done()
     assert order == ["writer", "reader"]
 
 
-def _turnstile_is_free(lock: FileLock) -> bool:
+def turnstile_is_free(lock: FileLock) -> bool:
     descriptor = os.open(lock.path + ".turn", os.O_RDWR)
     try:
         return kernel.try_lock(descriptor, "exclusive")
@@ -154,7 +154,7 @@ def test_a_wait_can_be_cancelled(tmp_path: Path) -> None:
     lock, waiting = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock", deadline_s=None)
     with lock:
         thread = Thread(waiting.acquire)
-        wait_until(lambda: bool(waiting._waits))
+        wait_until(lambda: bool(waiting._claims))
         waiting.cancel()
         with pytest.raises(LockCancelledError):
             thread.done()

@@ -82,7 +82,7 @@ def test_a_forked_child_holds_nothing_and_releases_nothing(tmp_path: Path) -> No
     lock = FileLock(tmp_path / "lock")
 
     def inherit(say: Say) -> tuple[object, bool]:
-        lock._leave()
+        lock.__exit__(None, None, None)
         try:
             lock.acquire(deadline_s=0)
         except LockDeadlineError:
@@ -148,7 +148,7 @@ def test_a_child_forked_while_a_lock_was_waited_for_does_not_prolong_it(tmp_path
             threading.Event().wait()
 
         threading.Thread(target=take, daemon=True).start()
-        while not lock._waits:
+        while not lock._claims:
             time.sleep(0.001)
         if not os.fork():
             say(str(os.getpid()))
