@@ -43,7 +43,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "chaos.trace.file": {"chaos.errors", "chaos.trace.model", "pytest_guardrails.reliability.durability"},
     "chaos.trace": {"chaos.errors", "chaos.child", "chaos.syscalls", "chaos.trace.model", "chaos.trace.file"},
-    "chaos.disk": {"chaos.errors", "chaos.trace.model", "chaos.trace"},
+    "chaos.disk.models": {"chaos.errors"},
+    "chaos.disk": {"chaos.errors", "chaos.disk.models", "chaos.trace.model", "chaos.trace"},
     "chaos.oracles": {"chaos.errors", "chaos.observations", "chaos.history", "chaos.trace.model", "chaos.child"},
     "chaos.race": {
         "chaos.errors",
@@ -94,6 +95,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "chaos.scenario": {
         "chaos.errors",
+        "chaos.disk.models",
         "chaos.fleet.faults",
         "chaos.child",
         "chaos.faults.fault",
@@ -138,6 +140,7 @@ ALLOWED: dict[str, set[str]] = {
         "chaos.trace.file",
         "chaos.trace",
         "chaos.disk",
+        "chaos.disk.models",
         "chaos.explore",
         "chaos.oracles",
         "chaos.report",

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from chaos.child.target import CommandTarget, PythonTarget, Target
+from chaos.disk import model_named
 from chaos.errors import UsageError
 from chaos.scenario import Budget, Engine, Profile, RunOptions
-from chaos.scenario.model import ENGINES, MODEL_PATTERN, MODELS
+from chaos.scenario.model import ENGINES, MODELS
 from chaos.scenario.quantities import budget, duration_s
 
 __all__ = ["chosen", "deadline_s", "run_options", "target_named"]
@@ -67,7 +68,7 @@ def chosen(option: str, word: str, known: Sequence[str]) -> str:
 
 
 def _model(word: str) -> str:
-    return word if re.match(MODEL_PATTERN, word) else chosen("--model", word, MODELS)
+    return model_named(word).name if " " in word else chosen("--model", word, MODELS)
 
 
 def deadline_s(option: str, word: str) -> float:

@@ -11,6 +11,7 @@ from chaos.disk.models import MODELS, RULES, PersistenceModel, model_named, weak
 from chaos.disk.replay import apply, initial_tree
 from chaos.disk.space import DEFAULT_BOUND, StateSpace
 from chaos.disk.states import CrashState, Description, Fate, OperationFate, Statistics
+from chaos.disk.times import Stamp, Times
 from chaos.disk.tree import Node, Tree
 
 __all__ = [  # noqa: RUF022 - in plain order, as everywhere in this house
@@ -25,8 +26,10 @@ __all__ = [  # noqa: RUF022 - in plain order, as everywhere in this house
     "PersistenceModel",
     "RULES",
     "Slot",
+    "Stamp",
     "StateSpace",
     "Statistics",
+    "Times",
     "Tree",
     "apply",
     "first_difference",

@@ -9,7 +9,7 @@ because one exploration lays out thousands of trees. Read `space.py` next.
 import os
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from errno import ENXIO
 from fnmatch import fnmatchcase
 from glob import escape
@@ -18,11 +18,12 @@ from typing import final
 from chaos.disk.content import PIECE_BYTES, Content
 from chaos.disk.relocating import linked_to
 from chaos.disk.replay import apply, initial_tree
+from chaos.disk.times import Stamp
 from chaos.disk.tree import ROOT, Edit, Node, Tree
 from chaos.errors import HarnessFault
-from chaos.trace.model import NodeType, Trace
+from chaos.trace.model import Mark, NodeType, Trace
 
-__all__ = ["Slot", "first_difference", "is_excluded", "materialise", "prove", "read_tree"]
+__all__ = ["Slot", "first_difference", "is_excluded", "materialise", "prove", "read_tree", "set_attributes"]
 
 _OPEN = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 _READ_BYTES = 1 << 20
@@ -135,9 +136,9 @@ def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-def materialise(tree: Tree, folder: str) -> None:
+def materialise(tree: Tree, folder: str, stamp: Stamp | None = None) -> None:
     """Make an existing folder hold exactly `tree`, whatever it held before."""
-    Slot(folder).lay(tree)
+    Slot(folder).lay(tree, stamp)
 
 
 @final
@@ -145,8 +146,8 @@ class Slot:
     """A folder in which trees are laid out one after the other.
 
     Guarantees: after `lay(tree)` the folder holds exactly the tree, and nothing outside it was touched. Does not: sync
-    anything, keep times or owners. On crash: the folder holds any mixture; the next `lay` clears it. Threads and
-    processes: one slot, one user.
+    anything, keep owners or extended attributes. On crash: the folder holds any mixture; the next `lay` clears it.
+    Threads and processes: one slot, one user.
 
     Attributes:
         folder: the folder, which belongs to nobody else.
@@ -157,8 +158,12 @@ class Slot:
     def __init__(self, folder: str) -> None:
         self.folder = os.fspath(folder)
 
-    def lay(self, tree: Tree) -> None:
+    def lay(self, tree: Tree, stamp: Stamp | None = None) -> None:
         """Empty the folder and lay out `tree` in it.
+
+        Args:
+            tree: what to lay out.
+            stamp: when each node changed last; None: now.
 
         Raises:
             OSError: the disk is full, or something in the folder can't be removed.
@@ -166,7 +171,7 @@ class Slot:
         mode = self._opened_up()
         for name in os.listdir(self.folder):
             _remove(f"{self.folder}/{name}")
-        _fill(tree, ROOT, self.folder, mode, {ROOT: self.folder})
+        _fill(tree, ROOT, self.folder, mode, {ROOT: self.folder}, stamp)
 
     def _opened_up(self) -> int:
         """Make the folder again where a recovery removed or replaced it, or give us our rights back; says its mode."""
@@ -213,27 +218,36 @@ def _remove_folder(path: str) -> None:
         os.rmdir(folder)
 
 
-def _fill(tree: Tree, number: int, path: str, mode: int, laid: dict[int, str]) -> None:
+def _fill(tree: Tree, number: int, path: str, mode: int, laid: dict[int, str], stamp: Stamp | None) -> None:
     directory = tree.nodes[number]
     for name, (child, _) in sorted(directory.entries.items()):  # equal trees are listed alike, whatever led to them
         node, where = tree.nodes[child], f"{path}/{name}"
         if node.type is NodeType.DIRECTORY:
             os.mkdir(where, 0o700)
-            _fill(tree, child, where, -1, laid)
+            _fill(tree, child, where, -1, laid, stamp)
         elif child in laid:
             os.link(laid[child], where, follow_symlinks=False)
         else:
             if len(node.names) > 1:
                 laid[child] = where
             if node.type is NodeType.FILE:
-                _write_file(where, node)
+                _write_file(where, node, None if stamp is None else stamp(child))
             else:
                 os.symlink(linked_to(node.target, laid[ROOT]), where)
+                if stamp is not None:
+                    _set_time(where, stamp(child))
+    if stamp is not None:
+        _set_time(path, stamp(number))
     if directory.mode != mode:
         os.chmod(path, directory.mode)  # last: it may forbid writing
 
 
-def _write_file(path: str, node: Node) -> None:
+def _set_time(path: str, changed_ns: int | None) -> None:
+    if changed_ns is not None:
+        os.utime(path, ns=(changed_ns, changed_ns), follow_symlinks=False)
+
+
+def _write_file(path: str, node: Node, changed_ns: int | None) -> None:
     descriptor = os.open(path, _OPEN, 0o600)
     try:
         hole = False
@@ -246,6 +260,8 @@ def _write_file(path: str, node: Node) -> None:
         if hole:
             os.ftruncate(descriptor, node.content.size)
         os.fchmod(descriptor, node.mode)  # the process's umask must not show through
+        if changed_ns is not None:
+            os.utime(descriptor, ns=(changed_ns, changed_ns))
     finally:
         os.close(descriptor)
 
@@ -255,6 +271,18 @@ def _write(descriptor: int, data: bytes) -> None:
     while written < len(data):
         data = data[written:]
         written = os.write(descriptor, data)
+
+
+def set_attributes(marks: Iterable[Mark], tree: Tree, folder: str) -> None:
+    """Give the files of a tree that was laid out the extended attributes that they are known to have.
+
+    Raises:
+        OSError: the file system of the folder takes none.
+    """
+    for mark in marks:
+        path = tree.path_of(mark.node) if mark.attributes and mark.node in tree.nodes else None
+        for name, value in mark.attributes if path is not None else ():
+            os.setxattr(os.path.join(folder, path or ""), name, bytes.fromhex(value), follow_symlinks=False)
 
 
 def prove(trace: Trace, folder: str) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "EarlySize",
     "PersistenceModel",
     "model_named",
+    "rule_values",
     "weakest_first",
 ]
 
@@ -139,6 +140,13 @@ RULES: Mapping[str, str] = MappingProxyType(
 )
 
 _CHECKS: Mapping[str, tuple[object, ...]] = MappingProxyType({"overwrite_unit_bytes": (512, 1024, 2048, 4096)})
+
+
+def rule_values(rule: str) -> tuple[str, ...]:
+    """What a rule may be, as it is written in a model of one's own."""
+    hint = get_type_hints(PersistenceModel)[rule]
+    allowed = _CHECKS.get(rule) or get_args(hint) or (True, False)
+    return tuple(_shown(value).strip("'") for value in allowed)
 
 
 def _check(model: PersistenceModel) -> None:

@@ -140,6 +140,17 @@ class Exploration:
         ((_, (answer,)),) = self._crew.answered(iter([chunk]))
         return self._told(_observation(recipe, told, model, answer), model)
 
+    def observe_attributes(self) -> Outcome:
+        """Recovery on what the run left, with the extended attributes that its files had.
+
+        Raises:
+            UsageError: the target can't be imported.
+            HarnessFault: a worker failed.
+        """
+        chunk = Chunk(model=None, wanted=((len(self._trace.ops), len(self._trace.acks), True),))
+        ((_, (answer,)),) = self._crew.answered(iter([chunk]))
+        return _outcome(answer[0])
+
     def observe_left(self, folder: str, acks: Sequence[str]) -> tuple[Outcome, Outcome | None, Outcome | None]:
         """Recovery on what some run of the workload left, again where that failed, and the workload run on when asked.
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, cast, final
 from chaos.child.actors import recover_actor, work_actor
 from chaos.child.going_on import STARTED, go_on
 from chaos.child.target import CommandTarget
-from chaos.disk import StateSpace, Tree, apply, initial_tree, prove
+from chaos.disk import Stamp, StateSpace, Times, Tree, apply, initial_tree, prove
 from chaos.errors import NotMeasured
 from chaos.explore import worker
 from chaos.explore.server import Answer, Job, Server
@@ -91,7 +91,7 @@ class SecondServer:
         self, recipe: str, acked: int, models: Sequence[int], most_states: int | None, most_s: float | None
     ) -> Answer:
         end = None if most_s is None else monotonic() + most_s
-        self._server.lay(self._server.tree(models[0], recipe))
+        self._server.lay(self._server.tree(models[0], recipe), self._server.stamp(recipe))
         try:
             trace, started = _without_mark(self._record())
             if isinstance(self._work, CommandTarget) and trace.engine == "syscalls":
@@ -107,23 +107,25 @@ class SecondServer:
         run.explore(models, most_states, end)
         return run.answer(self._keep(trace))
 
-    def recovered(self, tree: Tree, trace: Trace, acked: int, before: int) -> tuple[list[Answer | None], bool]:
+    def recovered(
+        self, tree: Tree, trace: Trace, acked: int, before: int, stamp: Stamp | None
+    ) -> tuple[list[Answer | None], bool]:
         """Recovery on a tree after so many acknowledgements, `before` of the first run; whether it had to be run."""
         since = [ack.value for ack in trace.acks[before:acked]]
         key = (tree.digest, tuple(one.value for one in trace.acks[:acked]) if self._checked else ())
         known = self._remembered.get(key)
         if known is not None:
             return known, False
-        found = self._server.damaged(tree, before, since)
+        found = self._server.damaged(tree, before, since, stamp)
         if all(one is None or len(one.get("value", "")) <= _LONGEST_REMEMBERED for one in found):
             if len(self._remembered) >= _REMEMBERED:
                 del self._remembered[next(iter(self._remembered))]
             self._remembered[key] = found
         return found, True
 
-    def undamaged(self, tree: Tree, trace: Trace, acked: int, before: int) -> Answer:
+    def undamaged(self, tree: Tree, trace: Trace, acked: int, before: int, stamp: Stamp | None) -> Answer:
         """Recovery on a tree that no second crash damaged, with the names it leaves."""
-        return self._server.undamaged(tree, before, [ack.value for ack in trace.acks[before:acked]])
+        return self._server.undamaged(tree, before, [ack.value for ack in trace.acks[before:acked]], stamp)
 
     def space(self, trace: Trace, model: int) -> StateSpace:
         """All states of a second crash under a model of the settings."""
@@ -153,6 +155,7 @@ class _Run:
 
     def __init__(self, server: SecondServer, trace: Trace, before: int, started: int) -> None:
         self._server, self._trace, self._before, self._started = server, trace, before, started
+        self._times = Times(trace)
         self._states: list[list[Any]] = []
         self._left_out: dict[str, None] = {}
         self._ran = 0
@@ -191,7 +194,8 @@ class _Run:
                     self._complete = False
                     return
                 seen.add(key)
-                found, ran = self._server.recovered(space.tree(state.recipe), self._trace, state.acked, self._before)
+                tree, stamp = space.tree(state.recipe), self._times.at(state.point)
+                found, ran = self._server.recovered(tree, self._trace, state.acked, self._before, stamp)
                 self._ran += ran
                 self._states.append([model, state.recipe, state.point, state.acked, found])
             self._left_out.update(dict.fromkeys(space.statistics().left_out))
@@ -211,7 +215,8 @@ class _Run:
             for op in trace.ops[done:point]:
                 tree = apply(tree, op)
             done = point
-            yield self._server.undamaged(tree, trace, min(before + number, len(trace.acks)), before)
+            acked = min(before + number, len(trace.acks))
+            yield self._server.undamaged(tree, trace, acked, before, self._times.at(point))
 
     def _settled(self) -> Answer | None:
         """Recovery once more, on what the second run's own recovery left; None when that wrote nothing."""
@@ -220,7 +225,8 @@ class _Run:
         tree = initial_tree(self._trace)
         for op in self._trace.ops[: self._started]:
             tree = apply(tree, op)
-        return self._server.undamaged(tree, self._trace, self._before, self._before)
+        stamp = self._times.at(self._started)
+        return self._server.undamaged(tree, self._trace, self._before, self._before, stamp)
 
 
 def _without_mark(trace: Trace) -> tuple[Trace, int]:

@@ -16,7 +16,9 @@ from chaos.child.actors import AckFile, spec_of
 from chaos.child.board import Board, Phase
 from chaos.child.isolated import CRASHED, carry_out, unpack
 from chaos.child.target import CommandTarget, Roles
-from chaos.disk import Slot, StateSpace, Tree, apply, initial_tree, read_tree
+from chaos.disk import Slot, Stamp, StateSpace, Times, Tree, apply, initial_tree, read_tree
+from chaos.disk.folder import set_attributes
+from chaos.disk.recipes import parse_recipe
 from chaos.explore.places import remove
 from chaos.explore.settings import Isolation, Settings, needs_this_process, work_target
 from chaos.explore.stages import LocalStage, RemoteStage, RunStage
@@ -79,6 +81,7 @@ class Server:
         ]
         self._at_once = trees_at_once(job.trace)
         self._steps = _Steps(job.trace)
+        self._times, self._marks = Times(job.trace), job.trace.marks
         self._opens = Opens(self._folder)
         self._answers = Answers(acknowledged=job.roles.check is not None)
         self.reused = 0
@@ -86,11 +89,18 @@ class Server:
         if isinstance(self._stage, LocalStage):
             self._stage.warm()
 
-    def steps(self, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Recovery on the undamaged tree after so many operations, each with so many acknowledgements: [first]."""
+    def steps(self, wanted: Sequence[Sequence[int]]) -> list[bytes]:
+        """Recovery on the undamaged tree after so many operations, each with so many acknowledgements: [first].
+
+        A third number, if it is not 0, lets files have the extended attributes that they had in the end.
+        """
         answers: list[bytes] = []
-        for operations, acked in wanted:
-            answers.append(_packed([self.undamaged(self._steps.tree(operations), acked)]))
+        for operations, acked, *with_attributes in wanted:
+            tree = self._steps.tree(operations)
+            self.lay(tree, self._times.at(operations))
+            if any(with_attributes):
+                set_attributes(self._marks, tree, self._folder)
+            answers.append(_packed([self._recovered(acked, names=True)]))
         return answers
 
     def states(self, model: int, wanted: Sequence[tuple[str, int]]) -> list[bytes]:
@@ -102,7 +112,7 @@ class Server:
             some = wanted[start : start + self._at_once]
             trees = [self.tree(model, recipe) for recipe, _ in some]
             self._answers.expect(trees)
-            answers += [self._state(tree, acked) for tree, (_, acked) in zip(trees, some, strict=True)]
+            answers += [self._state(tree, recipe, acked) for tree, (recipe, acked) in zip(trees, some, strict=True)]
         return answers
 
     def answers(self, message: Mapping[str, Any]) -> list[bytes]:
@@ -115,43 +125,52 @@ class Server:
 
     def _left(self, folder: str, acked: Sequence[str]) -> bytes:
         """Recovery on what a run left in a folder, which stays as it is."""
-        return _packed(self.damaged(read_tree(folder, self._excluded), 0, acked))
+        tree = read_tree(folder, self._excluded)
+        return _packed(self.damaged(tree, 0, acked, stamp=_times_of(tree, folder)))
 
     def tree(self, model: int, recipe: str) -> Tree:
         """A crash state's tree."""
         return self._spaces[model].tree(recipe)
 
-    def undamaged(self, tree: Tree, acked: int, since: Sequence[str] = ()) -> Answer:
+    def stamp(self, recipe: str) -> Stamp | None:
+        """When the files of a crash state changed."""
+        return self._times.at(parse_recipe(recipe).point)
+
+    def undamaged(self, tree: Tree, acked: int, since: Sequence[str] = (), stamp: Stamp | None = None) -> Answer:
         """Recovery on a tree that nothing damaged, with the names it leaves."""
-        self.lay(tree)
+        self.lay(tree, stamp)
         return self._recovered(acked, since, names=True)
 
-    def damaged(self, tree: Tree, acked: int, since: Sequence[str] = ()) -> list[Answer | None]:
+    def damaged(
+        self, tree: Tree, acked: int, since: Sequence[str] = (), stamp: Stamp | None = None
+    ) -> list[Answer | None]:
         """Recovery on a tree that a crash left: [first, again when that failed, resumed when asked].
 
         After a second crash the workload is run on unasked where both recoveries failed: whether it can tells what
         kind of damage that is, and one tree is tried once for all second runs.
         """
-        self.lay(tree)
+        self.lay(tree, stamp)
         self._opens.begin(tree)
         first = self._recovered(acked, since)
         again = self._recovered(acked, since) if _failed(first) else None
         goes_on = self._ask.resume or (self._ask.second and again is not None and _failed(again))
         return [first, again, self._resumed(acked, since) if goes_on else None]
 
-    def _state(self, tree: Tree, acked: int) -> bytes:
-        answer = self._answers.find(tree, acked)
+    def _state(self, tree: Tree, recipe: str, acked: int) -> bytes:
+        point = parse_recipe(recipe).point
+        order = self._times.order(tree, point)
+        answer = self._answers.find(tree, acked, order)
         if answer is None:
-            answer = _packed(self.damaged(tree, acked))
-            self._answers.learn(tree, acked, self._opens.since(), answer)
+            answer = _packed(self.damaged(tree, acked, stamp=self._times.at(point)))
+            self._answers.learn(tree, acked, self._opens.since(), answer, order)
         else:
             self.reused += 1
         return answer
 
-    def lay(self, tree: Tree) -> None:
+    def lay(self, tree: Tree, stamp: Stamp | None = None) -> None:
         """Lay out a tree, whatever the run before did to the folder."""
         self._opens.pause()
-        self._slot.lay(tree)
+        self._slot.lay(tree, stamp)
 
     def _recovered(self, acked: int, since: Sequence[str] = (), *, names: bool = False) -> Answer:
         answer = self._answer(self._stage.recover(acked, since))
@@ -202,7 +221,7 @@ class Server:
     def _lost(self, ended: Ended, model: int, recipe: str, acked: int) -> bytes:
         """The state at which a batch broke off."""
         if ended.code in (_BATCH_STOPPED, CRASHED) and not ended.cut:
-            return self._state(self.tree(model, recipe), acked)
+            return self._state(self.tree(model, recipe), recipe, acked)
         first = self._answer(ended._replace(reports=[]))
         if self._ask.names:
             first["names"] = _names(self._folder)
@@ -224,7 +243,7 @@ class Server:
     def _work_through(self, stage: LocalStage, model: int, wanted: Sequence[tuple[str, int]], board: Board) -> None:
         me, home = os.getpid(), os.getcwd()
         for recipe, acked in wanted:
-            self.lay(self._spaces[model].tree(recipe))
+            self.lay(self._spaces[model].tree(recipe), self.stamp(recipe))
             board.begin()
             errand = stage.stage.recovery(acked)
             first = self._batch_answer(carry_out(errand, board))
@@ -321,6 +340,12 @@ def _ending_of(ended: Ended, settings: Settings) -> Answer:
         return {"ending": "killed", "error_type": "signal", "error": words, "detail": -ended.code}
     words = f"the process left with exit code {ended.code}{doing}"
     return {"ending": "exited", "error_type": "exit", "error": words, "detail": ended.code}
+
+
+def _times_of(tree: Tree, folder: str) -> Stamp:
+    """When the nodes of a tree that was just read changed last."""
+    found = {number: os.lstat(os.path.join(folder, path)).st_mtime_ns for path, number in tree.paths()}
+    return found.get
 
 
 def _names(folder: str) -> list[str]:

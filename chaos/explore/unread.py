@@ -1,10 +1,10 @@
 """What recovery opened, and what that makes of states that differ only in bytes which it did not.
 
-A recovery is taken to depend on the names, types, modes and lengths of all files, as looking these up leaves no
-trace, and on the bytes of those that it opened; links, and anything that can't be told, count as opened. So a state
-that differs from one already run in nothing but bytes of files which that run never opened has the same answer. The
-opens are the kernel's word (inotify), by whatever process and in whatever language. Where inotify is missing every
-byte counts. Linux; one thread. Read `server.py` next.
+A recovery is taken to depend on the names, types, modes, lengths and order in time of all files, as looking these up
+leaves no trace, and on the bytes of those that it opened; links, and anything that can't be told, count as opened. So
+a state that differs from one already run in nothing but bytes of files which that run never opened has the same
+answer. The opens are the kernel's word (inotify), by whatever process and in whatever language. Where inotify is
+missing every byte counts. Linux; one thread. Read `server.py` next.
 """
 
 import ctypes
@@ -150,7 +150,7 @@ class Answers:
 
     def __init__(self, *, acknowledged: bool) -> None:
         self._acknowledged = acknowledged
-        self._known: dict[frozenset[str] | None, dict[tuple[bytes, int], bytes]] = {}
+        self._known: dict[frozenset[str] | None, dict[tuple[bytes, int, int], bytes]] = {}
         self._sought: dict[int, tuple[Tree, dict[frozenset[str] | None, bytes]]] = {}  # by the id of the tree
         self._size_bytes = 0
 
@@ -158,15 +158,15 @@ class Answers:
         """These are the trees that will be sought: says what costs less when it is made for several at once."""
         self._sought = {id(tree): (tree, {opened: _digest(tree, opened) for opened in self._known}) for tree in trees}
 
-    def find(self, tree: Tree, acked: int) -> bytes | None:
-        """The answer of a state that a recovery could not tell from this one."""
+    def find(self, tree: Tree, acked: int, order: int = 0) -> bytes | None:
+        """The answer of a state that a recovery could not tell from this one; `order`: of its files in time."""
         for opened, answers in self._known.items():
-            answer = answers.get(self._key(tree, acked, opened))
+            answer = answers.get(self._key(tree, acked, order, opened))
             if answer is not None:
                 return answer
         return None
 
-    def learn(self, tree: Tree, acked: int, opened: frozenset[str] | None, answer: bytes) -> None:
+    def learn(self, tree: Tree, acked: int, opened: frozenset[str] | None, answer: bytes, order: int = 0) -> None:
         """The answer of a state, and which files its recovery opened (None: all)."""
         if opened is not None and opened not in self._known and len(self._known) >= _MOST_SETS:
             opened = None
@@ -174,9 +174,9 @@ class Answers:
         if self._size_bytes > _MOST_BYTES:
             self._known.clear()
             self._size_bytes = len(answer)
-        self._known.setdefault(opened, {})[self._key(tree, acked, opened)] = answer
+        self._known.setdefault(opened, {})[self._key(tree, acked, order, opened)] = answer
 
-    def _key(self, tree: Tree, acked: int, opened: frozenset[str] | None) -> tuple[bytes, int]:
+    def _key(self, tree: Tree, acked: int, order: int, opened: frozenset[str] | None) -> tuple[bytes, int, int]:
         sought = self._sought.get(id(tree))
         if sought is None:
             sought = tree, {}
@@ -185,7 +185,7 @@ class Answers:
         digest = digests.get(opened)
         if digest is None:
             digest = digests[opened] = _digest(tree, opened)
-        return digest, acked if self._acknowledged else 0
+        return digest, order, acked if self._acknowledged else 0
 
 
 def _digest(tree: Tree, opened: frozenset[str] | None) -> bytes:

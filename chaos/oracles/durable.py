@@ -24,14 +24,14 @@ from chaos.oracles.atomic import VALUE_LIMIT, comparable
 from chaos.oracles.evidence import followed, is_distinct, never_lost, proven_rule
 from chaos.oracles.struck import own_steps
 
-__all__ = ["SHOWS_NOTHING", "blind", "durable", "lost", "undamaged_losses"]
+__all__ = ["BLIND", "SHOWS_NOTHING", "blind", "durable", "lost", "undamaged_losses"]
 
 # Of a recovery that says "fine", or nothing, whatever was saved.
 SHOWS_NOTHING = (
     "recovery returned the same before and after all acknowledgements; let it return what it finds, or give a check"
 )
 # Of a recovery in whose values nobody finds what was acknowledged.
-_BLIND = (
+BLIND = (
     "durable: acknowledgements made too early are not judged, because the recovered values do not show what is "
     "acknowledged; let recovery return it, or give a check"
 )
@@ -60,7 +60,7 @@ def durable(observation: Observation, reference: Reference) -> Answer:
 def blind(reference: Reference) -> str:
     """What `durable` does not see though it judges: a loss that only acknowledged values tell; "" when it does."""
     told_otherwise = reference.checked or reference.writers > 1 or reference.vague or _is_constant(reference)
-    return "" if told_otherwise or not reference.acks or proven_rule(reference) is not None else _BLIND
+    return "" if told_otherwise or not reference.acks or proven_rule(reference) is not None else BLIND
 
 
 def lost(observation: Observation, reference: Reference) -> frozenset[int]:

@@ -20,7 +20,7 @@ _VALUE_LIMIT = 80
 _PRINTED = 2  # lines of a command's output; its run folder's report has more
 _PRINTED_LIMIT = 160
 _NOT_COPIED = (
-    "the copy has names, contents, links and permissions, but neither times nor extended attributes: "
+    "the copy has names, contents, links, permissions and times, but neither owners nor sockets, pipes and devices: "
     "what needs those is not measured, and no fault of the target"
 )
 _WHAT = {

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, final
 
 from chaos.child.target import Roles
+from chaos.disk.models import RULES, rule_values
 from chaos.observations import Bounds, Damage
 from chaos.scenario.kinds.agent import Agent
 from chaos.scenario.kinds.fleet import Fleet
@@ -39,7 +40,8 @@ __all__ = [
 # equal to the tables in `chaos.disk`, `chaos.oracles` and `chaos.trace`. Models stand in the order of what they allow.
 MODELS = ("kill", "ext4", "xfs", "btrfs", "posix", "alice", "real:ext4", "real:xfs", "real:btrfs")
 # A preset, and the rules in which a user's model differs from it: `xfs fsync_keeps_data=false`.
-MODEL_PATTERN = r"^(kill|ext4|xfs|btrfs|posix|alice)( [a-z_]+=[a-z_0-9]+)+$"
+_RULE = "|".join(f"{rule}=({'|'.join(rule_values(rule))})" for rule in RULES)
+MODEL_PATTERN = rf"^(kill|ext4|xfs|btrfs|posix|alice)( ({_RULE}))+$"
 ORACLES = ("recovers", "atomic", "durable", "resumable", "finite", "terminates", "bounded", "clean", "check")
 
 Isolation = Literal["fork", "batch", "command"]

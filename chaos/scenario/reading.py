@@ -28,9 +28,18 @@ class Reader:
     def __init__(self, file: str, lines: Mapping[Place, int], homes: Mapping[str, str]) -> None:
         self.file, self.lines, self.homes = file, lines, homes
         self.problems: list[Problem] = []
+        self._wrong: list[Place] = []
 
     def report(self, place: Place, message: str, hint: str = "") -> None:
-        """Note a problem at `place`, or at the nearest place around it that has a line."""
+        """Note what is wrong with right values together, at `place` or at the nearest place around it that has a line.
+
+        Where something at or below `place` is wrong by itself, this may come of that, and is not told.
+        """
+        if not any(wrong[: len(place)] == place for wrong in self._wrong):
+            self._note(place, message, hint)
+
+    def _note(self, place: Place, message: str, hint: str = "") -> None:
+        self._wrong.append(place)
         known = next(place[:size] for size in range(len(place), -1, -1) if place[:size] in self.lines)
         key = _dotted(place)
         self.problems.append(Problem(file=self.file, line=self.lines[known], key=key, message=message, hint=hint))
@@ -39,15 +48,15 @@ class Reader:
         """The typed values of the keys that are there and right."""
         if not isinstance(raw, dict):
             name = place[-1] if place else "document"
-            self.report(place, f"expected a table, got {shown(raw)}", f"write [{name}] and its keys below it")
+            self._note(place, f"expected a table, got {shown(raw)}", f"write [{name}] and its keys below it")
             return {}
         known = {field.key: field for field in fields}
         for key in raw:
             if key not in known:
-                self.report((*place, key), "unknown key", self._suggest(key, place, list(known)))
+                self._note((*place, key), "unknown key", self._suggest(key, place, list(known)))
         for field in fields:
             if field.required and field.key not in raw:
-                self.report(place, f'"{field.key}" is missing', f"add {field.example}")
+                self._note(place, f'"{field.key}" is missing', f"add {field.example}")
         return {
             key: value
             for key, field in known.items()
@@ -69,12 +78,12 @@ class Reader:
                 or _near(mismatch.value, shape.schema)
                 or _example(field)
             )
-            self.report((*place, *mismatch.inside), f"expected {mismatch.expected}, got {shown(mismatch.value)}", hint)
+            self._note((*place, *mismatch.inside), f"expected {mismatch.expected}, got {shown(mismatch.value)}", hint)
             return None
 
     def _tables(self, raw: object, place: Place, fields: Sequence[Field]) -> list[dict[str, Any]] | None:
         if not isinstance(raw, list):
-            self.report(place, f"expected an array of tables, got {shown(raw)}", f"write [[{place[-1]}]]")
+            self._note(place, f"expected an array of tables, got {shown(raw)}", f"write [[{place[-1]}]]")
             return None
         return [self.table(element, (*place, index), fields) for index, element in enumerate(raw)]
 

@@ -1,8 +1,8 @@
 """The trace file: a recorded run on disk, to be explored later under any model without running the workload again.
 
-It is data, never code: nothing in it is executed, no path in it is opened. Format 2, in words:
+It is data, never code: nothing in it is executed, no path in it is opened. Format 3, in words:
 
-- It starts with the line `pytest-guardrails trace 2` and a line feed; the number is the format's version.
+- It starts with the line `pytest-guardrails trace 3` and a line feed; the number is the format's version.
 - Records follow, each a head of 13 bytes (kind, 1; length of the body, 8; CRC-32 of kind, length and body, 4;
   little-endian) and its body. Kinds:
 
@@ -41,11 +41,11 @@ from pathlib import Path
 from typing import IO, Any, NoReturn, TypeVar, final
 
 from chaos.errors import UsageError
-from chaos.trace.model import Ack, Frame, InitialNode, Kind, NodeType, Op, Sync, Trace, Unmeasured
+from chaos.trace.model import Ack, Frame, InitialNode, Kind, Mark, NodeType, Op, Sync, Trace, Unmeasured
 
 __all__ = ["FORMAT_VERSION", "load", "save"]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _MAGIC = b"pytest-guardrails trace "
 _HEADER = _MAGIC + b"%d\n" % FORMAT_VERSION
 _HEADER_LIMIT = len(_MAGIC) + 20
@@ -356,6 +356,8 @@ def _plain(value: Any, skip: frozenset[str] | set[str] = frozenset()) -> dict[st
             given = given.value
         elif name == "unmeasured":
             given = [[entry.path, entry.reason] for entry in given]
+        elif name == "marks":
+            given = [[mark.node, mark.changed_ns, mark.attributes] for mark in given]
         found[name] = given
     return found
 
@@ -422,6 +424,23 @@ def _unmeasured(value: Any, blobs: list[bytes], stacks: list[_Stack]) -> tuple[U
     )
 
 
+def _marks(value: Any, blobs: list[bytes], stacks: list[_Stack]) -> tuple[Mark, ...]:
+    return tuple(
+        Mark(
+            node=_number(node),
+            changed_ns=_int(changed_ns, blobs, stacks),
+            attributes=tuple((_str(name, blobs, stacks), bytes.fromhex(held).hex()) for name, held in attributes),
+        )
+        for node, changed_ns, attributes in value
+    )
+
+
+def _bool(value: Any, _blobs: list[bytes], _stacks: list[_Stack]) -> bool:
+    if type(value) is not bool:
+        raise TypeError
+    return value
+
+
 _TRACE: _Fields = {
     "engine": _str,
     "command": _str,
@@ -431,6 +450,10 @@ _TRACE: _Fields = {
     "unmeasured": _unmeasured,
     "notes": _texts,
     "excluded": _texts,
+    "marks": _marks,
+    "began_ns": _int,
+    "ended_ns": _int,
+    "exact_times": _bool,
 }
 _INITIAL: _Fields = {"node": _int, "type": _type, "mode": _int, "data": _blob, "target": _str, "names": _names}
 _OP: _Fields = {

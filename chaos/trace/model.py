@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import final
 
-__all__ = ["Ack", "Frame", "InitialNode", "Kind", "NodeType", "Op", "Sync", "Trace", "Unmeasured"]
+__all__ = ["Ack", "Frame", "InitialNode", "Kind", "Mark", "NodeType", "Op", "Sync", "Trace", "Unmeasured"]
 
 
 @final
@@ -165,6 +165,22 @@ class Unmeasured:
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a node had at the end of the run beside its content.
+
+    Attributes:
+        node: its number in the trace.
+        changed_ns: when its content changed last (st_mtime_ns), by the wall clock.
+        attributes: its extended attributes of the name space `user`, each a name and its value in hexadecimal digits.
+    """
+
+    node: int
+    changed_ns: int
+    attributes: tuple[tuple[str, str], ...] = ()
+
+
+@final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """One recorded run.
@@ -181,6 +197,10 @@ class Trace:
         unmeasured: what could not be modelled.
         notes: one line each, about the run (a process left running, a channel closed).
         excluded: the glob patterns of files that were left out on request.
+        marks: the nodes that had a name at the end; empty where that is not known.
+        began_ns: when the run began, by the wall clock; 0 where that is not known.
+        ended_ns: when it had ended.
+        exact_times: whether files are to have the very times of the run in crash states, not their order and age.
     """
 
     engine: str
@@ -194,3 +214,7 @@ class Trace:
     unmeasured: tuple[Unmeasured, ...] = ()
     notes: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    began_ns: int = 0
+    ended_ns: int = 0
+    exact_times: bool = False

@@ -9,14 +9,16 @@ records operations. Read `recorder.py` next.
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import final
 
-from chaos.trace.model import InitialNode, NodeType
+from chaos.trace.model import InitialNode, Mark, NodeType
 
 __all__ = ["Key", "Node", "Nodes", "is_excluded", "key_of", "type_of"]
 
 Key = tuple[int, int]  # device, inode
+_OURS = "user."  # the extended attributes that programs set; the kernel sets others by itself
 
 
 def key_of(status: os.stat_result) -> Key:
@@ -130,6 +132,16 @@ class Nodes:
             for n, i in found.items()
         )
 
+    def marks(self) -> tuple[Mark, ...]:
+        """What the nodes with a name have at this moment beside their content."""
+        found: dict[int, Mark] = {}
+        for node in self.root.below():
+            if node.number not in found:
+                path = os.path.join(self.folder, node.path)
+                with suppress(OSError):  # gone, where something changed it that could not be followed
+                    found[node.number] = Mark(node.number, os.lstat(path).st_mtime_ns, _attributes(path))
+        return tuple(found.values())
+
     def add(self, status: os.stat_result, target: str = "") -> Node:
         """A new node without a name; its inode number means this node from now on."""
         type_ = type_of(status.st_mode)
@@ -206,6 +218,14 @@ class Nodes:
                 )
             if type_ is NodeType.DIRECTORY:
                 self._scan_folder(node, whole, found)
+
+
+def _attributes(path: str) -> tuple[tuple[str, str], ...]:
+    try:
+        names = sorted(name for name in os.listxattr(path, follow_symlinks=False) if name.startswith(_OURS))
+        return tuple((name, os.getxattr(path, name, follow_symlinks=False).hex()) for name in names)
+    except OSError:  # the file system has none, or nobody may read them
+        return ()
 
 
 def _content(path: str) -> bytes:

@@ -13,6 +13,7 @@ import gc
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from time import time_ns
 from typing import Protocol, final, runtime_checkable
 
 from chaos.child import frames
@@ -109,6 +110,7 @@ class _Recorder:
         self._journal = Journal(keep=options.keep)
         self._mapped = MappedFiles(self._journal, options.mapped_bytes)
         self._sources: SourceLines | None = None
+        self._began_ns = 0
         self._policy: Policy | None = None
         self._recording = Recording(
             nodes=self._nodes,
@@ -122,6 +124,7 @@ class _Recorder:
         self._policy = policy
         command = self._options.command or describe(program)
         initial = self._nodes.scan()
+        self._began_ns = time_ns()
         self._sources = SourceLines() if self._options.sources else None
         self._starters = None if self._sources is None else Starters(self._sources)
         ending = Ending()
@@ -224,4 +227,7 @@ class _Recorder:
             unmeasured=self._journal.unmeasured,
             notes=self._journal.notes,
             excluded=self._options.exclude,
+            marks=self._nodes.marks() if self._options.keep else (),
+            began_ns=self._began_ns,
+            ended_ns=time_ns(),
         )

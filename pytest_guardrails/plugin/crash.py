@@ -10,7 +10,7 @@ from chaos.report import ScenarioResult
 from chaos.scenario import Explore, Isolation
 from chaos.scenario.quantities import depth
 from pytest_guardrails.plugin.arguments import COMMON_SETTINGS, STATE_SETTINGS, Settings, TargetLike
-from pytest_guardrails.plugin.door import Door
+from pytest_guardrails.plugin.door import Door, called_as
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -61,6 +61,7 @@ class Crash:
     def __init__(self, door: Door) -> None:
         self._door = door
 
+    @called_as("crash")
     def __call__(
         self, *, workload: TargetLike, recover: TargetLike, **options: "Unpack[CrashOptions]"
     ) -> ScenarioResult:

@@ -7,8 +7,9 @@ their results, nothing of engines. Read `crash.py` for a fixture, `session.py` f
 import inspect
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Any, NoReturn, final
+from typing import Any, NoReturn, ParamSpec, TypeVar, final
 
 import pytest
 
@@ -26,7 +27,10 @@ from pytest_guardrails.plugin.session import complaints, fail, quiet_forks, refu
 from pytest_guardrails.plugin.stash import REPLAYED
 from pytest_guardrails.plugin.summary import property_of
 
-__all__ = ["Door"]
+__all__ = ["Door", "called_as"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 # How a fixture is put to use.
 _HOW = {
@@ -39,6 +43,26 @@ _HOW = {
 _OF_VALUES = ("atomic", "check", "durable")
 # How the state is called that is kept with a finding, by the kind of its scenario; others keep none.
 _STATES = {Explore.kind: "the crash state", Inject.kind: "what was left"}
+
+
+def called_as(fixture: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
+    """Let a call that lacks an argument of the fixture, or gives one without its name, be refused in one message."""
+
+    def decorate(function: Callable[_P, _T]) -> Callable[_P, _T]:
+        signature = inspect.signature(function)
+
+        @wraps(function)
+        def call(*arguments: _P.args, **named: _P.kwargs) -> _T:
+            __tracebackhide__ = True
+            try:
+                signature.bind(*arguments, **named)
+            except TypeError as error:
+                fail([f"{fixture}: {error}", f"  next: {_HOW[fixture]}"])
+            return function(*arguments, **named)
+
+        return call
+
+    return decorate
 
 
 @final

@@ -27,7 +27,7 @@ from pytest_guardrails.plugin.arguments import (
     refusal,
     tables,
 )
-from pytest_guardrails.plugin.door import Door
+from pytest_guardrails.plugin.door import Door, called_as
 from pytest_guardrails.plugin.session import fail, quiet_forks
 
 if TYPE_CHECKING:
@@ -140,6 +140,7 @@ class Faults:
     def __init__(self, door: Door) -> None:
         self._door = door
 
+    @called_as("faults")
     def __call__(
         self,
         *,

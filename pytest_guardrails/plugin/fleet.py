@@ -12,7 +12,7 @@ from chaos.scenario.fields.faults import fault_from as call_fault_from
 from chaos.scenario.fields.fleet import fault_from, fleet_bounds_from, restart_from
 from chaos.scenario.quantities import count_from_1, duration_s, size_bytes
 from pytest_guardrails.plugin.arguments import COMMON_SETTINGS, HISTORY_SETTINGS, Settings, TargetLike, table, tables
-from pytest_guardrails.plugin.door import Door
+from pytest_guardrails.plugin.door import Door, called_as
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -72,6 +72,7 @@ class Fleet:
     def __init__(self, door: Door) -> None:
         self._door = door
 
+    @called_as("fleet")
     def __call__(self, worker: TargetLike, **options: "Unpack[FleetOptions]") -> ScenarioResult:
         """Run several processes, hurt them, and fail the test when something is lost, or when nothing struck.
 

@@ -18,7 +18,7 @@ from pytest_guardrails.plugin.arguments import (
     Settings,
     TargetLike,
 )
-from pytest_guardrails.plugin.door import Door
+from pytest_guardrails.plugin.door import Door, called_as
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -61,6 +61,7 @@ class Race:
     def __init__(self, door: Door) -> None:
         self._door = door
 
+    @called_as("race")
     def __call__(self, *workers: TargetLike, **options: "Unpack[RaceOptions]") -> ScenarioResult:
         """Let the workers race, and fail the test when an order of their calls goes wrong.
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from chaos.observations import Verdict
+from chaos.oracles.durable import BLIND
 from chaos.report import ScenarioResult, Status, status
 from chaos.report.text import counted
 from chaos.scenario import Explore, Inject
@@ -36,6 +37,7 @@ def property_of(fixture: str, result: ScenarioResult) -> tuple[str, str]:
             "models": result.models if result.kind in (Explore.kind, Inject.kind) else (),
             "engine": result.engine,
             _HELD: [one.oracle for one in result.verdicts if one.verdict is Verdict.HOLDS],
+            "blind": BLIND in result.notes,
             _UNKNOWN: [one.oracle for one in result.verdicts if one.verdict is Verdict.UNKNOWN],
         }
     )
@@ -60,6 +62,8 @@ def call_line(test: str, call: Mapping[str, Any]) -> str:
         parts += [f"{what}: {', '.join(call[what])}" for what in (_HELD, _UNKNOWN) if call[what]]
     else:
         parts.append(call["result"])
+    if call["blind"]:
+        parts.append(BLIND)
     if call["engine"] == "portable":
         parts.append("portable engine: Python code alone was followed")
     return f"{test} {call['fixture']}: {'; '.join(parts)}"
@@ -68,7 +72,7 @@ def call_line(test: str, call: Mapping[str, Any]) -> str:
 def last_line(calls: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
     """What all calls tried, in one line."""
     numbers: dict[str, int] = {}
-    tests, cut, portable = set(), set(), set()
+    tests, cut, portable, blind = set(), set(), set(), set()
     for test, call in calls:
         tests.add(test)
         numbers[call["unit"]] = numbers.get(call["unit"], 0) + call["tried"]
@@ -76,9 +80,14 @@ def last_line(calls: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
             cut.add(test)
         if call["engine"] == "portable":
             portable.add(test)
+        if call["blind"]:
+            blind.add(test)
     tried = ", ".join(counted(number, unit) for unit, number in numbers.items())
     more = [f"not all that there are in {counted(len(cut), 'test')}"] if cut else []
     more += [f"Python code alone, by the portable engine, in {counted(len(portable), 'test')}"] if portable else []
+    more += (
+        [f"acknowledgements made too early not judged in {counted(len(blind), 'test')} (-v says why)"] if blind else []
+    )
     return "; ".join([f"{counted(len(tests), 'test')} tried {tried}", *more])
 
 

@@ -209,3 +209,20 @@ def test_nothing_is_imported_or_written_where_the_fixture_is_not_used(pytester: 
 def test_the_plugin_tells_its_options_and_its_marker(pytester: pytest.Pytester) -> None:
     assert "--chaos-replay=ID" in pytester.runpytest_subprocess("--help").stdout.str()
     assert "@pytest.mark.crash(model=" in pytester.runpytest_subprocess("--markers").stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        ("crash(workload=replace)", "crash: missing a required"),
+        ("crash(replace, load)", "crash: too many positional arguments"),
+        ("crash()", "crash: missing a required"),
+    ],
+)
+def test_a_call_without_its_arguments_is_refused_in_one_message(
+    pytester: pytest.Pytester, call: str, told: str
+) -> None:
+    printed = failing(pytester, f"def test_it(crash):\n    {call}\n")
+    assert told in printed
+    assert "  next: crash(workload=..., recover=...)" in printed
+    assert "TypeError" not in printed

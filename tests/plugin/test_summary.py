@@ -82,3 +82,15 @@ def test_junit_xml_has_it_as_a_property(pytester: pytest.Pytester) -> None:
     assert found.get("name") == "chaos"
     told = json.loads(str(found.get("value")))
     assert (told["fixture"], told["result"], told["unit"], told["all"]) == ("crash", "passed", "crash state", True)
+
+
+def test_what_no_oracle_sees_is_told_where_all_is_well_too(pytester: pytest.Pytester) -> None:
+    text = PLAIN_PROGRAM + (
+        "import hashlib\n\n\n"
+        "def shown(disk):\n    return hashlib.sha256(json.dumps(load(disk)).encode()).hexdigest()\n\n\n"
+        "def test_blind(crash):\n    crash(workload=replace, recover=shown)\n"
+    )
+    (short,) = summary_of(run(pytester, text, passed=1))
+    assert short.endswith("; acknowledgements made too early not judged in 1 test (-v says why)")
+    verbose, _ = summary_of(run(pytester, text, "-v", passed=1))
+    assert "; durable: acknowledgements made too early are not judged, because the recovered values do not" in verbose

@@ -276,7 +276,7 @@ def test_an_undamaged_failure_is_a_finding_of_its_own() -> None:
     findings.add_undamaged([violation(state="", point=4, message="recovery raised KeyError (at acknowledgement 2)")])
     finding = only(findings)
     assert finding.title == "fails on an undamaged disk: recovery raised KeyError (at acknowledgement 2)"
-    assert "neither times nor extended attributes" in finding.explanation[-1]
+    assert "neither owners nor" in finding.explanation[-1]
     assert (finding.state, finding.point, finding.extra["acked"]) == ("", 4, "2")
 
 

@@ -123,6 +123,17 @@ def test_loading_imports_nothing(tmp_path: Path) -> None:
         ("models = []", ":1: models: expected a list of persistence models, got []"),
         ('models = ["kill",\n"kil"]', ':2: models[1]: expected one of "kill", "ext4"'),
         ('models = ["kill", "kill"]', ':1: models[1]: expected each name once, got "kill"'),
+        (
+            'models = ["kill",\n"ext4 fsync_keeps_data=maybe"]',
+            ':2: models[1]: expected a persistence model, got "ext4 fsync_keeps_data=maybe"; '
+            "next: rule fsync_keeps_data is 'maybe'; use one of: true, false",
+        ),
+        (
+            '[[expect]]\nmodel = "ext4 fsync_keep=true"',
+            ':2: expect[0].model: expected a persistence model, got "ext4 fsync_keep=true"; '
+            "next: there is no rule 'fsync_keep'; the rules are: ",
+        ),
+        ('[[expect]]\nsource = "targets.py:0"', ":2: expect[0].source: expected a file's name, with its line from 1 "),
         ('oracles = ["atomc"]', ':1: oracles[0]: expected one of "recovers"'),
         ("exclude = [1]", ":1: exclude[0]: expected a glob pattern, got 1"),
         ('isolation = "thread"', ':1: isolation: expected one of "fork"'),
@@ -169,6 +180,12 @@ def test_all_problems_of_a_file_come_at_once_in_order_of_lines(tmp_path: Path) -
     assert [int(line.split(":")[1]) for line in found] == sorted(int(line.split(":")[1]) for line in found)
     keys = [line.split(": ")[1] for line in found]
     assert keys == ["nam", '"name" is missing; next', "models", "target", "target.workload", "expect[0]"]
+
+
+def test_what_comes_of_a_wrong_value_is_not_told_beside_it(tmp_path: Path) -> None:
+    text = 'name = "x"\nkind = "fleet"\n[target]\nworker = "targets:save"\n[[fault]]\nkind = "kill"\nevery = "0ms"\n'
+    (problem,) = problems_of(tmp_path, text)
+    assert problem.startswith(":7: fault[0].every: expected a duration above 0")
 
 
 def test_an_environment_without_a_command_is_refused(tmp_path: Path) -> None:

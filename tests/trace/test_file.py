@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from chaos.errors import UsageError
 from chaos.trace.file import FORMAT_VERSION, load, save
-from chaos.trace.model import Ack, Frame, InitialNode, Kind, NodeType, Op, Sync, Trace, Unmeasured
+from chaos.trace.model import Ack, Frame, InitialNode, Kind, Mark, NodeType, Op, Sync, Trace, Unmeasured
 
 SMALL = Trace(
     engine="syscalls",
@@ -43,6 +43,9 @@ SMALL = Trace(
     unmeasured=(Unmeasured(path="x", reason="mapped"),),
     notes=("killed",),
     excluded=("*-shm",),
+    marks=(Mark(0, 17), Mark(1, 18, (("user.done", "31"),))),
+    began_ns=16,
+    ended_ns=19,
 )
 
 
@@ -67,6 +70,7 @@ blobs = st.binary(max_size=200) | st.sampled_from([b"a" * 5000, bytes(4096)])
 # Every field of the model, those added later too, gets its strategy from its type.
 BY_TYPE = {
     "int": numbers,
+    "bool": st.booleans(),
     "int | None": st.none() | numbers,
     "str": texts,
     "bytes": blobs,
@@ -103,6 +107,10 @@ traces = anything(
     ops=st.lists(anything(Op), max_size=6).map(numbered),
     acks=st.lists(anything(Ack), max_size=3).map(tuple),
     unmeasured=st.lists(anything(Unmeasured), max_size=2).map(tuple),
+    marks=st.lists(
+        st.builds(Mark, numbers, numbers, st.lists(st.tuples(texts, st.binary(max_size=4).map(bytes.hex))).map(tuple)),
+        max_size=2,
+    ).map(tuple),
 )
 
 
@@ -188,9 +196,9 @@ def test_a_file_that_is_something_else_is_refused(saved: Path, content: bytes) -
 
 
 def test_a_newer_format_is_refused_by_its_number(saved: Path) -> None:
-    newer = saved.read_bytes().replace(b"trace 2\n", b"trace 12\n", 1)
+    newer = saved.read_bytes().replace(b"trace 3\n", b"trace 12\n", 1)
     saved.write_bytes(newer)
-    with pytest.raises(UsageError, match="has format 12, and this program reads format 2") as caught:
+    with pytest.raises(UsageError, match="has format 12, and this program reads format 3") as caught:
         load(saved)
     assert "version" in caught.value.hint
 
@@ -225,7 +233,7 @@ START = [record(b"T", TRACE_FIELDS)]
 
 def write_made_up(path: Path, records: list[bytes]) -> None:
     """A file of these records with a right end."""
-    content = b"pytest-guardrails trace 2\n" + b"".join(records)
+    content = b"pytest-guardrails trace 3\n" + b"".join(records)
     path.write_bytes(content + record(b"E", {"records": len(records), "sha256": sha256(content).hexdigest()}))
 
 
@@ -321,11 +329,14 @@ def test_any_change_of_the_models_fields_needs_a_new_format_version() -> None:
     # When this fails: raise FORMAT_VERSION, teach `file.py` the fields, and put the new lists here.
     fields = {
         type_.__name__: " ".join(field.name for field in dataclasses.fields(type_))
-        for type_ in (Trace, InitialNode, Op, Ack, Frame, Unmeasured)
+        for type_ in (Trace, InitialNode, Op, Ack, Frame, Mark, Unmeasured)
     }
-    assert FORMAT_VERSION == 2
+    assert FORMAT_VERSION == 3
     assert fields == {
-        "Trace": "engine command initial ops acks exit_code calls outside unmeasured notes excluded",
+        "Trace": (
+            "engine command initial ops acks exit_code calls outside unmeasured notes excluded marks began_ns ended_ns "
+            "exact_times"
+        ),
         "InitialNode": "node type mode data target names",
         "Op": (
             "seq kind call process thread node path parent name to_parent to_name to_path victim offset data size "
@@ -333,5 +344,6 @@ def test_any_change_of_the_models_fields_needs_a_new_format_version() -> None:
         ),
         "Ack": "after process value thread source",
         "Frame": "file line function",
+        "Mark": "node changed_ns attributes",
         "Unmeasured": "path reason",
     }

@@ -17,9 +17,10 @@ from chaos.scenario.fields.pieces import (
     check_env,
     expect,
     made,
+    model_of,
     oracles,
 )
-from chaos.scenario.model import DEPTHS, ENGINES, MODEL_PATTERN, MODELS, ORACLES, Explore
+from chaos.scenario.model import DEPTHS, ENGINES, MODELS, ORACLES, Explore
 from chaos.scenario.quantities import depth
 from chaos.scenario.reading import Reader
 from chaos.scenario.shapes import Field, Table, choice, each, measured, text
@@ -77,7 +78,7 @@ _FIELDS = (
     TARGET_TABLE,
     Field(
         key="models",
-        shape=each(choice(MODELS, MODEL_PATTERN), "a list of persistence models", at_least=1, unique=True),
+        shape=each(model_of(MODELS), "a list of persistence models", at_least=1, unique=True),
         about='which crashes: "kill" for a killed process, the others for a power cut; "real:ext4" for real images; '
         '"xfs fsync_keeps_data=false" for a model of your own',
     ),
@@ -103,7 +104,7 @@ _FIELDS = (
         about="this one of the workload's fsyncs fails once with EIO, and the next one succeeds",
     ),
     BOUNDS,
-    expect(ORACLES, MODELS, MODEL_PATTERN),
+    expect(ORACLES, MODELS, own_models=True),
 )
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from chaos.scenario.fields.explore import EXCLUDE, TARGET_TABLE, roles_from
 from chaos.scenario.fields.faults import FAULT, faults_from
-from chaos.scenario.fields.pieces import BOUNDS, COUNT, DURATION, SIZE, Kind, bounds_from, expect, oracles
+from chaos.scenario.fields.pieces import BOUNDS, COUNT, DURATION, SIZE, Kind, bounds_from, expect, model_of, oracles
 from chaos.scenario.kinds.inject import INJECT_MODEL, Inject
-from chaos.scenario.model import MODEL_PATTERN, MODELS, ORACLES
+from chaos.scenario.model import MODELS, ORACLES
 from chaos.scenario.reading import Reader
-from chaos.scenario.shapes import Field, choice, each
+from chaos.scenario.shapes import Field, each
 
 __all__ = ["INJECT"]
 
@@ -28,7 +28,7 @@ _FIELDS = (
     FAULT,
     Field(
         key="models",
-        shape=each(choice(MODELS, MODEL_PATTERN), "a list of persistence models", at_least=1, unique=True),
+        shape=each(model_of(MODELS), "a list of persistence models", at_least=1, unique=True),
         about="what each run leaves is crashed under these as well",
     ),
     oracles(ORACLES),
@@ -38,7 +38,7 @@ _FIELDS = (
     Field(key="memory", shape=SIZE, about="memory limit of one recovery"),
     Field(key="runs", shape=COUNT, about="how many runs there are when faults are drawn by chance"),
     BOUNDS,
-    expect(ORACLES, [INJECT_MODEL, *MODELS], MODEL_PATTERN),
+    expect(ORACLES, [INJECT_MODEL, *MODELS], own_models=True),
 )
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, final
 
 from chaos.child.target import CommandTarget, PythonTarget, Target
+from chaos.disk.models import model_named
+from chaos.errors import UsageError
 from chaos.observations import Bounds, Damage
-from chaos.scenario.model import Drive
+from chaos.scenario.model import MODEL_PATTERN, Drive
 from chaos.scenario.quantities import DURATION_PATTERN, SIZE_PATTERN, count_from_1, duration_s, size_bytes
 from chaos.scenario.reading import Reader
 from chaos.scenario.shapes import Field, Mismatch, Table, Tables, Value, choice, each, measured, text, texts_by_name
@@ -28,6 +30,7 @@ __all__ = [
     "check_env",
     "expect",
     "made",
+    "model_of",
     "oracles",
 ]
 
@@ -66,6 +69,25 @@ def _parse_target(value: object) -> Any:
     if all(isinstance(argument, str) for argument in value):
         raise Mismatch(_TARGET, value, "put the command in one more pair of brackets: [[...]]")
     return _COMMANDS.parse(value)
+
+
+def model_of(names: Sequence[str]) -> Value:
+    """One of `names`, or a model of the user's own: a preset and the rules that differ."""
+    named = choice(names, MODEL_PATTERN)
+
+    def parse(value: object) -> str:
+        try:
+            return str(named.parse(value))
+        except Mismatch:
+            if not (isinstance(value, str) and " " in value):
+                raise
+        try:
+            hint = f"write it as {' '.join(model_named(value).name.split())!r}"
+        except UsageError as error:
+            hint = f"{error.message.partition(': ')[2] or error.message}; {error.hint}"
+        raise Mismatch("a persistence model", value, hint)
+
+    return Value(schema=named.schema, parse=parse)
 
 
 TARGET = Value(schema={"anyOf": [dict(REF.schema), dict(_COMMANDS.schema)]}, parse=_parse_target)
@@ -115,13 +137,13 @@ def oracles(names: Sequence[str]) -> Field:
     )
 
 
-def expect(names: Sequence[str], models: Sequence[str], pattern: str = "") -> Field:
+def expect(names: Sequence[str], models: Sequence[str], *, own_models: bool = False) -> Field:
     """The tables `expect`.
 
     Args:
         names: the oracles that a kind has.
         models: what a finding's model may be.
-        pattern: or what it may look like.
+        own_models: whether it may be one of the user's own as well.
     """
     fields = (
         Field(
@@ -131,11 +153,15 @@ def expect(names: Sequence[str], models: Sequence[str], pattern: str = "") -> Fi
             required=True,
             example=f'oracle = "{names[0]}"',
         ),
-        Field(key="model", shape=choice(models, pattern), about="the weakest model that shows it"),
+        Field(
+            key="model",
+            shape=model_of(models) if own_models else choice(models),
+            about="the weakest model that shows it",
+        ),
         Field(key="damage", shape=choice([damage.value for damage in Damage]), about="what kind of damage"),
         Field(
             key="source",
-            shape=text('a file\'s name, with its line if wanted ("store.py:42")', r"^[^\x00]+$"),
+            shape=text('a file\'s name, with its line from 1 if wanted ("store.py:42")', r"^(?!.*:0+$)[^\x00]+$"),
             about='the line to blame: "store.py", "store.py:42", or the path of the file that was written to',
         ),
     )

@@ -10,7 +10,8 @@ from time import monotonic
 from typing import final
 
 from chaos.child.target import Roles
-from chaos.disk import StateSpace, Tree, apply, initial_tree, materialise, model_named, weakest_first
+from chaos.disk import StateSpace, Times, Tree, apply, initial_tree, materialise, model_named, weakest_first
+from chaos.disk.recipes import parse_recipe
 from chaos.errors import UsageError
 from chaos.explore.settings import Isolation, Settings
 from chaos.observations import Finding
@@ -26,7 +27,7 @@ from chaos.scenario.runner.second import Evidence, Subject, crash_again, first_b
 from chaos.trace.file import save
 from chaos.trace.model import Trace
 
-__all__ = ["keep_crash", "replay_of", "run_exploration", "settings_for", "tree_of"]
+__all__ = ["keep_crash", "point_of", "replay_of", "run_exploration", "settings_for", "tree_of"]
 
 _SECOND_TRACE = "second.trace"  # beside the replay file
 
@@ -71,6 +72,9 @@ class _Exploration:
         judged = Judged() if twice else None
         first = first_budget(settings) if twice else settings
         explored = explore(scenario.name, trace, roles, first, oracles, self._listener, cause, judged)
+        if explored.trace is not trace:
+            trace = explored.trace
+            save(trace, self._folder.trace_path(scenario.name))
         self._learn_explored(explored, trace, record_s)
         for finding in explored.findings:
             keep_crash(self._account, roles, finding, trace, replay_of(self._account, finding, settings, oracles))
@@ -141,7 +145,7 @@ def keep_crash(account: Account, roles: Roles, finding: Finding, trace: Trace, r
 
     def lay_out(path: Path) -> None:
         path.mkdir()
-        materialise(tree, os.fspath(path))
+        materialise(tree, os.fspath(path), Times(trace).at(point_of(replay)))
 
     account.folder.keep(finding, dump_replay(replay, roles), lay_out)
 
@@ -168,6 +172,11 @@ def settings_for(drive: Explore, options: RunOptions, budget: Budget | None) -> 
         allowed=drive.bounds,
         **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
     )
+
+
+def point_of(replay: Replay) -> int:
+    """How many operations had been issued at the crash that a replay file speaks of."""
+    return parse_recipe(replay.recipe).point if replay.recipe else replay.point
 
 
 def tree_of(replay: Replay, trace: Trace) -> Tree:

@@ -6,6 +6,7 @@ An interruption ends it early and keeps what was found so far. Nothing is writte
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import final
 
 from chaos.child.target import UNKNOWN, CommandTarget, Roles
@@ -22,6 +23,7 @@ from chaos.oracles.durable import blind
 from chaos.report import Coverage, CrashMap, Fate, Findings, News, Statistics
 from chaos.scenario.runner.finishing import Finisher
 from chaos.scenario.runner.first_states import Judged
+from chaos.scenario.runner.likeness import are_better, check_attributes, leaves_doubt
 from chaos.scenario.watching import Listener
 from chaos.trace.model import NodeType, Trace
 
@@ -35,7 +37,7 @@ _SCANNED_TREES = 100  # undamaged trees whose files are searched for NaN; more a
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explored:
-    """What an exploration came to; `interrupted` when somebody stopped it."""
+    """What an exploration came to; `interrupted` when somebody stopped it, `trace` as it was laid out."""
 
     findings: tuple[Finding, ...]
     verdicts: tuple[OracleVerdict, ...]
@@ -45,6 +47,7 @@ class Explored:
     notes: tuple[str, ...]
     interrupted: bool
     reference: Reference
+    trace: Trace
 
 
 def explore(
@@ -76,7 +79,7 @@ def explore(
     """
     settings = replace(settings, ask=ask_for(oracles))
     with ExitStack() as stack:
-        exploration = stack.enter_context(Exploration(trace, roles, settings, listener.advanced, _states))
+        trace, exploration = _likened(trace, partial(_begun, stack, roles, settings, listener), oracles)
         reference = exploration.reference
         panel = Panel(reference, oracles, operations=len(trace.ops))
         probe = stack.enter_context(_Probe(trace, roles, settings))
@@ -104,7 +107,25 @@ def explore(
             notes=_notes(reference, roles, oracles),
             interrupted=finisher.interrupted,
             reference=reference,
+            trace=trace,
         )
+
+
+def _begun(stack: ExitStack, roles: Roles, settings: Settings, listener: Listener, trace: Trace) -> Exploration:
+    return stack.enter_context(Exploration(trace, roles, settings, listener.advanced, _states))
+
+
+def _likened(trace: Trace, begun: Callable[[Trace], Exploration], oracles: Sequence[str]) -> tuple[Trace, Exploration]:
+    """An exploration whose copies are like the real files, as far as recovery needs it, and its trace."""
+    exploration = begun(trace)
+    if leaves_doubt(trace, exploration.reference, oracles):
+        exact = replace(trace, exact_times=True)
+        other = begun(exact)
+        if are_better(trace, other.reference, exploration.reference, oracles):
+            trace, exploration, other = exact, other, exploration
+        other.close()
+    check_attributes(trace, exploration)
+    return trace, exploration
 
 
 def _findings(

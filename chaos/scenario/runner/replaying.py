@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import final
 
 from chaos.child.target import Roles, Target
-from chaos.disk import materialise, model_named
+from chaos.disk import Times, materialise, model_named
 from chaos.errors import UsageError
 from chaos.explore.exploration import Exploration
 from chaos.explore.roots import make_root, remove_root
@@ -25,7 +25,7 @@ from chaos.scenario.kinds import Agent, Fleet, Race
 from chaos.scenario.kinds.inject import Inject
 from chaos.scenario.model import Drive
 from chaos.scenario.runner.agent import agent_from, replay_agent
-from chaos.scenario.runner.crashing import tree_of
+from chaos.scenario.runner.crashing import point_of, tree_of
 from chaos.scenario.runner.exploring import ask_for
 from chaos.scenario.runner.faulty import reference_of
 from chaos.scenario.runner.fleeting import fleet_from, replay_fleet
@@ -202,12 +202,13 @@ def rebuilt_state(path: Path, replay: Replay) -> Iterator[str]:
     Raises:
         UsageError: the trace can't be read.
     """
-    tree = tree_of(replay, load(path.parent / replay.trace))
+    trace = load(path.parent / replay.trace)
+    tree = tree_of(replay, trace)
     root = make_root()
     try:
         disk = os.path.join(root, "disk")
         os.mkdir(disk)
-        materialise(tree, disk)
+        materialise(tree, disk, Times(trace).at(point_of(replay)))
         yield disk
     finally:
         remove_root(root)
