@@ -1,7 +1,14 @@
-"""Settings shared by all tests: property tests run derandomised unless a nightly run asks for chance; Ctrl-C works."""
+"""Settings shared by all tests: property tests run derandomised unless a nightly run asks for chance; Ctrl-C works.
+
+The tests start thousands of interpreters. Where bytecode is not to be written into this checkout, each of them would
+compile every module anew, a third of all the time; they share a cache in a temporary folder then.
+"""
 
 import os
+import shutil
 import signal
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -19,6 +26,24 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["pytester"]
+
+
+def share_bytecode() -> str:
+    """Let this process and all that it starts keep bytecode in a new temporary folder, unless they keep it anyway."""
+    if not sys.dont_write_bytecode or sys.pycache_prefix:
+        return ""
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="bytecode-")
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    return sys.pycache_prefix
+
+
+BYTECODE = share_bytecode()  # now: xdist starts its workers, which must have it too, before it asks any hook
+
+
+def pytest_unconfigure() -> None:
+    if BYTECODE:
+        shutil.rmtree(BYTECODE, ignore_errors=True)  # a process that a test left to die may still write
 
 
 def descriptors_of_the_harness() -> set[str]:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,14 +60,6 @@ class Twice:
     folder: Path
     done: Result
     result: dict[str, Any]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_job() -> Iterator[None]:
-    """Each run starts two crews; one worker each is the quickest for so few states."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CHAOS_JOBS", "1")
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -214,26 +214,26 @@ def test_a_budget_of_states_is_kept_and_says_what_it_left_out() -> None:
     assert not statistics.complete
 
 
-def by_model(budget: int, *names: str) -> tuple[dict[str, int], tuple[str, ...]]:
-    """What a budget of states saw of each model, and what it left untried."""
+def by_model(steps: int, budget: int, *names: str) -> tuple[dict[str, int], tuple[str, ...]]:
+    """What a budget of states saw of each model in so many steps, and what it left untried."""
     given = settings(models=tuple(MODELS[name] for name in names), budget_states=budget)
-    with Exploration(traces.overwrite(10), roles("load"), given) as exploration:
+    with Exploration(traces.overwrite(steps), roles("load"), given) as exploration:
         list(exploration.observations())
         return dict(exploration.statistics().by_model), exploration.statistics().untried
 
 
 def test_a_budget_is_shared_evenly_by_the_models() -> None:
-    assert by_model(20, "kill", "ext4") == ({"kill": 10, "ext4": 10}, ())
-    assert by_model(100, "kill", "ext4", "posix") == ({"kill": 34, "ext4": 33, "posix": 33}, ())
+    assert by_model(4, 20, "kill", "ext4") == ({"kill": 10, "ext4": 10}, ())
+    assert by_model(6, 46, "kill", "ext4", "posix") == ({"kill": 16, "ext4": 15, "posix": 15}, ())
 
 
 def test_states_that_another_model_had_take_nothing_of_a_model_s_share() -> None:
-    found, untried = by_model(25, "kill", "ext4", "xfs", "btrfs", "posix")
+    found, untried = by_model(5, 25, "kill", "ext4", "xfs", "btrfs", "posix")
     assert (set(found.values()), untried) == ({5}, ())
 
 
 def test_models_that_the_budget_did_not_reach_are_named() -> None:
-    assert by_model(2, "kill", "ext4", "posix") == ({"kill": 1, "ext4": 1}, ("posix",))
+    assert by_model(3, 2, "kill", "ext4", "posix") == ({"kill": 1, "ext4": 1}, ("posix",))
 
 
 def test_a_budget_of_time_is_kept_and_says_what_it_left_out() -> None:

@@ -56,7 +56,7 @@ def load_all(disk: Path) -> list[int]:
 def test_a_replacement_is_tried_for_every_file_that_the_line_writes(tmp_path: Path) -> None:
     roles = Roles(workload=CallableTarget(function=save_two), recover=CallableTarget(function=load_all))
     drive = Explore(roles=roles, models=("kill",), oracles=("recovers",))
-    with Run(RunOptions(report_dir=tmp_path), command="test") as run:
+    with Run(RunOptions(jobs=1, report_dir=tmp_path), command="test") as run:
         (finding,) = run.scenario(Scenario(name="two", drive=drive)).findings
     (advice,) = (line for line in finding.advice if "temporary file" in line)
     assert advice.startswith("write a.json, and 1 other file that the same line writes, to a temporary file each, ")
@@ -104,7 +104,7 @@ def test_a_sync_between_two_writes_of_one_file_is_advised_where_their_order_is_e
         recover=CallableTarget(function=last_block),
     )
     drive = Explore(roles=roles, models=("ext4",), oracles=("recovers",))
-    with Run(RunOptions(report_dir=tmp_path), command="test") as run:
+    with Run(RunOptions(jobs=1, report_dir=tmp_path), command="test") as run:
         findings = run.scenario(Scenario(name="order", drive=drive)).findings
     if sync:  # the advice is followed
         assert not findings

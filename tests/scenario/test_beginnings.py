@@ -34,7 +34,7 @@ def ran(
 
     roles = Roles(workload=target(workload), recover=target(recover), check=None if check is None else target(check))
     drive = Explore(roles=roles, oracles=oracles)
-    with Run(RunOptions(report_dir=tmp_path / "runs"), command="test") as run:
+    with Run(RunOptions(jobs=1, report_dir=tmp_path / "runs"), command="test") as run:
         return run.scenario(Scenario(name="one", drive=drive))
 
 

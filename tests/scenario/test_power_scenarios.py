@@ -45,7 +45,7 @@ def scenario(name: str) -> Scenario:
 
 @cache
 def ran(name: str, folder: Path, models: tuple[str, ...] = ()) -> ScenarioResult:
-    with Run(RunOptions(report_dir=folder, models=models), command="test") as run:
+    with Run(RunOptions(jobs=1, report_dir=folder, models=models), command="test") as run:
         return run.scenario(scenario(name))
 
 
@@ -60,7 +60,7 @@ def test_exactly_what_is_expected_is_found(name: str, shelf: Path) -> None:
 def test_a_wrong_expectation_fails_in_either_direction(name: str, shelf: Path) -> None:
     right = scenario(name)
     wrong = replace(right, expect=() if right.expect else scenario("append_log/without_sync").expect)
-    with Run(RunOptions(report_dir=shelf), command="test") as run:
+    with Run(RunOptions(jobs=1, report_dir=shelf), command="test") as run:
         assert status(run.scenario(wrong)) is not Status.PASSED
 
 
@@ -183,7 +183,7 @@ def test_an_interruption_while_findings_are_finished_keeps_them_all(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("chaos.scenario.runner.shrinking.Shrinker._smaller", interrupt)
-    with Run(RunOptions(report_dir=shelf), command="test") as run:
+    with Run(RunOptions(jobs=1, report_dir=shelf), command="test") as run:
         result = run.scenario(scenario("atomic_replace/without_any_sync"))
     assert status(result) is Status.INTERRUPTED
     assert {finding.oracle for finding in result.findings} == {"durable", "atomic"}
