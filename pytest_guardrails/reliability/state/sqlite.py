@@ -497,8 +497,7 @@ class SqliteBackend:
         if busy:
             return  # a reader of another process is in the middle; the next time then
         self._check(connections.writer)
-        with open(self.path, "rb") as file:
-            write_atomic(self._good, file.read(), durability=self._settings.durability)
+        write_atomic(self._good, connections.presence.content(), durability=self._settings.durability)
         self._copied_version = version
         connections.emptied()
 
