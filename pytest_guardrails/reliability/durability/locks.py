@@ -213,10 +213,10 @@ class FileLock:
             raise LockNotHeldError(f"{self.path} is not held exclusively by this thread of process {os.getpid()}")
         is_plain = len(note) <= _NOTE_BYTES and note.isascii() and note.replace(" ", "").isalnum()
         text = b'"%b"' % note.encode() if is_plain else _quoted(note)
-        record = b'{%b,"since":%.6f,"note":%b}' % (_signature(os.getpid()), self._clock.wall(), text)
         try:
+            record = b'{%b,"since":%.6f,"note":%b}' % (_signature(os.getpid()), self._clock.wall(), text)
             os.pwrite(holding.pair.lock, record.ljust(_RECORD_BYTES - 1) + b"\n", 0)
-        except OSError:  # a full disk keeps nobody from locking
+        except (OSError, StorageError):  # neither a full disk nor a full table of open files keeps anybody from locking
             return False
         return True
 

@@ -454,7 +454,9 @@ class SqliteBackend:
     def _sign(self, note: str) -> None:
         """Whoever changes what others may remember signs for it first; if the disk refuses that, nothing is changed."""
         if not self._lock.sign(note):
-            raise StorageError(f"{self._lock.path} can't be written, so the store can't: is the disk full?")
+            raise StorageError(
+                f"{self._lock.path} can't be written, so the store can't: is the disk full, or are too many files open?"
+            )
 
     def _undo(self, connection: sqlite3.Connection, version: int, transaction: str, error: sqlite3.Error) -> bool:
         """Make sure that a commit that failed late, at its sync, is not found in the log by a later start.
@@ -497,8 +499,7 @@ class SqliteBackend:
         if busy:
             return  # a reader of another process is in the middle; the next time then
         self._check(connections.writer)
-        with open(self.path, "rb") as file:
-            write_atomic(self._good, file.read(), durability=self._settings.durability)
+        write_atomic(self._good, connections.presence.content(), durability=self._settings.durability)
         self._copied_version = version
         connections.emptied()
 

@@ -17,6 +17,7 @@ from pytest_guardrails.errors import GuardrailsError, StorageError
 from pytest_guardrails.hints import TYPE_CHECKING, Any, final
 from pytest_guardrails.reliability.durability import FileLock
 from pytest_guardrails.reliability.state.nesting import refuse_forked
+from pytest_guardrails.reliability.state.sqlite_presence import Presence
 
 if TYPE_CHECKING:
     from pytest_guardrails.reliability.state.sqlite_rows import Last
@@ -57,10 +58,12 @@ class Connections:
     Raises:
         sqlite3.Error: SQLite can't open the file, or finds it damaged.
         StorageError: it can't keep its log there.
+        OSError: it can't be opened a third time.
 
     Attributes:
         serial: no other connections of this process have it; an address would be used again.
         mutex: guards the reader.
+        presence: tells other processes that the database is in use.
         busy: a transaction is in progress.
         closed: opened no more.
         orphaned: came over a fork, and must not be touched.
@@ -89,11 +92,10 @@ class Connections:
                 raise StorageError(f"{path} can't be opened: SQLite keeps no log (WAL) there, but a journal ({mode})")
             self.writer.execute("PRAGMA cell_size_check = ON")
             self.reader.execute("PRAGMA query_only = ON")
-            status = os.stat(path)
+            self.presence = Presence(path)
         except BaseException:
             self._close()
             raise
-        self.identity = (status.st_dev, status.st_ino)
         self._path = path
         _open.add(self)
 
@@ -105,7 +107,7 @@ class Connections:
             status = os.stat(self._path)
         except OSError:  # gone with its folder, or not to be reached: the next opening says which
             return False
-        return (status.st_dev, status.st_ino) == self.identity
+        return (status.st_dev, status.st_ino) == self.presence.identity
 
     def staged(self, expired: list[int], *, swept: bool) -> None:
         """Rows expire with the next commit, and with `swept` those that had expired before are gone by it."""
@@ -149,11 +151,13 @@ class Connections:
             _open.discard(self)
             if not self.closed:
                 self.closed = True
+                self.presence.end()
                 self._close()
 
     def disown(self) -> None:
         """In a forked child: these are the parent's, whose transaction is in progress, and refuse to be used."""
         self.orphaned = True
+        self.presence.end(is_ours=False)
         _not_ours.setdefault(self._path, []).append(
             (self.writer, self.reader)
         )  # kept for good: closing them would hurt the parent
