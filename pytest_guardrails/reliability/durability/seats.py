@@ -7,7 +7,11 @@ until the helper or the deadline comes. A wait that was given up keeps its place
 caller takes it over, so there is never more than one helper for each thread that ever waited at once.
 
 Why the turnstile: whoever wants the lock passes it first, and the one who stands in it is next. A holder that lets go
-and asks again at once finds others in the turnstile, and so can't keep the lock to itself. Read `locks.py` next.
+and asks again at once finds others in the turnstile, and so can't keep the lock to itself.
+
+A signal handler, or a `__del__`, may come here in the middle of anything that its own thread does here. So the mutex is
+re-entrant, and what it guards is whole between any two steps: things are claimed by one call that can't be divided
+(`pop`, `remove`, `setdefault`), never looked at first and taken then. Read `locks.py` next.
 """
 
 import os
@@ -22,9 +26,10 @@ __all__ = ["Holding", "Pair", "Seat", "Wait", "give_up", "seat_for", "start_wait
 
 _IDLE_PAIRS = 4  # a process rarely has more threads at one lock; each pair is two descriptors
 _GONE = " (deleted)"  # what Linux adds to the name of an open file that has none any more
-_mutex = threading.Lock()  # guards the tables below and the fate of every `Wait`; never held during a system wait
+_mutex = threading.RLock()  # guards the tables below and the fate of every `Wait`; never held during a system wait
 _pairs: "weakref.WeakSet[Pair]" = weakref.WeakSet()
 _seats: "weakref.WeakValueDictionary[str, Seat]" = weakref.WeakValueDictionary()
+_seats_made: "dict[str, Seat]" = {}  # those on their way into the table
 _idle_helpers: "list[_Helper]" = []
 
 
@@ -45,9 +50,9 @@ class Pair:
         self.lock = self.turnstile = -1
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         with _mutex:  # a fork waits, so that the child knows of every descriptor that it must close
+            _pairs.add(self)
             self.lock = os.open(path, flags, 0o666)
             self.turnstile = os.open(path + ".turn", flags, 0o666)
-            _pairs.add(self)
         status = os.fstat(self.lock)
         self.identity = (status.st_dev, status.st_ino)
         link = f"/proc/self/fd/{self.lock}"
@@ -99,6 +104,7 @@ class Holding:
 
 class _OfThread(threading.local):
     holding: Holding | None = None
+    turning = False  # between not holding and holding, either way
 
 
 @final
@@ -113,10 +119,10 @@ class Seat:
 
     def pair(self) -> Pair:
         """A pair that nobody uses."""
-        with _mutex:
-            if self._idle:
-                return self._idle.pop()
-        return Pair(self.path)
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return Pair(self.path)
 
     def keep(self, pair: Pair) -> None:
         """Put a pair that holds nothing aside for the next one."""
@@ -206,17 +212,18 @@ def start_wait(seat: Seat, pair: Pair, mode: Mode) -> Wait:
         RuntimeError: no thread can be started, as at the interpreter's end; nothing was begun.
     """
     with _mutex:
-        seat.given_up = [wait for wait in seat.given_up if not wait.over]
-        for wait in seat.given_up:
-            if wait.mode == mode:
-                seat.given_up.remove(wait)
+        for wait in list(seat.given_up):
+            if (wait.over or wait.mode == mode) and _claim(seat, wait) and not wait.over:
                 wait.wanted, wait.cancelled = True, False
                 wait.wake = _closed_door()
                 seat.spare(pair)
                 return wait
-        helper = _idle_helpers.pop() if _idle_helpers else None
     wait = Wait(pair, mode)
-    (helper or _Helper()).work(wait)
+    try:
+        helper = _idle_helpers.pop()
+    except IndexError:
+        helper = _Helper()
+    helper.work(wait)
     return wait
 
 
@@ -234,13 +241,26 @@ def give_up(seat: Seat, wait: Wait) -> bool:
         return True
 
 
+def _claim(seat: Seat, wait: Wait) -> bool:
+    """Take it from the list, unless somebody else did."""
+    try:
+        seat.given_up.remove(wait)
+    except ValueError:
+        return False
+    return True
+
+
 def seat_for(path: str) -> Seat:
     """The one seat of this process for the lock file at the resolved `path`."""
     with _mutex:
-        seat = _seats.get(path)
-        if seat is None:
-            seat = _seats[path] = Seat(path)
-        return seat
+        if seat := _seats.get(path):
+            return seat
+        made = _seats_made.setdefault(path, Seat(path))
+        try:
+            seat = _seats[path] = _seats.get(path) or made  # whoever interrupts this gets the same one
+            return seat
+        finally:
+            _seats_made.pop(path, None)
 
 
 @final

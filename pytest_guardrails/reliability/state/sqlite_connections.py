@@ -16,7 +16,7 @@ from itertools import count
 from pytest_guardrails.errors import GuardrailsError, StorageError
 from pytest_guardrails.hints import TYPE_CHECKING, Any, final
 from pytest_guardrails.reliability.durability import FileLock
-from pytest_guardrails.reliability.state.nesting import refuse_forked
+from pytest_guardrails.reliability.state.nesting import is_in_session, refuse_forked
 
 if TYPE_CHECKING:
     from pytest_guardrails.reliability.state.sqlite_rows import Last
@@ -59,6 +59,7 @@ class Connections:
         StorageError: it can't keep its log there.
 
     Attributes:
+        path: the database.
         serial: no other connections of this process have it; an address would be used again.
         mutex: guards the reader.
         busy: a transaction is in progress.
@@ -94,7 +95,7 @@ class Connections:
             self._close()
             raise
         self.identity = (status.st_dev, status.st_ino)
-        self._path = path
+        self.path = path
         _open.add(self)
 
     def usable(self) -> bool:
@@ -102,7 +103,7 @@ class Connections:
         if self.closed:
             return False
         try:
-            status = os.stat(self._path)
+            status = os.stat(self.path)
         except OSError:  # gone with its folder, or not to be reached: the next opening says which
             return False
         return (status.st_dev, status.st_ino) == self.identity
@@ -135,7 +136,7 @@ class Connections:
         A sync of a file whose length did not change is up to twice as quick on a journaling file system (measured on
         ext4).
         """
-        with suppress(OSError), open(self._path + "-wal", "r+b", buffering=0) as file:
+        with suppress(OSError), open(self.path + "-wal", "r+b", buffering=0) as file:
             end = size = file.seek(0, os.SEEK_END)
             try:
                 while end < _LOG_BYTES:
@@ -154,10 +155,10 @@ class Connections:
     def disown(self) -> None:
         """In a forked child: these are the parent's, whose transaction is in progress, and refuse to be used."""
         self.orphaned = True
-        _not_ours.setdefault(self._path, []).append(
+        _not_ours.setdefault(self.path, []).append(
             (self.writer, self.reader)
         )  # kept for good: closing them would hurt the parent
-        orphan: Any = _Orphan(self._path)
+        orphan: Any = _Orphan(self.path)
         self.writer = self.reader = orphan
 
     def _close(self) -> None:
@@ -191,7 +192,7 @@ def _connect(path: str, busy_s: float) -> sqlite3.Connection:
 
 def _close_idle() -> None:
     for connections in list(_open):
-        if connections.busy or connections.orphaned:
+        if connections.busy or connections.orphaned or is_in_session(connections.path):
             continue
         with suppress(GuardrailsError), connections.lock.exclusive(deadline_s=_PARK_S):
             connections.close()

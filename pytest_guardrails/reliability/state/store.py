@@ -26,7 +26,6 @@ from types import TracebackType
 from pytest_guardrails.errors import ConfigurationError, GuardrailsError, check_whole
 from pytest_guardrails.hints import Any, final
 from pytest_guardrails.reliability.durability.finite_json import printable
-from pytest_guardrails.reliability.durability.forking import renew_in_children
 from pytest_guardrails.reliability.durability.locks import DEADLINE_S
 from pytest_guardrails.reliability.state.backend import Backend
 from pytest_guardrails.reliability.state.combining import Combiner
@@ -74,10 +73,7 @@ class StateStore:
         self.backend = backend
         self._values = Values(schema, migrations or {}, remember=cache)
         self._cache = cache
-        self._cells: dict[str, Cell | None] = {}
-        self._stamp: object = None
-        self._mutex = threading.Lock()
-        renew_in_children(self)
+        self._seen: tuple[object, dict[str, Cell | None]] = (None, {})  # a stamp, and cells that were read after it
         self._inside = threading.local()
         self._gauge = PressureGauge()
         self._combiner = Combiner(backend, self._values, self._gauge, deadline_s)
@@ -96,22 +92,27 @@ class StateStore:
         """
         self._check_outside()
         number, process = os.urandom(12).hex(), os.getpid()
-        with self.backend.session(number) as session:
-            if session.waited_s:
-                self._gauge.waited(session.waited_s)
-            transaction = Transaction(session, self._values, number)
-            self._inside.depth = 1
-            try:
-                yield transaction
-                self._inside.depth = 0
-                committed = transaction.stage(self._gauge)
-                session.flush()
-            except BaseException as error:
-                self._inside.depth = 0
-                if not transaction.over:
+        rolled_back = False
+        try:
+            with self.backend.session(number) as session:
+                if session.waited_s:
+                    self._gauge.waited(session.waited_s)
+                transaction = Transaction(session, self._values, number)
+                try:
+                    self._inside.depth = 1
+                    yield transaction
+                    self._inside.depth = 0
+                    committed = transaction.stage(self._gauge)
+                    session.flush()
+                except BaseException:
+                    self._inside.depth = 0
+                    rolled_back = not transaction.over
                     transaction.abandon()
-                    self._note_rolled_back(number, error, process)
-                raise
+                    raise
+        except BaseException as error:
+            if rolled_back:
+                self._note_rolled_back(number, error, process)
+            raise
         if committed is not None:
             for call in self.after_commit:
                 call(self)
@@ -279,17 +280,13 @@ class StateStore:
 
     def clear_cache(self) -> None:
         """Read everything from the disk again."""
-        with self._mutex:
-            self._stamp = None
-            self._cells = {}
+        self._seen = (None, {})
         self._values.clear()
 
     def close(self) -> None:
         """Release files; the store opens itself again when it is used."""
         self.backend.close()
-        with self._mutex:  # what told whether something was committed meanwhile is closed, too
-            self._stamp = None
-            self._cells = {}
+        self._seen = (None, {})  # what told whether something was committed meanwhile is closed, too
 
     def __enter__(self) -> "StateStore":
         return self
@@ -320,8 +317,8 @@ class StateStore:
         check_no_session(self.backend.path)  # before it stands in the queue, where the one in the middle may be leader
 
         def done_inside(transaction: Transaction) -> None:
-            self._inside.depth = 1  # of the thread that does it, for itself or for another one
             try:
+                self._inside.depth = 1  # of the thread that does it, for itself or for another one
                 work(transaction)
             finally:
                 self._inside.depth = 0
@@ -343,14 +340,12 @@ class StateStore:
         if not self._cache:
             return self.backend.get(key)
         stamp = self.backend.stamp()
-        with self._mutex:
-            if stamp != self._stamp:
-                self._stamp, self._cells = stamp, {}
-            elif key in self._cells:
-                return self._cells[key]
+        known, cells = self._seen
+        if stamp != known:
+            cells = {}
+            self._seen = (stamp, cells)
+        elif key in cells:
+            return cells[key]
         # Read after the stamp: what is read may be newer than the stamp says, and is then merely read again.
-        cell = self.backend.get(key)
-        with self._mutex:
-            if stamp == self._stamp:
-                self._cells[key] = cell
+        cell = cells[key] = self.backend.get(key)
         return cell
