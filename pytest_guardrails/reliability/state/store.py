@@ -1,7 +1,8 @@
 """`StateStore`: the one transactional, versioned store on which everything that must survive stands.
 
 **Guarantees.** A transaction's writes are all there or none. A commit that returned holds on disk as its durability
-says; one that raised changed nothing. Versions only grow. Values come out as they went in, and finite; nobody can
+says; one that raised changed nothing, and what `after_commit` calls can't make one that holds raise. Versions only
+grow. Values come out as they went in, and finite; nobody can
 change them in place. A cached read is never older than the last commit of any process of this host.
 **Does not** span several stores, or hosts.
 **On crash** the state is that of the last commit; the transaction in progress is logged as failed.
@@ -21,6 +22,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from types import TracebackType
 
 from pytest_guardrails.errors import ConfigurationError, GuardrailsError, check_whole
@@ -59,6 +61,14 @@ class StateStore:
         migrations: for each older number the function (key, value) -> value in the form of the next number.
         cache: whether reads are answered from memory while nothing was committed.
         deadline_s: how long a thread waits for other threads of this process that write, in seconds.
+
+    Attributes:
+        backend: see above.
+        after_commit: called with the store after each commit of this object's, in this order, by the thread that
+            committed. What one raises is no word on the commit, which holds: it goes into the log `pytest_guardrails`
+            and is counted, and the others are called. An interruption (KeyboardInterrupt, SystemExit) comes out when
+            all were called.
+        after_commit_failures: how often one of them raised.
     """
 
     def __init__(
@@ -78,6 +88,7 @@ class StateStore:
         self._gauge = PressureGauge()
         self._combiner = Combiner(backend, self._values, self._gauge, deadline_s)
         self.after_commit: list[Callable[[StateStore], None]] = []
+        self.after_commit_failures = 0
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -114,8 +125,7 @@ class StateStore:
                 self._note_rolled_back(number, error, process)
             raise
         if committed is not None:
-            for call in self.after_commit:
-                call(self)
+            self._tell()
 
     def get(self, key: str, default: Any = None) -> Any:
         """The key's value as of the last commit, frozen; `default` when it is not there.
@@ -332,9 +342,22 @@ class StateStore:
             raise request.error
         assert transaction is not None
         if transaction.committed:
-            for call in self.after_commit:
-                call(self)
+            self._tell()
         return transaction
+
+    def _tell(self) -> None:
+        interruption: BaseException | None = None
+        for call in tuple(self.after_commit):
+            try:
+                call(self)
+            except Exception as error:  # noqa: PERF203 - the commit holds, and whoever made it must not be told otherwise
+                self.after_commit_failures += 1
+                log = import_module("logging").getLogger("pytest_guardrails")
+                log.error("%s: the commit holds, but %r failed after it", self.backend.path, call, exc_info=error)
+            except BaseException as error:  # noqa: BLE001 - raised below
+                interruption = error
+        if interruption is not None:
+            raise interruption
 
     def _cell(self, key: str) -> Cell | None:
         if not self._cache:

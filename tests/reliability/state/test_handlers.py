@@ -218,6 +218,7 @@ def test_a_handler_commits_while_a_commit_is_told_to_a_mirror_and_a_relay(tmp_pa
         Mirror(trial.store, tmp_path / "mirror.json", interval_s=0.0)
         with Relay(EventLog(trial.store), Sink(), name="relay"):
             heard = strike_everywhere(trial, "update", "update", say, step=7)
+        assert trial.store.after_commit_failures == 0
         say("over")
         return heard
 
