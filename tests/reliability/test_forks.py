@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,39 +36,46 @@ def child_does(work: Callable[[], object]) -> str:
         child.kill()
 
 
-def held_by_a_thread(owner: HasMutex) -> threading.Lock:
-    mutex = owner._mutex
-    mutex.acquire()
-    return mutex
+@contextmanager
+def held_by_a_thread(owner: HasMutex) -> Iterator[None]:
+    """By another one: this thread, and so its child, could take it again."""
+    held, let_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with owner._mutex:
+            held.set()
+            let_go.wait(30.0)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert held.wait(20.0)
+        yield
+    finally:
+        let_go.set()
+        thread.join()
 
 
 def test_a_store_can_be_read_and_written(store: StateStore) -> None:
-    owners: list[HasMutex] = [store, store._values]
-    if isinstance(store.backend, JsonBackend):
-        owners.append(store.backend)
-    mutexes = [held_by_a_thread(owner) for owner in owners]
-    try:
+    owners = [store.backend] if isinstance(store.backend, JsonBackend) else []
+    with ExitStack() as held:
+        for owner in owners:
+            held.enter_context(held_by_a_thread(owner))
         assert child_does(lambda: store.update("key", lambda value: value + 1) + store.get("key")) == "4"
-    finally:
-        for mutex in mutexes:
-            mutex.release()
     assert store.get("key") == 2
 
 
 def test_a_breaker_can_be_used() -> None:
     keeper = MemoryKeeper("service")
     breaker = Breaker(keeper)
-    mutex = held_by_a_thread(keeper)
-    try:
 
-        def fail_and_ask() -> str:
-            with pytest.raises(ZeroDivisionError):
-                breaker.call(lambda: 1 // 0)
-            return str(breaker.call(len, "answer"))
+    def fail_and_ask() -> str:
+        with pytest.raises(ZeroDivisionError):
+            breaker.call(lambda: 1 // 0)
+        return str(breaker.call(len, "answer"))
 
+    with held_by_a_thread(keeper):
         assert child_does(fail_and_ask) == "6"
-    finally:
-        mutex.release()
 
 
 def test_an_item_can_be_recovered(store: StateStore) -> None:

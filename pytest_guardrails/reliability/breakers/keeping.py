@@ -148,7 +148,7 @@ class MemoryKeeper:
         self._refuses_until_s = refuses_until_s(self.circuit)
         self._now_s = (clock or SystemClock()).monotonic
         self._listener = listener
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         renew_in_children(self)
         self._numbers = count(1)
 
@@ -181,7 +181,12 @@ class MemoryKeeper:
     def apply(self, event: Event) -> tuple[Action, ...]:
         """What follows from any event of the policy; for operators: `Hold`, `Release`, `Reset`, `Probe`."""
         with self._mutex:
-            self.circuit, actions = step(self.circuit, event, self.settings, self._now_s())
+            while True:
+                before = self.circuit
+                after, actions = step(before, event, self.settings, self._now_s())
+                if before is self.circuit:  # else a signal handler came in between, with an event of its own
+                    break
+            self.circuit = after
             self.resting = self.circuit if at_rest(self.circuit, self.settings) else None
             self._refuses_until_s = refuses_until_s(self.circuit)
         if actions:

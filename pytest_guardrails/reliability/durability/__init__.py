@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         HolderRecord,
         LockCancelledError,
         LockDeadlineError,
+        LockInterruptedError,
         LockNotHeldError,
         lock_all,
     )
@@ -52,6 +53,7 @@ __all__ = [
     "LeaseStatus",
     "LockCancelledError",
     "LockDeadlineError",
+    "LockInterruptedError",
     "LockNotHeldError",
     "LockUnsupportedError",
     "ProcessIdentity",
@@ -76,7 +78,8 @@ __getattr__ = lazy(
         "identity": "ProcessIdentity identity_of is_alive own_identity",
         "kernel": "LockUnsupportedError",
         "lease": "Lease LeaseHeldError LeaseLostError LeaseStatus",
-        "locks": "FileLock HolderRecord LockCancelledError LockDeadlineError LockNotHeldError lock_all",
+        "locks": "FileLock HolderRecord LockCancelledError LockDeadlineError LockInterruptedError "
+        "LockNotHeldError lock_all",
         "names": "safe_name",
     },
 )

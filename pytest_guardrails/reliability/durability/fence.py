@@ -11,7 +11,7 @@ from pytest_guardrails.errors import ConflictError, CorruptionError, NewerFormat
 from pytest_guardrails.hints import Any, final
 from pytest_guardrails.reliability.durability import finite_json
 from pytest_guardrails.reliability.durability.atomic import write_atomic
-from pytest_guardrails.reliability.durability.locks import FileLock, resolved
+from pytest_guardrails.reliability.durability.locks import FileLock, LockInterruptedError, resolved
 
 __all__ = ["FORMAT", "Fence", "FencedError", "read_record"]
 
@@ -41,13 +41,17 @@ class Fence:
 
         Raises:
             FencedError: a larger token was here before.
+            LockInterruptedError: this thread is inside such a block already, with a smaller token.
             ConfigurationError: `token` is none; NaN, above all, is smaller than nothing.
         """
         check_whole("a fencing token", token, 1)
+        inside = self._lock.held is not None
         with self._lock.exclusive():
             seen = read_record(self.path).get("token", 0)
             if token < seen:
                 raise FencedError(f"token {token} comes after {seen} at {self.path}: its lease was lost")
+            if token > seen and inside:
+                raise LockInterruptedError(self._lock.path)
             if token > seen:
                 content = finite_json.dumps({"format": FORMAT, "token": token})
                 write_atomic(self.path, content.encode(), durability="power")

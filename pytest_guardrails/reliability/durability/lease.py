@@ -18,7 +18,8 @@ The record is JSON: `format`, `token`, `owner`, `holder` (identity, null when fr
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal, final
 
@@ -34,7 +35,7 @@ from pytest_guardrails.reliability.durability import finite_json
 from pytest_guardrails.reliability.durability.atomic import write_atomic
 from pytest_guardrails.reliability.durability.fence import FORMAT, read_record
 from pytest_guardrails.reliability.durability.identity import ProcessIdentity, is_alive, own_identity
-from pytest_guardrails.reliability.durability.locks import FileLock, resolved
+from pytest_guardrails.reliability.durability.locks import FileLock, LockInterruptedError, resolved
 
 __all__ = ["Lease", "LeaseHeldError", "LeaseLostError", "LeaseStatus", "WhenDead"]
 
@@ -163,7 +164,7 @@ class Lease:
         Raises:
             LeaseLostError: it ran out, or is another's.
         """
-        with self._lock.exclusive():
+        with self._alone():
             record = self._own_record()
             self._write({**record, "expires_s": self._clock.monotonic() + self._ttl_s})
 
@@ -180,7 +181,7 @@ class Lease:
         """End the grant; a lost one is left alone, so that a late release ends nobody else's."""
         if not self._own_token:
             return
-        with self._lock.exclusive():
+        with self._alone():
             record = self._read()
             if record.get("token") == self._token:
                 self._write({**record, "holder": None})
@@ -200,8 +201,16 @@ class Lease:
     ) -> None:
         self.release()
 
-    def _try_acquire(self) -> int | LeaseStatus:
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """For a step that changes the record; inside another one, as in a signal handler, both would go by the same."""
+        if self._lock.held:
+            raise LockInterruptedError(self._lock.path)
         with self._lock.exclusive():
+            yield
+
+    def _try_acquire(self) -> int | LeaseStatus:
+        with self._alone():
             record = self._read()
             status = self._status(record)
             if status.holder is not None:

@@ -8,7 +8,8 @@ deadline, by `cancel` or by an exception out of a signal handler leaves nothing 
 **On crash** nothing is to be cleaned up: the lock file stays for good, is never removed, replaced or truncated, and
 what stands in it is for people only.
 **Threads and processes.** Re-entrant per thread, also over two `FileLock` objects of one path. A forked child holds
-nothing, and can neither release nor prolong its parent's lock.
+nothing, and can neither release nor prolong its parent's lock. A signal handler (or a `__del__`) may use it, too; where
+its thread is just about to take or to release the very lock it is refused at once, as it would wait for itself.
 
 Never lock the file that gets replaced: use `FileLock.beside`. Read `seats.py` for how the waiting is done.
 """
@@ -42,6 +43,7 @@ __all__ = [
     "HolderRecord",
     "LockCancelledError",
     "LockDeadlineError",
+    "LockInterruptedError",
     "LockNotHeldError",
     "lock_all",
     "resolved",
@@ -81,6 +83,21 @@ class LockCancelledError(DeadlineError):
 @final
 class LockNotHeldError(ConflictError):
     """This thread of this process does not hold the lock that it wanted to release."""
+
+
+@final
+class LockInterruptedError(ConflictError):
+    """A thread was interrupted in the middle of taking or releasing a lock, and the interruption wants it as well."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return (
+            f"this very thread is in the middle of a step with the lock {self.path} (is this a signal handler, or a "
+            "__del__?), and would wait for itself: set a flag there, and do the work after that step"
+        )
 
 
 @final
@@ -156,23 +173,29 @@ class FileLock:
             LockDeadlineError: it was not free in time.
             LockCancelledError: `cancel` was called meanwhile.
             ConfigurationError: this thread holds it shared and wants it exclusively, which could wait for itself.
+            LockInterruptedError: this thread is in the middle of taking or releasing it already.
             LockUnsupportedError: the kernel offers no lock here.
             StorageError: the lock file can't be used.
         """
         wait_s = self._deadline_s if deadline_s is _OWN else _checked(deadline_s)
-        holding = self._seat.mine.holding
+        mine = self._seat.mine
+        if mine.turning:
+            raise LockInterruptedError(self.path)
+        holding = mine.holding
         if holding is not None:
             if mode == "exclusive" and holding.mode == "shared":
                 raise ConfigurationError(f"{self.path} is held shared by this thread: release it, then take it alone")
             holding.count += 1
             return
         try:
-            pair = self._take(mode, wait_s)
+            mine.turning = True
+            mine.holding = Holding(self._take(mode, wait_s), mode)
         except DeadlineError:  # a TimeoutError, hence an OSError
             raise
         except OSError as error:
             raise StorageError(f"the lock {self.path} can't be taken: {error}") from error
-        self._seat.mine.holding = Holding(pair, mode)
+        finally:
+            mine.turning = False
         if mode == "exclusive" and note is not None:
             try:
                 self.sign(note)
@@ -186,18 +209,22 @@ class FileLock:
         Raises:
             LockNotHeldError: this thread of this process holds nothing.
         """
-        holding = self._seat.mine.holding
+        mine = self._seat.mine
+        holding = mine.holding
         if holding is None:
             raise LockNotHeldError(f"{self.path} is not held by this thread of process {os.getpid()}")
         if holding.count > 1:
             holding.count -= 1
             return
         try:
-            self._seat.mine.holding = None
+            mine.turning = True
+            mine.holding = None
             holding.pair.give_back()
         except BaseException:  # an interruption
             holding.pair.close()
             raise
+        finally:
+            mine.turning = False
         self._seat.keep(holding.pair)
 
     def cancel(self) -> None:

@@ -8,7 +8,11 @@ next caller takes that wait over: there are never more than two helpers for each
 
 Why the turnstile: whoever wants the lock passes it first, and the one who stands in it is next. A holder that lets go
 and asks again at once finds others in the turnstile, and so can't keep the lock to itself. Who gives up leaves the
-turnstile, else a writer that is long gone would keep readers from joining readers. Read `locks.py` next.
+turnstile, else a writer that is long gone would keep readers from joining readers.
+
+A signal handler, or a `__del__`, may come here in the middle of anything that its own thread does here. So the mutex is
+re-entrant, and what it guards is whole between any two steps: things are claimed by one call that can't be divided
+(`pop`, `remove`, `setdefault`), never looked at first and taken then. Read `locks.py` next.
 """
 
 import os
@@ -26,9 +30,10 @@ __all__ = ["Claim", "Holding", "Pair", "Seat", "Wait", "give_up", "seat_for", "s
 
 _IDLE_PAIRS = 4  # a process rarely has more threads at one lock; each pair is two descriptors
 _GONE = " (deleted)"  # what Linux adds to the name of an open file that has none any more
-_mutex = threading.Lock()  # guards the tables below and the fate of every `Wait`; never held during a system wait
+_mutex = threading.RLock()  # guards the tables below and the fate of every `Wait`; never held during a system wait
 _pairs: "weakref.WeakSet[Pair]" = weakref.WeakSet()
 _seats: "weakref.WeakValueDictionary[str, Seat]" = weakref.WeakValueDictionary()
+_seats_made: "dict[str, Seat]" = {}  # those on their way into the table
 _idle_helpers: "list[_Helper]" = []
 
 
@@ -49,9 +54,9 @@ class Pair:
         self.lock = self.turnstile = -1
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         with _mutex:  # a fork waits, so that the child knows of every descriptor that it must close
+            _pairs.add(self)
             self.lock = os.open(path, flags, 0o666)
             self.turnstile = os.open(path + ".turn", flags, 0o666)
-            _pairs.add(self)
         status = os.fstat(self.lock)
         self.identity = (status.st_dev, status.st_ino)
         link = f"/proc/self/fd/{self.lock}"
@@ -97,6 +102,7 @@ class Holding:
 
 class _OfThread(threading.local):
     holding: Holding | None = None
+    turning = False  # between not holding and holding, either way
 
 
 @final
@@ -111,10 +117,10 @@ class Seat:
 
     def pair(self) -> Pair:
         """A pair that nobody uses."""
-        with _mutex:
-            if self._idle:
-                return self._idle.pop()
-        return Pair(self.path)
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return Pair(self.path)
 
     def keep(self, pair: Pair) -> None:
         """Put a pair that holds nothing aside for the next one."""
@@ -359,10 +365,14 @@ def give_up(claim: Claim) -> bool:
 def seat_for(path: str) -> Seat:
     """The one seat of this process for the lock file at the resolved `path`."""
     with _mutex:
-        seat = _seats.get(path)
-        if seat is None:
-            seat = _seats[path] = Seat(path)
-        return seat
+        if seat := _seats.get(path):
+            return seat
+        made = _seats_made.setdefault(path, Seat(path))
+        try:
+            seat = _seats[path] = _seats.get(path) or made  # whoever interrupts this gets the same one
+            return seat
+        finally:
+            _seats_made.pop(path, None)
 
 
 @final

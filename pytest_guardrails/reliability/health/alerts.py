@@ -122,7 +122,7 @@ class Alerts:
         if not (self._policy.repeat_after_s >= 0 and self._policy.window_s > 0 and self._policy.most >= 1):
             raise ConfigurationError(f"an alert policy needs times from 0 and at least one alert: {self._policy}")
         self._clock = clock or SystemClock()
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         renew_in_children(self)
         self._memory: dict[str, AlertMemory] = {}
         self._statistics = AlertStatistics()

@@ -84,7 +84,8 @@ class Combiner:
         """Have some work done and made durable, by this thread or by one that is at it.
 
         Raises:
-            LockDeadlineError: other threads wrote until the deadline.
+            LockDeadlineError: other threads wrote until the deadline; it was not done, and will not be.
+            DurabilityUnknownError: another thread has been at it until the deadline; it may come to hold.
         """
         if self._process != os.getpid():
             self._renew()
@@ -96,8 +97,8 @@ class Combiner:
             while not request.over:
                 try:
                     if not lead.acquire(False) and not lead.acquire(timeout=self._left_s(began)):
-                        raise LockDeadlineError(self._backend.path, self._deadline_s, None)
-                    if not request.over:
+                        self._check_in_time(request)
+                    elif not request.over:
                         self._lead_group(request)
                 finally:
                     try:
@@ -106,9 +107,18 @@ class Combiner:
                     except RuntimeError:  # it is not held, or no more; `suppress` takes longer
                         pass
         finally:
-            if not request.over and request in queue:  # interrupted, or too late: nobody is to do it any more
-                queue.remove(request)
+            if not request.over:  # interrupted: nobody is to do it any more
+                _withdraw(queue, request)
         return request
+
+    def _check_in_time(self, request: Request) -> None:
+        if _withdraw(self._queue, request):
+            raise LockDeadlineError(self._backend.path, self._deadline_s, None)
+        if not request.over:
+            raise DurabilityUnknownError(
+                f"{self._backend.path}: another thread is doing this change together with its own, and has not ended "
+                f"after {self._deadline_s:g} s; it may come to hold, or not: read it again later"
+            )
 
     def _left_s(self, began: float) -> float:
         return max(0.0, self._deadline_s - (monotonic() - began))
@@ -126,17 +136,17 @@ class Combiner:
             with self._backend.session(own.id) as session:
                 if session.waited_s:
                     self._gauge.waited(session.waited_s)
-                while self._queue and len(group) < MOST_TOGETHER:
-                    group.append(self._queue.popleft())
-                    group[-1].perform(session, self._values, self._gauge)
+                while len(group) < MOST_TOGETHER and (request := _next(self._queue)) is not None:
+                    group.append(request)
+                    request.perform(session, self._values, self._gauge)
                 if len(group) > 1:
                     self._gauge.queued(len(group) + len(self._queue))
                 committing = True
                 session.flush()
         except Exception as error:  # noqa: BLE001 - told to each whose work it was
             if not group:
-                self._queue.remove(own)
-                own.error, own.over = error, True
+                if _withdraw(self._queue, own):  # else it was done meanwhile, by whoever interrupted this
+                    own.error, own.over = error, True
                 return
             for request in group:
                 request.error = request.error or (error if request is own else import_module("copy").copy(error))
@@ -152,3 +162,21 @@ class Combiner:
         finally:
             for request in group:
                 request.over = True
+
+
+def _next(queue: deque[Request]) -> Request | None:
+    try:
+        return queue.popleft()
+    except IndexError:
+        return None
+
+
+def _withdraw(queue: deque[Request], request: Request) -> bool:
+    """Take it out of the queue, unless somebody else has it already."""
+    try:
+        queue.remove(request)
+    except ValueError:
+        return False
+    except IndexError:  # the queue was changed meanwhile
+        return _withdraw(queue, request)
+    return True

@@ -166,8 +166,9 @@ class Mirror:
         self._interval_s = interval_s
         self._clock = clock or SystemClock()
         self._due_s = 0.0
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         renew_in_children(self)
+        self._begun: object = None  # which time of writing began last
         self.failures = 0
         store.after_commit.append(self._after_commit)
 
@@ -178,11 +179,18 @@ class Mirror:
             StorageError: the file was not written and is as before.
         """
         with self._mutex:
-            with self._store.snapshot() as entries:
-                values = {key: thaw(value) for key, (_, value) in entries.items()}
-            content = finite_json.dumps(self._view(values), indent=2, envelope=_ENVELOPE) + "\n"
-            write_atomic(self._path, content.encode(), durability="process")
+            mine = self._begun = object()
+            self._write()
+            while mine is not self._begun:  # a signal handler came in between, and what it wrote is newer
+                mine = self._begun
+                self._write()
             self._due_s = self._clock.monotonic() + self._interval_s
+
+    def _write(self) -> None:
+        with self._store.snapshot() as entries:
+            values = {key: thaw(value) for key, (_, value) in entries.items()}
+        content = finite_json.dumps(self._view(values), indent=2, envelope=_ENVELOPE) + "\n"
+        write_atomic(self._path, content.encode(), durability="process")
 
     def _after_commit(self, _store: StateStore) -> None:
         if self._clock.monotonic() < self._due_s:

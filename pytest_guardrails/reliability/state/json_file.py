@@ -19,7 +19,6 @@ from contextlib import contextmanager, suppress
 
 from pytest_guardrails.errors import CorruptionError, NewerFormatError, StorageError
 from pytest_guardrails.hints import final
-from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability import DurabilityUnknownError, FileLock, sync_directory, write_atomic
 from pytest_guardrails.reliability.durability.forking import renew_in_children
 from pytest_guardrails.reliability.durability.locks import resolved
@@ -36,7 +35,13 @@ from pytest_guardrails.reliability.state.model import (
     TransactionRecord,
     TransactionStatus,
 )
-from pytest_guardrails.reliability.state.nesting import check_no_session, enter_session, leave_session, refuse_forked
+from pytest_guardrails.reliability.state.nesting import (
+    alone,
+    check_no_session,
+    enter_session,
+    leave_session,
+    refuse_forked,
+)
 from pytest_guardrails.reliability.state.quarantine import incidents_of
 from pytest_guardrails.reliability.state.recovery import Recovery
 from pytest_guardrails.reliability.state.witness import Witness, note_for, transaction_under_way, with_what_is_under_way
@@ -45,16 +50,27 @@ __all__ = ["JsonBackend"]
 
 
 @final
-class _Loaded(Record):
+class _Loaded:
     """A generation as it was read.
 
-    The file stays open for as long: its inode number can't come to mean another file, so equal identities are equal
-    files.
+    The file stays open for as long as anybody has this: its inode number can't come to mean another file, so equal
+    identities are equal files.
     """
 
-    document: Document
-    identity: tuple[int, ...]
-    descriptor: int
+    __slots__ = ("_descriptor", "document", "identity")
+
+    def __init__(self, path: str, document: Document | None = None) -> None:
+        self._descriptor = -1
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.identity = _identity(os.fstat(self._descriptor))
+        if document is None:
+            with open(self._descriptor, "rb", closefd=False) as file:
+                document = documents.load(file.read())
+        self.document = document
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
 
 
 @final
@@ -114,10 +130,10 @@ class JsonBackend:
         self._witness = Witness(self.path + ".witness")
         self._previous = self.path + ".previous"
         self._recovery = Recovery(self.path, [], self._previous, self._settings)
-        self._mutex = threading.Lock()  # guards `_loaded`
+        self._mutex = threading.RLock()  # so that one thread loads for all; `_loaded` is changed in one step
         renew_in_children(self)
         self._loaded: _Loaded | None = None
-        with self._lock.exclusive(note="open"):
+        with alone(self.path, self._lock, "open"):
             self._open()
 
     @contextmanager
@@ -137,9 +153,11 @@ class JsonBackend:
                 if os.getpid() == process:
                     self._witness.write(session.document["version"], transaction)
         finally:
-            leave_session(self.path)
-            if self._lock.held:  # a child forked inside the block holds nothing
-                self._lock.release()
+            try:
+                if self._lock.held:  # a child forked inside the block holds nothing
+                    self._lock.release()
+            finally:
+                leave_session(self.path)
 
     def changed(self, document: Document, drafts: Sequence[Draft], transaction: str) -> Document:
         """For a session; see `Session.stage`."""
@@ -148,44 +166,41 @@ class JsonBackend:
 
     def get(self, key: str) -> Cell | None:
         """See `Reader.get`."""
-        return documents.cell_of(self._read(), key)
+        return documents.cell_of(self._read().document, key)
 
     def keys(self, prefix: str) -> list[str]:
         """See `Reader.keys`."""
-        return documents.live_keys(self._read(), prefix)
+        return documents.live_keys(self._read().document, prefix)
 
     def stamp(self) -> object:
         """See `Backend.stamp`."""
-        self._read()
-        loaded = self._loaded
-        return None if loaded is None else loaded.identity
+        return self._read().identity
 
     def version(self) -> int:
         """See `Backend.version`."""
-        version: int = self._read()["version"]
+        version: int = self._read().document["version"]
         return version
 
     def history(self, key: str) -> list[PastCell]:
         """See `Backend.history`."""
-        return documents.past(self._read(), key)
+        return documents.past(self._read().document, key)
 
     def transactions(self, limit: int) -> list[TransactionRecord]:
         """See `Backend.transactions`."""
-        lines = documents.log_lines(self._read(), limit)
+        lines = documents.log_lines(self._read().document, limit)
         holder = self._lock.holder()
         note, wall = holder.note if holder else "", self._settings.clock.wall()
         return with_what_is_under_way(lines, note, self._witness.read(), wall)[:limit]
 
     def note(self, transaction: str, status: TransactionStatus, reason: str) -> None:
         """See `Backend.note`."""
-        with self._lock.exclusive(note="log"):
+        with alone(self.path, self._lock, "log"):
             self.replace(documents.noted(self._current(), transaction, status, reason, self._settings.clock.wall()))
 
     def prune(self, keep_versions: int, older_than_s: float | None) -> int:
         """See `Backend.prune`."""
-        check_no_session(self.path)
         before = float("inf") if older_than_s is None else self._settings.clock.wall() - older_than_s
-        with self._lock.exclusive(note="prune"):
+        with alone(self.path, self._lock, "prune"):
             document, removed = documents.pruned(self._current(), keep_versions, before)
             self.replace(document)
         return removed
@@ -196,23 +211,32 @@ class JsonBackend:
 
     def close(self) -> None:
         """See `Backend.close`."""
-        with self._mutex:
-            self._forget()
+        self._loaded = None
         self._witness.close()
 
-    def __del__(self) -> None:
-        self._forget()
-
-    def _read(self) -> Document:
+    def _read(self) -> _Loaded:
         """The present generation, without the lock."""
+        with suppress(Damage, CorruptionError, NewerFormatError, FileNotFoundError):
+            return self._fresh()
+        with alone(self.path, self._lock, "recovery"):
+            self._current()
+            return self._fresh()
+
+    def _fresh(self) -> _Loaded:
+        """The generation that has the store's name."""
         with self._mutex:
             loaded = self._loaded
-            if loaded is not None and loaded.identity == _identity_of(self.path):
-                return loaded.document
-            with suppress(Damage, CorruptionError, NewerFormatError, FileNotFoundError):
-                return self._load().document
-        with self._lock.exclusive(note="recovery"):
-            return self._current()
+            if loaded is None or loaded.identity != _identity_of(self.path):
+                self._loaded = loaded = self._load()
+            return loaded
+
+    def _load(self) -> _Loaded:
+        try:
+            return _Loaded(self.path)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise StorageError(f"{self.path} can't be read: {error.strerror or error}") from error
 
     # What follows runs under the lock.
 
@@ -237,16 +261,11 @@ class JsonBackend:
 
     def _checked(self) -> Document:
         try:
-            with self._mutex:
-                loaded = self._loaded
-                if loaded is not None and loaded.identity == _identity_of(self.path):
-                    return loaded.document
-                return self._load().document
+            return self._fresh().document
         except FileNotFoundError:
             if not self._put_back():
                 raise Damage("the file is missing") from None
-            with self._mutex:
-                return self._load().document
+            return self._fresh().document
         except NewerFormatError as error:
             raise NewerFormatError(f"{self.path}: {error}") from None
         except (CorruptionError, Damage) as error:
@@ -327,14 +346,12 @@ class JsonBackend:
 
     def _write_file(self, document: Document) -> None:
         write_atomic(self.path, documents.serialise(document), durability=self._settings.durability)
-        with self._mutex:
-            self._forget()
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-            self._loaded = _Loaded(document, _identity(os.fstat(descriptor)), descriptor)
+        self._loaded = None
+        with suppress(OSError):  # it is written: what can't be opened now is read when it is wanted
+            self._loaded = _Loaded(self.path, document)
 
     def _recover(self, reason: str) -> StoreCorruptedError:
-        with self._mutex:
-            self._forget()
+        self._loaded = None
         found = self._witness.read()
         incident = self._recovery.run(reason, found.version if found else 0, self._adopt)
         return StoreCorruptedError(self.path, incident)
@@ -360,31 +377,6 @@ class JsonBackend:
             self._write_file(document)
         self._witness.write(document["version"], "")
         return version
-
-    # What follows runs under the mutex.
-
-    def _load(self) -> _Loaded:
-        descriptor = -1
-        try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-            identity = _identity(os.fstat(descriptor))
-            with open(descriptor, "rb", closefd=False) as file:
-                document = documents.load(file.read())
-        except BaseException as error:
-            if descriptor >= 0:
-                os.close(descriptor)
-            if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
-                raise StorageError(f"{self.path} can't be read: {error.strerror or error}") from error
-            raise
-        self._forget()
-        self._loaded = _Loaded(document, identity, descriptor)
-        return self._loaded
-
-    def _forget(self) -> None:
-        loaded = getattr(self, "_loaded", None)
-        self._loaded = None
-        if loaded is not None:
-            os.close(loaded.descriptor)
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

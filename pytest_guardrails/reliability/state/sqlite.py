@@ -40,7 +40,7 @@ from pytest_guardrails.reliability.state.model import (
     TransactionRecord,
     TransactionStatus,
 )
-from pytest_guardrails.reliability.state.nesting import check_no_session, enter_session, is_in_session, leave_session
+from pytest_guardrails.reliability.state.nesting import alone, check_no_session, enter_session, leave_session
 from pytest_guardrails.reliability.state.quarantine import incidents_of
 from pytest_guardrails.reliability.state.recovery import Recovery
 from pytest_guardrails.reliability.state.salvage import lift, replay_later_changes, version_of
@@ -147,7 +147,7 @@ class SqliteBackend:
         try:  # from here on, as an interruption may come when the lock is just taken
             enter_session(self.path)
             waited_s = wait_for(self._lock)
-            connections = self._ready()
+            connections = self._ready_inside()
             session = _SqliteSession(self, connections, waited_s)
             connections.busy = True
             connections.rolled_back()
@@ -170,9 +170,11 @@ class SqliteBackend:
                     if session.last is not _NOT_READ:
                         self._witness.write(session.last.version, transaction)
         finally:
-            leave_session(self.path)
-            if self._lock.held:  # a child forked inside the block holds nothing
-                self._lock.release()
+            try:
+                if self._lock.held:  # a child forked inside the block holds nothing
+                    self._lock.release()
+            finally:
+                leave_session(self.path)
 
     @contextmanager
     def guarded(self, connections: Connections) -> Iterator[sqlite3.Connection]:
@@ -236,27 +238,27 @@ class SqliteBackend:
 
     def get(self, key: str) -> Cell | None:
         """See `Reader.get`."""
-        return self._read(lambda connection: rows.current(connection, key))
+        return self._read(lambda connections: rows.current(connections.reader, key))
 
     def keys(self, prefix: str) -> list[str]:
         """See `Reader.keys`."""
-        return self._read(lambda connection: _keys(connection, prefix))
+        return self._read(lambda connections: _keys(connections.reader, prefix))
 
     def stamp(self) -> object:
         """See `Backend.stamp`."""
-        return self._read(self._stamp)
+        return self._read(_stamp)
 
     def version(self) -> int:
         """See `Backend.version`."""
-        return self._read(lambda connection: rows.last(connection).version)
+        return self._read(lambda connections: rows.last(connections.reader).version)
 
     def history(self, key: str) -> list[PastCell]:
         """See `Backend.history`."""
-        return self._read(lambda connection: log.past(connection, key))
+        return self._read(lambda connections: log.past(connections.reader, key))
 
     def transactions(self, limit: int) -> list[TransactionRecord]:
         """See `Backend.transactions`."""
-        lines = self._read(lambda connection: log.log_lines(connection, limit))
+        lines = self._read(lambda connections: log.log_lines(connections.reader, limit))
         holder = self._lock.holder()
         note, wall = holder.note if holder else "", self._settings.clock.wall()
         return with_what_is_under_way(lines, note, self._witness.read(), wall)[:limit]
@@ -264,8 +266,8 @@ class SqliteBackend:
     def note(self, transaction: str, status: TransactionStatus, reason: str) -> None:
         """See `Backend.note`."""
         check_not_forked_inside(self.path)
-        with self._lock.exclusive(note="log"):
-            connections = self._ready()
+        with alone(self.path, self._lock, "log"):
+            connections = self._ready_inside()
             with self.guarded(connections) as connection:
                 _rollback(connection)
                 version = rows.last(connection).version
@@ -274,12 +276,11 @@ class SqliteBackend:
 
     def prune(self, keep_versions: int, older_than_s: float | None) -> int:
         """See `Backend.prune`."""
-        check_no_session(self.path)
         check_not_forked_inside(self.path)
         before = None if older_than_s is None else self._settings.clock.wall() - older_than_s
-        with self._lock.exclusive(note=None):
+        with alone(self.path, self._lock, None):
             self._sign("prune")
-            connections = self._ready()
+            connections = self._ready_inside()
             with self.guarded(connections) as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 removed = log.prune(connection, keep_versions, before)
@@ -294,36 +295,35 @@ class SqliteBackend:
         """See `Backend.close`."""
         if self._connections is None or self._connections.closed or self._connections.orphaned:
             return
-        if self._connections.busy:
-            check_no_session(self.path)
-        with self._lock.exclusive(note="close"):
+        with alone(self.path, self._lock, "close"):
             connections = self._connections
-            if connections.usable() and not (is_in_session(self.path) or is_forked_inside(self.path)):
+            if connections.usable() and not is_forked_inside(self.path):
                 with self.guarded(connections) as connection:
                     self._tidy(connections, rows.last(connection).version)
             connections.close()
             self._witness.close()
 
-    # What follows runs under the lock, but for `_read` and `_ready`, which take it when they must.
-
-    def _read(self, query: Callable[[sqlite3.Connection], _Value]) -> _Value:
+    def _read(self, query: Callable[[Connections], _Value]) -> _Value:
         while True:
             connections = self._ready()
             with connections.mutex:
                 if connections.closed:
                     continue
                 try:
-                    return query(connections.reader)
+                    return query(connections)
                 except Damage as damage:
                     reason = str(damage)
                 except CorruptionError as error:  # of what is no longer current
                     raise CorruptionError(f"{self.path}: {error}") from None
                 except rows.ERRORS as error:
+                    if not connections.usable():  # closed by whoever interrupted this
+                        continue
                     if not rows.is_damage(error):
                         raise StorageError(f"{self.path} can't be read: {error}") from error
                     reason = str(error)
-            with self._lock.exclusive(note="recovery"):
-                raise self._recover(reason)
+            with alone(self.path, self._lock, "recovery"):
+                if connections is self._connections and connections.usable():  # else somebody was faster
+                    raise self._recover(reason)
 
     def _ready(self) -> Connections:
         connections = self._connections
@@ -331,13 +331,19 @@ class SqliteBackend:
             check_not_forked_inside(self.path)
         if connections is not None and connections.usable():
             return connections
-        with self._lock.exclusive(note="open"):
-            if self._connections is not None:
-                if self._connections.usable():
-                    return self._connections
-                self._connections.close()
-            self._witness.look_again()
-            return self._open()
+        with alone(self.path, self._lock, "open"):
+            return self._ready_inside()
+
+    # What follows runs under the lock.
+
+    def _ready_inside(self) -> Connections:
+        connections = self._connections
+        if connections is not None:
+            if connections.usable():
+                return connections
+            connections.close()
+        self._witness.look_again()
+        return self._open()
 
     def _open(self) -> Connections:
         found = self._witness.read()
@@ -503,8 +509,9 @@ class SqliteBackend:
         self._copied_version = version
         connections.emptied()
 
-    def _stamp(self, connection: sqlite3.Connection) -> object:
-        return self._connections and self._connections.serial, connection.execute("PRAGMA data_version").fetchone()[0]
+
+def _stamp(connections: Connections) -> object:
+    return connections.serial, connections.reader.execute("PRAGMA data_version").fetchone()[0]
 
 
 def _rollback(connection: sqlite3.Connection) -> None:

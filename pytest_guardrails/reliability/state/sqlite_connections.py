@@ -16,7 +16,7 @@ from itertools import count
 from pytest_guardrails.errors import GuardrailsError, StorageError
 from pytest_guardrails.hints import TYPE_CHECKING, Any, final
 from pytest_guardrails.reliability.durability import FileLock
-from pytest_guardrails.reliability.state.nesting import refuse_forked
+from pytest_guardrails.reliability.state.nesting import is_in_session, refuse_forked
 from pytest_guardrails.reliability.state.sqlite_presence import Presence
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Connections:
         OSError: it can't be opened a third time.
 
     Attributes:
+        path: the database.
         serial: no other connections of this process have it; an address would be used again.
         mutex: guards the reader.
         presence: tells other processes that the database is in use.
@@ -96,7 +97,7 @@ class Connections:
         except BaseException:
             self._close()
             raise
-        self._path = path
+        self.path = path
         _open.add(self)
 
     def usable(self) -> bool:
@@ -104,7 +105,7 @@ class Connections:
         if self.closed:
             return False
         try:
-            status = os.stat(self._path)
+            status = os.stat(self.path)
         except OSError:  # gone with its folder, or not to be reached: the next opening says which
             return False
         return (status.st_dev, status.st_ino) == self.presence.identity
@@ -137,7 +138,7 @@ class Connections:
         A sync of a file whose length did not change is up to twice as quick on a journaling file system (measured on
         ext4).
         """
-        with suppress(OSError), open(self._path + "-wal", "r+b", buffering=0) as file:
+        with suppress(OSError), open(self.path + "-wal", "r+b", buffering=0) as file:
             end = size = file.seek(0, os.SEEK_END)
             try:
                 while end < _LOG_BYTES:
@@ -158,10 +159,10 @@ class Connections:
         """In a forked child: these are the parent's, whose transaction is in progress, and refuse to be used."""
         self.orphaned = True
         self.presence.end(is_ours=False)
-        _not_ours.setdefault(self._path, []).append(
+        _not_ours.setdefault(self.path, []).append(
             (self.writer, self.reader)
         )  # kept for good: closing them would hurt the parent
-        orphan: Any = _Orphan(self._path)
+        orphan: Any = _Orphan(self.path)
         self.writer = self.reader = orphan
 
     def _close(self) -> None:
@@ -195,7 +196,7 @@ def _connect(path: str, busy_s: float) -> sqlite3.Connection:
 
 def _close_idle() -> None:
     for connections in list(_open):
-        if connections.busy or connections.orphaned:
+        if connections.busy or connections.orphaned or is_in_session(connections.path):
             continue
         with suppress(GuardrailsError), connections.lock.exclusive(deadline_s=_PARK_S):
             connections.close()

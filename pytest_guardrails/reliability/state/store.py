@@ -1,7 +1,8 @@
 """`StateStore`: the one transactional, versioned store on which everything that must survive stands.
 
 **Guarantees.** A transaction's writes are all there or none. A commit that returned holds on disk as its durability
-says; one that raised changed nothing. Versions only grow. Values come out as they went in, and finite; nobody can
+says; one that raised changed nothing, and what `after_commit` calls can't make one that holds raise. Versions only
+grow. Values come out as they went in, and finite; nobody can
 change them in place. A cached read is never older than the last commit of any process of this host.
 **Does not** span several stores, or hosts.
 **On crash** the state is that of the last commit; the transaction in progress is logged as failed.
@@ -21,12 +22,12 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from types import TracebackType
 
 from pytest_guardrails.errors import ConfigurationError, GuardrailsError, check_whole
 from pytest_guardrails.hints import Any, final
 from pytest_guardrails.reliability.durability.finite_json import printable
-from pytest_guardrails.reliability.durability.forking import renew_in_children
 from pytest_guardrails.reliability.durability.locks import DEADLINE_S
 from pytest_guardrails.reliability.state.backend import Backend
 from pytest_guardrails.reliability.state.combining import Combiner
@@ -60,6 +61,14 @@ class StateStore:
         migrations: for each older number the function (key, value) -> value in the form of the next number.
         cache: whether reads are answered from memory while nothing was committed.
         deadline_s: how long a thread waits for other threads of this process that write, in seconds.
+
+    Attributes:
+        backend: see above.
+        after_commit: called with the store after each commit of this object's, in this order, by the thread that
+            committed. What one raises is no word on the commit, which holds: it goes into the log `pytest_guardrails`
+            and is counted, and the others are called. An interruption (KeyboardInterrupt, SystemExit) comes out when
+            all were called.
+        after_commit_failures: how often one of them raised.
     """
 
     def __init__(
@@ -74,14 +83,12 @@ class StateStore:
         self.backend = backend
         self._values = Values(schema, migrations or {}, remember=cache)
         self._cache = cache
-        self._cells: dict[str, Cell | None] = {}
-        self._stamp: object = None
-        self._mutex = threading.Lock()
-        renew_in_children(self)
+        self._seen: tuple[object, dict[str, Cell | None]] = (None, {})  # a stamp, and cells that were read after it
         self._inside = threading.local()
         self._gauge = PressureGauge()
         self._combiner = Combiner(backend, self._values, self._gauge, deadline_s)
         self.after_commit: list[Callable[[StateStore], None]] = []
+        self.after_commit_failures = 0
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -96,25 +103,29 @@ class StateStore:
         """
         self._check_outside()
         number, process = os.urandom(12).hex(), os.getpid()
-        with self.backend.session(number) as session:
-            if session.waited_s:
-                self._gauge.waited(session.waited_s)
-            transaction = Transaction(session, self._values, number)
-            self._inside.depth = 1
-            try:
-                yield transaction
-                self._inside.depth = 0
-                committed = transaction.stage(self._gauge)
-                session.flush()
-            except BaseException as error:
-                self._inside.depth = 0
-                if not transaction.over:
+        rolled_back = False
+        try:
+            with self.backend.session(number) as session:
+                if session.waited_s:
+                    self._gauge.waited(session.waited_s)
+                transaction = Transaction(session, self._values, number)
+                try:
+                    self._inside.depth = 1
+                    yield transaction
+                    self._inside.depth = 0
+                    committed = transaction.stage(self._gauge)
+                    session.flush()
+                except BaseException:
+                    self._inside.depth = 0
+                    rolled_back = not transaction.over
                     transaction.abandon()
-                    self._note_rolled_back(number, error, process)
-                raise
+                    raise
+        except BaseException as error:
+            if rolled_back:
+                self._note_rolled_back(number, error, process)
+            raise
         if committed is not None:
-            for call in self.after_commit:
-                call(self)
+            self._tell()
 
     def get(self, key: str, default: Any = None) -> Any:
         """The key's value as of the last commit, frozen; `default` when it is not there.
@@ -279,17 +290,13 @@ class StateStore:
 
     def clear_cache(self) -> None:
         """Read everything from the disk again."""
-        with self._mutex:
-            self._stamp = None
-            self._cells = {}
+        self._seen = (None, {})
         self._values.clear()
 
     def close(self) -> None:
         """Release files; the store opens itself again when it is used."""
         self.backend.close()
-        with self._mutex:  # what told whether something was committed meanwhile is closed, too
-            self._stamp = None
-            self._cells = {}
+        self._seen = (None, {})  # what told whether something was committed meanwhile is closed, too
 
     def __enter__(self) -> "StateStore":
         return self
@@ -320,8 +327,8 @@ class StateStore:
         check_no_session(self.backend.path)  # before it stands in the queue, where the one in the middle may be leader
 
         def done_inside(transaction: Transaction) -> None:
-            self._inside.depth = 1  # of the thread that does it, for itself or for another one
             try:
+                self._inside.depth = 1  # of the thread that does it, for itself or for another one
                 work(transaction)
             finally:
                 self._inside.depth = 0
@@ -335,22 +342,33 @@ class StateStore:
             raise request.error
         assert transaction is not None
         if transaction.committed:
-            for call in self.after_commit:
-                call(self)
+            self._tell()
         return transaction
+
+    def _tell(self) -> None:
+        interruption: BaseException | None = None
+        for call in tuple(self.after_commit):
+            try:
+                call(self)
+            except Exception as error:  # noqa: PERF203 - the commit holds, and whoever made it must not be told otherwise
+                self.after_commit_failures += 1
+                log = import_module("logging").getLogger("pytest_guardrails")
+                log.error("%s: the commit holds, but %r failed after it", self.backend.path, call, exc_info=error)
+            except BaseException as error:  # noqa: BLE001 - raised below
+                interruption = error
+        if interruption is not None:
+            raise interruption
 
     def _cell(self, key: str) -> Cell | None:
         if not self._cache:
             return self.backend.get(key)
         stamp = self.backend.stamp()
-        with self._mutex:
-            if stamp != self._stamp:
-                self._stamp, self._cells = stamp, {}
-            elif key in self._cells:
-                return self._cells[key]
+        known, cells = self._seen
+        if stamp != known:
+            cells = {}
+            self._seen = (stamp, cells)
+        elif key in cells:
+            return cells[key]
         # Read after the stamp: what is read may be newer than the stamp says, and is then merely read again.
-        cell = self.backend.get(key)
-        with self._mutex:
-            if stamp == self._stamp:
-                self._cells[key] = cell
+        cell = cells[key] = self.backend.get(key)
         return cell

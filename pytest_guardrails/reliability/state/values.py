@@ -6,13 +6,11 @@ for why that is safe.
 """
 
 import json
-import threading
 from collections.abc import Callable, Mapping
 
 from pytest_guardrails.errors import ConfigurationError, NewerFormatError, check_whole
 from pytest_guardrails.hints import Any, final
 from pytest_guardrails.reliability.durability import finite_json
-from pytest_guardrails.reliability.durability.forking import renew_in_children
 from pytest_guardrails.reliability.state.frozen import freeze, has_list
 from pytest_guardrails.reliability.state.model import Cell, Draft
 
@@ -63,9 +61,7 @@ class Values:
         self.schema = schema
         self._migrations = migrations
         self._remember = remember
-        self._known: dict[str, tuple[Cell, Any]] = {}
-        self._mutex = threading.Lock()
-        renew_in_children(self)
+        self._known: dict[str, tuple[Cell, Any]] = {}  # each change of it is one step, which nobody sees half done
 
     def draft(self, key: str, value: Any, keep: int | None = None) -> Draft:
         """A change that sets the key; raises `JsonRefusedError` with the path to what JSON has not."""
@@ -88,10 +84,9 @@ class Values:
             return known[1]
         value = self._decode(key, cell.text, cell.schema)
         if self._remember and not has_list(value):
-            with self._mutex:
-                if len(self._known) >= _REMEMBERED:
-                    self._known.clear()
-                self._known[key] = (cell, value)
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[key] = (cell, value)
         return value
 
     def decode_old(self, key: str, cell: Cell) -> Any:
@@ -100,8 +95,7 @@ class Values:
 
     def clear(self) -> None:
         """Forget all decoded values."""
-        with self._mutex:
-            self._known.clear()
+        self._known.clear()
 
     def check_schema(self, key: str, schema: int) -> None:
         """Refuse what a later version of the application wrote.

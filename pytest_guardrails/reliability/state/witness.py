@@ -40,8 +40,23 @@ class Testimony(Record):
 
 
 @final
+class _Open:
+    """An open file; closed when nobody has it any more, so never in the middle of somebody's call."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, path: str, flags: int) -> None:
+        self.number = -1
+        self.number = os.open(path, flags | os.O_CLOEXEC, 0o666)
+
+    def __del__(self) -> None:
+        if self.number >= 0:
+            os.close(self.number)
+
+
+@final
 class Witness:
-    """The witness of one store; used under the store's lock only.
+    """The witness of one store; written under the store's lock only.
 
     What this object itself has written or read counts as well: a store that was taken away, or swapped for an older
     copy together with its witness, is noticed by whoever had it open.
@@ -52,7 +67,7 @@ class Witness:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._descriptor = -1
+        self._file: _Open | None = None
         self._known: tuple[int, str] | None = None
 
     def read(self) -> Testimony | None:
@@ -68,7 +83,8 @@ class Witness:
         head = b"%b%020d %-32b" % (_HEAD, version, transaction.encode("ascii")[:32])
         line = _line(head)
         try:
-            os.pwrite(self._open(os.O_RDWR | os.O_CREAT), line, 0)
+            file = self._open(os.O_RDWR | os.O_CREAT)
+            os.pwrite(file.number, line, 0)
         except OSError:
             return
 
@@ -79,7 +95,8 @@ class Witness:
             OSError: it may not be there.
         """
         with suppress(FileNotFoundError):
-            sync_file(self._open(os.O_RDWR))
+            file = self._open(os.O_RDWR)
+            sync_file(file.number)
 
     def close(self) -> None:
         """Close its file, and forget what this object has seen."""
@@ -88,7 +105,8 @@ class Witness:
 
     def _read_file(self) -> Testimony | None:
         try:
-            content = os.pread(self._open(os.O_RDWR), _BYTES, 0)
+            file = self._open(os.O_RDWR)
+            content = os.pread(file.number, _BYTES, 0)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -97,19 +115,15 @@ class Witness:
             return None
         return Testimony(int(content[21:41]), content[42:74].decode("ascii").strip())
 
-    def _open(self, flags: int) -> int:
-        if self._descriptor < 0:
-            self._descriptor = os.open(self.path, flags | os.O_CLOEXEC, 0o666)
-        return self._descriptor
+    def _open(self, flags: int) -> _Open:
+        file = self._file
+        if file is None:
+            file = self._file = _Open(self.path, flags)
+        return file
 
     def look_again(self) -> None:
         """Go by the file's name the next time: the open one may have been moved away, with the store it belongs to."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def __del__(self) -> None:
-        self.look_again()
+        self._file = None
 
 
 def _line(head: bytes) -> bytes:

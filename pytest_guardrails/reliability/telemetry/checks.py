@@ -120,7 +120,7 @@ class HealthChecks:
             raise ConfigurationError(f"two checks have one name: {sorted(names)}")
         self._checks = tuple(checks)
         self._clock = clock or SystemClock()
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         renew_in_children(self)
         self._asked: dict[str, _Question] = {}
 

@@ -12,7 +12,9 @@ The cursor lies under the key `event-cursor/NAME`. Read `sinks.py` for what can 
 import atexit
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, final
 
@@ -72,7 +74,7 @@ class Relay:
         self._batch = batch
         self._failures = 0
         self._last_error = ""
-        self._wake = threading.Event()
+        self._wake: SimpleQueue[None] = SimpleQueue()  # a signal handler may commit as well; an `Event` would deadlock
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -92,7 +94,7 @@ class Relay:
         """
         atexit.unregister(self.close)
         self._end.set()
-        self._wake.set()
+        self._wake.put(None)
         if self._thread is not None:
             self._thread.join(deadline_s)
             if self._committed in self._log.store.after_commit:
@@ -150,7 +152,8 @@ class Relay:
         pause_s = self._poll_s
         while True:
             ending = self._end.is_set()
-            self._wake.clear()
+            while not self._wake.empty():
+                self._wake.get()
             error = self._try()
             if error:
                 self._failures += 1
@@ -163,7 +166,8 @@ class Relay:
             if error:
                 self._end.wait(pause_s)
             else:
-                self._wake.wait(pause_s)
+                with suppress(Empty):
+                    self._wake.get(timeout=pause_s)
 
     def _try(self) -> str:
         try:
@@ -173,5 +177,5 @@ class Relay:
         return ""
 
     def _committed(self, _store: StateStore) -> None:
-        if threading.current_thread() is not self._thread:
-            self._wake.set()
+        if threading.current_thread() is not self._thread and self._wake.empty():
+            self._wake.put(None)

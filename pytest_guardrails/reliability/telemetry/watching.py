@@ -36,7 +36,7 @@ class MetricsWatcher:
         self._every_s = every_s
         self._clock = clock or SystemClock()
         self._watch = MetricWatch(window)
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         renew_in_children(self)
         self._before: dict[str, Series] = {}
         self._looked_s: float | None = None

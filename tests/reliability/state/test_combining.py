@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_guardrails.errors import DeadlineError, StorageError
+from pytest_guardrails.reliability.durability import DurabilityUnknownError, LockDeadlineError
 from pytest_guardrails.reliability.state import (
     BackendKind,
     BackendSettings,
@@ -50,12 +51,20 @@ class Together:
         """A thread that writes; it is in the queue when this returns."""
         queue = self.store._combiner._queue  # what this file is about
         waiting = len(queue)
-        self._threads.append(self._thread(name, write))
+        self.begin(name, write)
         while len(queue) == waiting:
             os.sched_yield()
 
-    def finish(self) -> None:
+    def begin(self, name: str, write: Callable[[], object]) -> None:
+        """A thread that writes, and may be done already when this returns."""
+        self._threads.append(self._thread(name, write))
+
+    def go_on(self) -> None:
+        """The first thread is held no longer."""
         self._go_on.set()
+
+    def finish(self) -> None:
+        self.go_on()
         for thread in self._threads:
             thread.join(PATIENCE_S)
             assert not thread.is_alive()
@@ -244,3 +253,45 @@ def test_no_update_of_many_threads_is_lost(store: StateStore) -> None:
         thread.join(PATIENCE_S)
     assert store.get("count") == THREADS * 20
     assert store.version() == THREADS * 20
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_who_waits_too_long_hears_whether_another_thread_is_at_its_change(store: StateStore, taken: bool) -> None:
+    lead, told, at_it = store._combiner._lead, threading.Event(), threading.Event()
+    said: list[type[BaseException]] = []
+
+    class Lead:
+        """Lets the thread "late" wait in vain: until another one is at its change, or not at all."""
+
+        release = lead.release
+
+        @staticmethod
+        def acquire(blocking: bool = True, timeout: float = -1) -> bool:
+            if threading.current_thread().name != "late":
+                return lead.acquire(blocking, timeout)
+            if blocking and taken:
+                together.go_on()
+                assert at_it.wait(PATIENCE_S)
+            return False
+
+    def slow(_: Any) -> int:
+        at_it.set()
+        assert told.wait(PATIENCE_S)
+        return 1
+
+    def write() -> None:
+        threading.current_thread().name = "late"
+        try:
+            store.update("late", slow)
+        except Exception as error:
+            said.append(type(error))
+            told.set()
+            raise
+
+    together = Together(store)
+    store._combiner._lead = Lead()  # type: ignore[assignment]
+    together.begin("late", write)
+    assert told.wait(PATIENCE_S)
+    together.finish()
+    assert said == [DurabilityUnknownError if taken else LockDeadlineError]
+    assert store.get("late") == (1 if taken else None)
