@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from importlib import import_module
+from itertools import islice
 from time import monotonic
 
 from pytest_guardrails.hints import final
@@ -91,9 +92,9 @@ class Combiner:
             self._renew()
         request = Request(work)
         queue, lead = self._queue, self._lead
-        queue.append(request)
         began = monotonic()
-        try:
+        try:  # from here on, as an interruption may come when it is just in the queue
+            queue.append(request)
             while not request.over:
                 try:
                     if not lead.acquire(False) and not lead.acquire(timeout=self._left_s(began)):
@@ -136,9 +137,8 @@ class Combiner:
             with self._backend.session(own.id) as session:
                 if session.waited_s:
                     self._gauge.waited(session.waited_s)
-                while len(group) < MOST_TOGETHER and (request := _next(self._queue)) is not None:
-                    group.append(request)
-                    request.perform(session, self._values, self._gauge)
+                while len(group) < MOST_TOGETHER and _claim_next(self._queue, group):
+                    group[-1].perform(session, self._values, self._gauge)
                 if len(group) > 1:
                     self._gauge.queued(len(group) + len(self._queue))
                 committing = True
@@ -164,11 +164,13 @@ class Combiner:
                 request.over = True
 
 
-def _next(queue: deque[Request]) -> Request | None:
+def _claim_next(queue: deque[Request], group: list[Request]) -> bool:
+    """Whether there was one. Moved by one call, which no interruption divides: it would be in neither else."""
     try:
-        return queue.popleft()
+        group.extend(islice(iter(queue.popleft, None), 1))
     except IndexError:
-        return None
+        return False
+    return True
 
 
 def _withdraw(queue: deque[Request], request: Request) -> bool:

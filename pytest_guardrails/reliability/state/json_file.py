@@ -38,8 +38,8 @@ from pytest_guardrails.reliability.state.model import (
 from pytest_guardrails.reliability.state.nesting import (
     alone,
     check_no_session,
+    end_session,
     enter_session,
-    leave_session,
     refuse_forked,
 )
 from pytest_guardrails.reliability.state.quarantine import incidents_of
@@ -60,7 +60,6 @@ class _Loaded:
     __slots__ = ("_descriptor", "document", "identity")
 
     def __init__(self, path: str, document: Document | None = None) -> None:
-        self._descriptor = -1
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self.identity = _identity(os.fstat(self._descriptor))
         if document is None:
@@ -69,7 +68,7 @@ class _Loaded:
         self.document = document
 
     def __del__(self) -> None:
-        if self._descriptor >= 0:
+        if hasattr(self, "_descriptor"):  # it was opened
             os.close(self._descriptor)
 
 
@@ -154,10 +153,10 @@ class JsonBackend:
                     self._witness.write(session.document["version"], transaction)
         finally:
             try:
-                if self._lock.held:  # a child forked inside the block holds nothing
-                    self._lock.release()
-            finally:
-                leave_session(self.path)
+                end_session(self.path, self._lock)
+            except BaseException:  # an interruption, which may come before anything was done
+                end_session(self.path, self._lock)
+                raise
 
     def changed(self, document: Document, drafts: Sequence[Draft], transaction: str) -> Document:
         """For a session; see `Session.stage`."""

@@ -17,7 +17,15 @@ from pytest_guardrails.hints import NoReturn
 from pytest_guardrails.reliability.durability import FileLock
 from pytest_guardrails.reliability.state.model import TransactionError
 
-__all__ = ["alone", "check_no_session", "enter_session", "is_in_session", "leave_session", "refuse_forked"]
+__all__ = [
+    "alone",
+    "check_no_session",
+    "end_session",
+    "enter_session",
+    "is_in_session",
+    "leave_session",
+    "refuse_forked",
+]
 
 
 class _OfThread(threading.local):
@@ -68,8 +76,21 @@ def alone(path: str, lock: FileLock, note: str | None) -> Iterator[None]:
     check_no_session(path)
     try:  # from here on, as an interruption may come when the lock is just taken
         enter_session(path)
-        with lock.exclusive(note=note):
-            yield
+        lock.acquire(note=note)
+        yield
+    finally:
+        try:
+            end_session(path, lock)
+        except BaseException:  # an interruption, which may come before anything was done
+            end_session(path, lock)
+            raise
+
+
+def end_session(path: str, lock: FileLock) -> None:
+    """Release the store's lock, if this thread of this process has it, and leave the session; may be repeated."""
+    try:
+        if lock.held:  # a child forked inside the session holds nothing
+            lock.release()
     finally:
         leave_session(path)
 

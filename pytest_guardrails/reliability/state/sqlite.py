@@ -40,7 +40,7 @@ from pytest_guardrails.reliability.state.model import (
     TransactionRecord,
     TransactionStatus,
 )
-from pytest_guardrails.reliability.state.nesting import alone, check_no_session, enter_session, leave_session
+from pytest_guardrails.reliability.state.nesting import alone, check_no_session, end_session, enter_session
 from pytest_guardrails.reliability.state.quarantine import incidents_of
 from pytest_guardrails.reliability.state.recovery import Recovery
 from pytest_guardrails.reliability.state.salvage import lift, replay_later_changes, version_of
@@ -164,17 +164,25 @@ class SqliteBackend:
                 connections.left = (signed, session.last)
                 self._copy_when_due(connections, session.last.version)
             finally:
-                connections.busy = False
-                if not (connections.closed or connections.orphaned):
-                    _rollback(connections.writer)
-                    if session.last is not _NOT_READ:
-                        self._witness.write(session.last.version, transaction)
+                try:
+                    self._settle(connections, session.last, transaction)
+                except BaseException:  # an interruption, which may come before anything was done
+                    self._settle(connections, session.last, transaction)
+                    raise
         finally:
             try:
-                if self._lock.held:  # a child forked inside the block holds nothing
-                    self._lock.release()
-            finally:
-                leave_session(self.path)
+                end_session(self.path, self._lock)
+            except BaseException:  # an interruption, which may come before anything was done
+                end_session(self.path, self._lock)
+                raise
+
+    def _settle(self, connections: Connections, last: rows.Last, transaction: str) -> None:
+        """End a session where it committed last; what else was staged is gone. May be repeated; under the lock."""
+        connections.busy = False
+        if not (connections.closed or connections.orphaned):
+            _rollback(connections.writer)
+            if last is not _NOT_READ:
+                self._witness.write(last.version, transaction)
 
     @contextmanager
     def guarded(self, connections: Connections) -> Iterator[sqlite3.Connection]:

@@ -46,11 +46,10 @@ class _Open:
     __slots__ = ("number",)
 
     def __init__(self, path: str, flags: int) -> None:
-        self.number = -1
         self.number = os.open(path, flags | os.O_CLOEXEC, 0o666)
 
     def __del__(self) -> None:
-        if self.number >= 0:
+        if hasattr(self, "number"):  # it was opened
             os.close(self.number)
 
 
