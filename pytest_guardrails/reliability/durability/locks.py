@@ -27,6 +27,7 @@ from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability.identity import ProcessIdentity, own_identity
 from pytest_guardrails.reliability.durability.kernel import Mode
 from pytest_guardrails.reliability.durability.seats import Holding, Pair, Wait, give_up, seat_for, start_wait
+from pytest_guardrails.reliability.durability.times import steady_time, wall_time
 
 __all__ = [
     "DEADLINE_S",
@@ -228,7 +229,7 @@ class FileLock:
             raise LockNotHeldError(f"{self.path} is not held exclusively by this thread of process {os.getpid()}")
         is_plain = len(note) <= _NOTE_BYTES and note.isascii() and note.replace(" ", "").isalnum()
         text = b'"%b"' % note.encode() if is_plain else _quoted(note)
-        record = b'{%b,"since":%.6f,"note":%b}' % (_signature(os.getpid()), self._clock.wall(), text)
+        record = b'{%b,"since":%.6f,"note":%b}' % (_signature(os.getpid()), wall_time(self._clock), text)
         try:
             os.pwrite(holding.pair.lock, record.ljust(_RECORD_BYTES - 1) + b"\n", 0)
         except OSError:  # a full disk keeps nobody from locking
@@ -303,7 +304,7 @@ class FileLock:
             self.release()
 
     def _take(self, mode: Mode, wait_s: float | None) -> Pair:
-        start_s = self._clock.monotonic()
+        start_s = steady_time(self._clock)
         while True:
             pair = self._seat.pair()
             try:
@@ -312,7 +313,7 @@ class FileLock:
                 pair.close()
                 raise
             if current and not taken:
-                left_s = None if wait_s is None else max(0.0, wait_s - (self._clock.monotonic() - start_s))
+                left_s = None if wait_s is None else max(0.0, wait_s - (steady_time(self._clock) - start_s))
                 pair = self._wait_take(pair, mode, left_s, wait_s)
                 current = self._seat.is_current(pair)
             if current:

@@ -22,6 +22,7 @@ from typing import Any, final
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError, CorruptionError, NewerFormatError, check_whole
 from pytest_guardrails.reliability.durability import finite_json, safe_name
+from pytest_guardrails.reliability.durability.times import wall_time
 from pytest_guardrails.reliability.state.frozen import thaw
 from pytest_guardrails.reliability.state.store import StateStore
 from pytest_guardrails.reliability.state.transaction import Transaction
@@ -226,7 +227,7 @@ class Checkpoints:
         return [entry.value for entry in past if not entry.deleted][-self._keep :]
 
     def _encode(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        at = self._clock.wall()
+        at = wall_time(self._clock)
         plain = {**checkpoint.unknown, **{name: getattr(checkpoint, name) for name in _FIELDS}}
         plain.update(timestamp=at, checkpoint_version=_VERSION)
         body = finite_json.dumps(plain)

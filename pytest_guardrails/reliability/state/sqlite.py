@@ -27,6 +27,7 @@ from pytest_guardrails.errors import ConfigurationError, CorruptionError, NewerF
 from pytest_guardrails.hints import TypeVar, final
 from pytest_guardrails.reliability.durability import DurabilityUnknownError, FileLock, sync_directory, write_atomic
 from pytest_guardrails.reliability.durability.locks import resolved
+from pytest_guardrails.reliability.durability.times import wall_time
 from pytest_guardrails.reliability.state import sqlite_log as log
 from pytest_guardrails.reliability.state import sqlite_rows as rows
 from pytest_guardrails.reliability.state.backend import MOST_TOGETHER, BackendSettings, PastCell, Session, wait_for
@@ -206,7 +207,7 @@ class SqliteBackend:
         try:
             if not connection.in_transaction:
                 connection.execute("BEGIN IMMEDIATE")
-            at = settings.clock.wall()
+            at = wall_time(settings.clock)
             made, expired = rows.write(connection, drafts, last, transaction, at, settings.keep_versions, entries)
             connections.staged(expired, swept=_sweep(connection, connections.expired))
         except sqlite3.Error as error:
@@ -260,7 +261,7 @@ class SqliteBackend:
         """See `Backend.transactions`."""
         lines = self._read(lambda connections: log.log_lines(connections.reader, limit))
         holder = self._lock.holder()
-        note, wall = holder.note if holder else "", self._settings.clock.wall()
+        note, wall = holder.note if holder else "", wall_time(self._settings.clock)
         return with_what_is_under_way(lines, note, self._witness.read(), wall)[:limit]
 
     def note(self, transaction: str, status: TransactionStatus, reason: str) -> None:
@@ -271,13 +272,13 @@ class SqliteBackend:
             with self.guarded(connections) as connection:
                 _rollback(connection)
                 version = rows.last(connection).version
-                wall = self._settings.clock.wall()
+                wall = wall_time(self._settings.clock)
                 log.note_outcome(connection, version, transaction, wall, status.value, reason)
 
     def prune(self, keep_versions: int, older_than_s: float | None) -> int:
         """See `Backend.prune`."""
         check_not_forked_inside(self.path)
-        before = None if older_than_s is None else self._settings.clock.wall() - older_than_s
+        before = None if older_than_s is None else wall_time(self._settings.clock) - older_than_s
         with alone(self.path, self._lock, None):
             self._sign("prune")
             connections = self._ready_inside()
@@ -362,7 +363,7 @@ class SqliteBackend:
             return self._connections
         if version < witnessed:
             self._sign("open")
-            lift(self._connections.writer, witnessed, self._settings.clock.wall())
+            lift(self._connections.writer, witnessed, wall_time(self._settings.clock))
             self._recovery.report("committed changes are missing at its end", version, witnessed)
             version = rows.last(self._connections.writer).version
         if found is None or found.version != version:
@@ -430,7 +431,7 @@ class SqliteBackend:
             damaged = os.path.join(folder, os.path.basename(self.path))
             version = replay_later_changes(connections.writer, damaged)
             if version < witnessed:
-                lift(connections.writer, witnessed, self._settings.clock.wall())
+                lift(connections.writer, witnessed, wall_time(self._settings.clock))
             top = rows.last(connections.writer).version
         except BaseException:
             connections.close()
@@ -450,7 +451,7 @@ class SqliteBackend:
             raise Damage("committed changes are missing at its end")
         began = transaction_under_way(signed, found)
         if began and began != last.transaction and not log.is_recent(connection, began, last.version - MOST_TOGETHER):
-            wall = self._settings.clock.wall()
+            wall = wall_time(self._settings.clock)
             status, reason = TransactionStatus.FAILED.value, "its process ended in the middle"
             connection.execute("ROLLBACK")
             log.note_outcome(connection, last.version, began, wall, status, reason)
@@ -472,9 +473,9 @@ class SqliteBackend:
         """
         _rollback(connection)
         try:
-            wall = self._settings.clock.wall()
+            wall = wall_time(self._settings.clock)
             log.note_outcome(connection, version, transaction, wall, TransactionStatus.FAILED.value, str(error))
-        except sqlite3.Error:
+        except (sqlite3.Error, ConfigurationError):  # or the clock tells no time
             _rollback(connection)
             return False
         return True
