@@ -31,6 +31,7 @@ __all__ = ["Checkpoint", "CheckpointEntry", "Checkpoints", "IterationError"]
 
 _VERSION = 1
 _KEEP = 10
+_BODIES = "checkpoint/"
 _NO_HEAD = {"sequence": 0, "iteration": -1}
 _COMPRESS_FROM_BYTES = 1024  # below, the base64 around it costs more than zlib saves
 
@@ -164,6 +165,7 @@ class Checkpoints:
                     f"{checkpoint.iteration_index}: load the newest checkpoint, or allow the rewind"
                 )
             sequence = int(head["sequence"]) + 1
+            transaction.promise(_BODIES, self._keep)
             transaction.put(_body(run), {**record, "sequence": sequence}, keep_versions=self._keep)
             next_head = {"sequence": sequence, "iteration": checkpoint.iteration_index, "run": checkpoint.run_id}
             transaction.put(_head(run), next_head, keep_versions=1)
@@ -249,7 +251,7 @@ def _head(run: str) -> str:
 
 
 def _body(run: str) -> str:
-    return f"checkpoint/{run}"
+    return _BODIES + run
 
 
 def _digest(body: str) -> str:

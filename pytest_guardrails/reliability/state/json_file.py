@@ -45,6 +45,7 @@ from pytest_guardrails.reliability.state.nesting import (
 )
 from pytest_guardrails.reliability.state.quarantine import incidents_of
 from pytest_guardrails.reliability.state.recovery import Recovery
+from pytest_guardrails.reliability.state.retention import RETENTION, parse_promises
 from pytest_guardrails.reliability.state.witness import Witness, note_for, transaction_under_way, with_what_is_under_way
 
 __all__ = ["JsonBackend"]
@@ -198,11 +199,13 @@ class JsonBackend:
         with alone(self.path, self._lock, "log"):
             self.replace(documents.noted(self._current(), transaction, status, reason, wall_time(self._settings.clock)))
 
-    def prune(self, keep_versions: int, older_than_s: float | None) -> int:
+    def prune(self, keep_versions: int, older_than_s: float | None, *, even_promised: bool = False) -> int:
         """See `Backend.prune`."""
         before = float("inf") if older_than_s is None else wall_time(self._settings.clock) - older_than_s
         with alone(self.path, self._lock, "prune"):
-            document, removed = documents.pruned(self._current(), keep_versions, before)
+            document = self._current()
+            promises = {} if even_promised else parse_promises(documents.cell_of(document, RETENTION))
+            document, removed = documents.pruned(document, keep_versions, before, promises)
             self.replace(document)
         return removed
 

@@ -44,6 +44,7 @@ from pytest_guardrails.reliability.state.model import (
 from pytest_guardrails.reliability.state.nesting import alone, check_no_session, enter_session, leave_session
 from pytest_guardrails.reliability.state.quarantine import incidents_of
 from pytest_guardrails.reliability.state.recovery import Recovery
+from pytest_guardrails.reliability.state.retention import RETENTION, parse_promises
 from pytest_guardrails.reliability.state.salvage import lift, replay_later_changes, version_of
 from pytest_guardrails.reliability.state.sqlite_connections import (
     Connections,
@@ -275,7 +276,7 @@ class SqliteBackend:
                 wall = wall_time(self._settings.clock)
                 log.note_outcome(connection, version, transaction, wall, status.value, reason)
 
-    def prune(self, keep_versions: int, older_than_s: float | None) -> int:
+    def prune(self, keep_versions: int, older_than_s: float | None, *, even_promised: bool = False) -> int:
         """See `Backend.prune`."""
         check_not_forked_inside(self.path)
         before = None if older_than_s is None else wall_time(self._settings.clock) - older_than_s
@@ -284,7 +285,8 @@ class SqliteBackend:
             connections = self._ready_inside()
             with self.guarded(connections) as connection:
                 connection.execute("BEGIN IMMEDIATE")
-                removed = log.prune(connection, keep_versions, before)
+                promises = {} if even_promised else parse_promises(rows.current(connection, RETENTION))
+                removed = log.prune(connection, keep_versions, before, promises)
                 connection.execute("COMMIT")
                 return removed
 

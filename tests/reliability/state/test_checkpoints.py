@@ -9,6 +9,8 @@ import pytest
 from pytest_guardrails.errors import ConfigurationError, CorruptionError, NewerFormatError
 from pytest_guardrails.reliability.durability import FencedError, JsonRefusedError
 from pytest_guardrails.reliability.state import (
+    BackendKind,
+    BackendSettings,
     Checkpoint,
     Checkpoints,
     IterationError,
@@ -169,3 +171,28 @@ def test_a_newer_format_is_refused(store: StateStore) -> None:
 def test_a_checkpoint_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         Checkpoint(**{"run_id": "run", "iteration_index": 0, **wrong})
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "json"])
+@pytest.mark.parametrize("keep", [3, 10])
+def test_a_clean_up_of_the_store_leaves_the_checkpoints_alone(tmp_path: Path, kind: BackendKind, keep: int) -> None:
+    clock = MovedClock()
+    settings = BackendSettings(clock=clock)
+    with open_store(tmp_path / "store", backend=kind, settings=settings) as store:
+        checkpoints = Checkpoints(store, keep=keep)
+        for number in range(12):
+            checkpoints.save(Checkpoint(run_id="run", iteration_index=number))
+            store.put("other", number)
+        clock.wall_s += 1e6
+    with open_store(tmp_path / "store", backend=kind, settings=settings) as store:  # of a program that knows of no run
+        assert store.prune() == 9
+        assert store.prune(older_than_s=10.0) == 0
+        assert [entry.value for entry in store.history("other")] == [11]
+        kept = Checkpoints(store).list("run")
+        assert [entry.iteration_index for entry in kept] == list(range(12 - keep, 12))
+        checkpoints = Checkpoints(store, keep=keep)
+        assert checkpoints.clear("run") == keep
+        checkpoints.save(Checkpoint(run_id="run", iteration_index=0))
+        checkpoints.save(Checkpoint(run_id="run", iteration_index=1))
+        store.prune(even_promised=True)
+        assert [entry.iteration_index for entry in checkpoints.list("run")] == [1]
