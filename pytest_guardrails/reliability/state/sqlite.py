@@ -501,13 +501,17 @@ class SqliteBackend:
                     self._copy(connections, version)
 
     def _copy(self, connections: Connections, version: int) -> None:
-        """Make the present state the last good generation."""
+        """Make the present state the last good generation; where that fails, what was committed holds all the same."""
         busy = connections.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         if busy:
             return  # a reader of another process is in the middle; the next time then
         self._check(connections.writer)
-        with open(self.path, "rb") as file:
-            write_atomic(self._good, file.read(), durability=self._settings.durability)
+        try:
+            with open(self.path, "rb") as file:
+                write_atomic(self._good, file.read(), durability=self._settings.durability)
+        except (OSError, StorageError):  # no room: the one before stays, and this is tried again after some commits
+            self._copied_version += _CLOSE_COMMITS
+            return
         self._copied_version = version
         connections.emptied()
 

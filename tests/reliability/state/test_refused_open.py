@@ -11,6 +11,7 @@ import pytest
 from pytest_guardrails.errors import StorageError
 from pytest_guardrails.reliability.durability import write_atomic
 from pytest_guardrails.reliability.state import BackendKind, open_store
+from pytest_guardrails.reliability.state import sqlite as sqlite_backend
 
 _open = os.open
 
@@ -77,3 +78,22 @@ def test_a_file_is_not_replaced_where_its_directory_can_not_be_opened_for_the_sy
         assert os.listdir(tmp_path) == ["file"]
     assert nth > 2
     assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("error", [StorageError("no room"), OSError(errno.EIO, "Input/output error")])
+def test_a_commit_holds_where_no_copy_of_the_store_can_be_kept(
+    tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object, **_named: object) -> None:
+        raise error
+
+    with open_store(tmp_path / "store") as store:
+        store.put("key", "old")
+        monkeypatch.setattr(sqlite_backend, "_GOOD_COMMITS", 1)
+        monkeypatch.setattr(sqlite_backend, "write_atomic", refuse)
+        store.put("key", "new")
+        with store.transaction() as transaction:
+            transaction.put("key", "newer")
+        assert store.get("key") == "newer"
+    with open_store(tmp_path / "store") as store:
+        assert (store.get("key"), store.incidents()) == ("newer", [])
