@@ -94,7 +94,10 @@ def write_atomic(
         raise _refusal(path, error) from error
     try:
         _fill(descriptor, data, old, durability)
-        os.replace(temporary, target)
+        if durability == "power":
+            _replace_and_sync(temporary, target, directory)
+        else:
+            os.replace(temporary, target)
     except BaseException as error:
         _unlink_quietly(temporary)
         if isinstance(error, OSError):
@@ -102,13 +105,6 @@ def write_atomic(
         raise
     finally:
         os.close(descriptor)
-    if durability == "power":
-        try:
-            sync_directory(directory)
-        except OSError as error:
-            raise DurabilityUnknownError(
-                f"{path} has its new content, but its directory could not be synced ({error}); write it again"
-            ) from error
 
 
 def sync_file(descriptor: int) -> None:
@@ -131,9 +127,31 @@ def sync_directory(directory: str | os.PathLike[str]) -> None:
     """
     if os.name == "nt":
         return  # directories can't be opened there; NTFS journals its entries
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = _open_directory(directory)
     try:
         sync_file(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _open_directory(directory: str | os.PathLike[str]) -> int:
+    return os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _replace_and_sync(temporary: str, target: str, directory: str) -> None:
+    """All that can be refused for want of descriptors or permission comes first: then only the disk is in the way."""
+    if os.name == "nt":
+        os.replace(temporary, target)
+        return
+    descriptor = _open_directory(directory)
+    try:
+        os.replace(temporary, target)
+        try:
+            sync_file(descriptor)
+        except OSError as error:
+            raise DurabilityUnknownError(
+                f"{target} has its new content, but its directory could not be synced ({error}); write it again"
+            ) from error
     finally:
         os.close(descriptor)
 

@@ -36,6 +36,7 @@ from pytest_guardrails.reliability.durability.atomic import write_atomic
 from pytest_guardrails.reliability.durability.fence import FORMAT, read_record
 from pytest_guardrails.reliability.durability.identity import ProcessIdentity, is_alive, own_identity
 from pytest_guardrails.reliability.durability.locks import FileLock, LockInterruptedError, resolved
+from pytest_guardrails.reliability.durability.times import steady_time, wall_time
 
 __all__ = ["Lease", "LeaseHeldError", "LeaseLostError", "LeaseStatus", "WhenDead"]
 
@@ -148,12 +149,12 @@ class Lease:
         """
         if not 0.0 <= deadline_s < 1e9:
             raise ConfigurationError(f"deadline_s must be from 0 to a thousand million seconds, not {deadline_s}")
-        end_s = self._clock.monotonic() + deadline_s
+        end_s = steady_time(self._clock) + deadline_s
         while True:
             found = self._try_acquire()
             if isinstance(found, int):
                 return found
-            left_s = end_s - self._clock.monotonic()
+            left_s = end_s - steady_time(self._clock)
             if left_s <= 0:
                 raise LeaseHeldError(self.path, found)
             self._clock.sleep(min(left_s, _LOOK_AGAIN_S, max(found.left_s, 0.001)))
@@ -166,7 +167,7 @@ class Lease:
         """
         with self._alone():
             record = self._own_record()
-            self._write({**record, "expires_s": self._clock.monotonic() + self._ttl_s})
+            self._write({**record, "expires_s": steady_time(self._clock) + self._ttl_s})
 
     def check(self) -> None:
         """Make sure that the grant still lasts; what is written after this still needs the fence.
@@ -221,8 +222,8 @@ class Lease:
                 "token": token,
                 "owner": self._owner,
                 "holder": own_identity().plain(),
-                "expires_s": self._clock.monotonic() + self._ttl_s,
-                "since": self._clock.wall(),
+                "expires_s": steady_time(self._clock) + self._ttl_s,
+                "since": wall_time(self._clock),
             }
             # Before the record says so: whoever is interrupted in between can `release` it.
             self._token, self._process = token, os.getpid()
@@ -236,7 +237,7 @@ class Lease:
     def _status(self, record: Mapping[str, Any]) -> LeaseStatus:
         """The record as of now: a holder whose grant is over is none."""
         holder = ProcessIdentity.parse(record.get("holder"))
-        left_s = float(record.get("expires_s", 0.0)) - self._clock.monotonic()
+        left_s = float(record.get("expires_s", 0.0)) - steady_time(self._clock)
         if holder is not None:
             own = own_identity()
             rebooted = holder.host == own.host and holder.boot != own.boot

@@ -36,6 +36,7 @@ from pytest_guardrails.reliability.durability.seats import (
     start_wait,
     try_again,
 )
+from pytest_guardrails.reliability.durability.times import steady_time, wall_time
 
 __all__ = [
     "DEADLINE_S",
@@ -240,8 +241,9 @@ class FileLock:
             raise LockNotHeldError(f"{self.path} is not held exclusively by this thread of process {os.getpid()}")
         is_plain = len(note) <= _NOTE_BYTES and note.isascii() and note.replace(" ", "").isalnum()
         text = b'"%b"' % note.encode() if is_plain else _quoted(note)
+        at = wall_time(self._clock)
         try:
-            record = b'{%b,"since":%.6f,"note":%b}' % (_signature(os.getpid()), self._clock.wall(), text)
+            record = b'{%b,"since":%.6f,"note":%b}' % (_signature(os.getpid()), at, text)
             os.pwrite(holding.pair.lock, record.ljust(_RECORD_BYTES - 1) + b"\n", 0)
         except (OSError, StorageError):  # neither a full disk nor a full table of open files keeps anybody from locking
             return False
@@ -319,7 +321,7 @@ class FileLock:
             self.release()
 
     def _take(self, mode: Mode, wait_s: float | None) -> Pair:
-        start_s = self._clock.monotonic()
+        start_s = steady_time(self._clock)
         while True:
             pair = self._seat.pair()
             try:
@@ -328,7 +330,7 @@ class FileLock:
                 pair.close()
                 raise
             if current and not taken:
-                left_s = None if wait_s is None else max(0.0, wait_s - (self._clock.monotonic() - start_s))
+                left_s = None if wait_s is None else max(0.0, wait_s - (steady_time(self._clock) - start_s))
                 pair = self._wait_take(pair, mode, left_s, wait_s)
                 current = self._seat.is_current(pair)
             if current:

@@ -178,12 +178,13 @@ class Backend(Reader, Protocol):
         """Log a transaction that did not commit."""
         ...
 
-    def prune(self, keep_versions: int, older_than_s: float | None) -> int:
+    def prune(self, keep_versions: int, older_than_s: float | None, *, even_promised: bool = False) -> int:
         """Forget old values, log lines and deleted keys, never a current value.
 
         Args:
             keep_versions: how many values of each key stay whatever their age, the current one included.
             older_than_s: forget only what is older by the wall clock, in seconds; None forgets whatever its age.
+            even_promised: whether what is promised in `retention.py` is no reason to keep more.
 
         Returns:
             How many values were forgotten.

@@ -14,6 +14,7 @@ and iteration, small, so that saving needs not read the record before. Read `eff
 import base64
 import hashlib
 import json
+import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -22,6 +23,7 @@ from typing import Any, final
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError, CorruptionError, NewerFormatError, check_whole
 from pytest_guardrails.reliability.durability import finite_json, safe_name
+from pytest_guardrails.reliability.durability.times import wall_time
 from pytest_guardrails.reliability.state.frozen import thaw
 from pytest_guardrails.reliability.state.store import StateStore
 from pytest_guardrails.reliability.state.transaction import Transaction
@@ -30,6 +32,7 @@ __all__ = ["Checkpoint", "CheckpointEntry", "Checkpoints", "IterationError"]
 
 _VERSION = 1
 _KEEP = 10
+_BODIES = "checkpoint/"
 _NO_HEAD = {"sequence": 0, "iteration": -1}
 _COMPRESS_FROM_BYTES = 1024  # below, the base64 around it costs more than zlib saves
 
@@ -44,10 +47,13 @@ class IterationError(ConfigurationError):
 class Checkpoint:
     """What a run knows of itself. Everything is JSON; nothing in it is NaN or infinite.
 
+    Raises:
+        ConfigurationError: a field is not what it must be; names it, and what was found.
+
     Attributes:
         run_id: whose it is.
         iteration_index: the iteration that ended last, from 0.
-        files_written: paths.
+        files_written: paths; a list becomes a tuple.
         cost_accumulated: in US dollars.
         last_status: of the last iteration, in the run's own words.
         last_feedback: what it was told.
@@ -85,12 +91,55 @@ class Checkpoint:
     unknown: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.run_id:
-            raise ConfigurationError("run_id must not be empty")
-        if type(self.iteration_index) is not int or self.iteration_index < 0:
-            raise ConfigurationError(f"iteration_index is a number from 0, not {self.iteration_index!r}")
+        for name, (is_right, wanted) in _CHECKS.items():
+            found = getattr(self, name)
+            if not is_right(found):
+                raise ConfigurationError(f"{name} of a checkpoint must be {wanted}, not {found!r}")
+        if both := sorted(set(self.unknown) & set(_FIELDS)):
+            raise ConfigurationError(f"unknown of a checkpoint must not have the known field {both[0]!r}: set that one")
+        object.__setattr__(self, "files_written", tuple(self.files_written))
 
 
+def _is_text(found: object) -> bool:
+    return isinstance(found, str)
+
+
+def _is_whole(found: object) -> bool:
+    return type(found) is int and found >= 0
+
+
+def _is_number(found: object) -> bool:
+    return isinstance(found, (int, float)) and not isinstance(found, bool)
+
+
+_Check = tuple[Callable[[Any], bool], str]
+_TEXT: _Check = (_is_text, "a text")
+_WHOLE: _Check = (_is_whole, "a whole number from 0")
+_CHECKS: Mapping[str, _Check] = {  # of the others, which may be any JSON, `save` tells what can't be stored
+    "run_id": (lambda found: _is_text(found) and bool(found), "a text of at least one character"),
+    "iteration_index": _WHOLE,
+    "files_written": (
+        lambda found: isinstance(found, (list, tuple)) and all(map(_is_text, found)),
+        "a list or tuple of texts (for one path: [path])",
+    ),
+    "cost_accumulated": (
+        lambda found: _is_number(found) and 0 <= found < math.inf,
+        "a finite number of US dollars from 0",
+    ),
+    "last_status": _TEXT,
+    "last_feedback": _TEXT,
+    "task": _TEXT,
+    "current_stage_idx": _WHOLE,
+    "current_stage_id": _TEXT,
+    "timestamp": (
+        lambda found: _is_number(found) and math.isfinite(found),
+        "a finite number of seconds since 1970-01-01 UTC",
+    ),
+    "checkpoint_version": _WHOLE,
+    "consecutive_retry_count": _WHOLE,
+    "last_retry_feedback_hash": (lambda found: found is None or _is_text(found), "a text or None"),
+    "unknown": (lambda found: isinstance(found, Mapping) and all(map(_is_text, found)), "a mapping with texts as keys"),
+}
 _FIELDS = tuple(entry.name for entry in fields(Checkpoint) if entry.name != "unknown")
 
 
@@ -163,6 +212,7 @@ class Checkpoints:
                     f"{checkpoint.iteration_index}: load the newest checkpoint, or allow the rewind"
                 )
             sequence = int(head["sequence"]) + 1
+            transaction.promise(_BODIES, self._keep)
             transaction.put(_body(run), {**record, "sequence": sequence}, keep_versions=self._keep)
             next_head = {"sequence": sequence, "iteration": checkpoint.iteration_index, "run": checkpoint.run_id}
             transaction.put(_head(run), next_head, keep_versions=1)
@@ -226,7 +276,7 @@ class Checkpoints:
         return [entry.value for entry in past if not entry.deleted][-self._keep :]
 
     def _encode(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        at = self._clock.wall()
+        at = wall_time(self._clock)
         plain = {**checkpoint.unknown, **{name: getattr(checkpoint, name) for name in _FIELDS}}
         plain.update(timestamp=at, checkpoint_version=_VERSION)
         body = finite_json.dumps(plain)
@@ -248,7 +298,7 @@ def _head(run: str) -> str:
 
 
 def _body(run: str) -> str:
-    return f"checkpoint/{run}"
+    return _BODIES + run
 
 
 def _digest(body: str) -> str:
@@ -269,5 +319,7 @@ def _decode(record: Mapping[str, Any], run_id: str) -> Checkpoint:
     except (ValueError, zlib.error) as error:
         raise CorruptionError(f"checkpoint {sequence} of {run_id!r} is not what was saved: {error}") from error
     known = {name: thaw(plain[name]) for name in _FIELDS if name in plain}
-    known["files_written"] = tuple(known.get("files_written", ()))
-    return Checkpoint(**known, unknown={name: value for name, value in plain.items() if name not in _FIELDS})
+    try:
+        return Checkpoint(**known, unknown={name: value for name, value in plain.items() if name not in _FIELDS})
+    except ConfigurationError as error:  # stored when that was not looked at
+        raise CorruptionError(f"checkpoint {sequence} of {run_id!r} can't be used: {error}") from error

@@ -1,13 +1,19 @@
-"""Values that callers can read but not change: what the store gives out, so that its cache stays what was stored.
+"""Values that callers can read but not change: what the store gives out.
 
 A frozen mapping is a `dict`, a frozen sequence is a `list`: they compare equal to plain ones, `json` writes them, and
-`{**value, "n": 1}` or `[*value, 1]` makes a changed, plain copy. Only changing them in place raises. Read `store.py`
-for where they come from.
+`{**value, "n": 1}` or `[*value, 1]` makes a changed, plain copy. Only changing them in place raises.
+
+There is a way past that for who wants it: `dict.update(value, ...)`, `list.append(value, ...)`, and `heapq`, which
+works on the memory of any list. So each reader has copies of their own, and what the cache holds is given to nobody.
+Read `values.py` for that.
 """
+
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from pytest_guardrails.hints import Any, NoReturn, final
 
-__all__ = ["FrozenDict", "FrozenList", "freeze", "has_list", "thaw"]
+__all__ = ["FrozenDict", "FrozenList", "copier_of", "freeze", "thaw"]
 
 
 def _refuse(*_arguments: object, **_named: object) -> NoReturn:
@@ -53,11 +59,27 @@ def freeze(value: Any) -> Any:
     return value
 
 
-def has_list(value: Any) -> bool:
-    """Whether a list is in it: such a value is given out once only, as `heapq` changes lists behind their backs."""
-    if isinstance(value, dict):
-        return any(map(has_list, value.values()))
-    return isinstance(value, list)
+def copier_of(value: Any) -> Callable[[Any], Any] | None:
+    """The quickest function that makes a frozen copy of this frozen value; None where nobody can change it anyway."""
+    kind = type(value)
+    if kind is not FrozenDict and kind is not FrozenList:
+        return None
+    places = value.items() if kind is FrozenDict else enumerate(value)
+    put: Any = dict.__setitem__ if kind is FrozenDict else list.__setitem__
+    inner = [(place, copier) for place, item in places if (copier := copier_of(item)) is not None]
+    return partial(_copy, kind, put, inner) if inner else kind
+
+
+def _copy(
+    kind: Callable[[Any], Any],
+    put: Callable[[Any, Any, Any], None],
+    inner: Sequence[tuple[Any, Callable[[Any], Any]]],
+    value: Any,
+) -> Any:
+    copy = kind(value)
+    for place, copier in inner:
+        put(copy, place, copier(value[place]))
+    return copy
 
 
 def thaw(value: Any) -> Any:

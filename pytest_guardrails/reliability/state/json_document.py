@@ -31,6 +31,7 @@ from pytest_guardrails.reliability.state.model import (
     TransactionRecord,
     TransactionStatus,
 )
+from pytest_guardrails.reliability.state.retention import kept_of
 
 __all__ = [
     "Document",
@@ -156,7 +157,7 @@ def noted(document: Document, transaction: str, status: TransactionStatus, reaso
     return {**document, "outcomes": [*document["outcomes"], line][-_OUTCOMES:]}
 
 
-def pruned(document: Document, keep: int, before: float) -> tuple[Document, int]:
+def pruned(document: Document, keep: int, before: float, promises: Mapping[str, int]) -> tuple[Document, int]:
     """The document without old values, and how many those were."""
     entries: dict[str, Any] = {}
     removed = 0
@@ -165,7 +166,7 @@ def pruned(document: Document, keep: int, before: float) -> tuple[Document, int]
         if entry.get("deleted") and entry["at"] < before:
             removed += 1 + len(history)
             continue
-        border = max(0, len(history) + 1 - keep)
+        border = max(0, len(history) + 1 - kept_of(key, keep, promises))
         kept = [old for index, old in enumerate(history) if index >= border or old["at"] >= before]
         removed += len(history) - len(kept)
         entries[key] = {**entry, "history": kept}

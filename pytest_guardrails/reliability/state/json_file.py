@@ -22,6 +22,7 @@ from pytest_guardrails.hints import final
 from pytest_guardrails.reliability.durability import DurabilityUnknownError, FileLock, sync_directory, write_atomic
 from pytest_guardrails.reliability.durability.forking import renew_in_children
 from pytest_guardrails.reliability.durability.locks import resolved
+from pytest_guardrails.reliability.durability.times import wall_time
 from pytest_guardrails.reliability.state import json_document as documents
 from pytest_guardrails.reliability.state.backend import MOST_TOGETHER, BackendSettings, PastCell, Session, wait_for
 from pytest_guardrails.reliability.state.json_document import Document
@@ -44,6 +45,7 @@ from pytest_guardrails.reliability.state.nesting import (
 )
 from pytest_guardrails.reliability.state.quarantine import incidents_of
 from pytest_guardrails.reliability.state.recovery import Recovery
+from pytest_guardrails.reliability.state.retention import RETENTION, parse_promises
 from pytest_guardrails.reliability.state.witness import Witness, note_for, transaction_under_way, with_what_is_under_way
 
 __all__ = ["JsonBackend"]
@@ -161,7 +163,7 @@ class JsonBackend:
     def changed(self, document: Document, drafts: Sequence[Draft], transaction: str) -> Document:
         """For a session; see `Session.stage`."""
         settings = self._settings
-        return documents.changed(document, drafts, transaction, settings.clock.wall(), settings.keep_versions)
+        return documents.changed(document, drafts, transaction, wall_time(settings.clock), settings.keep_versions)
 
     def get(self, key: str) -> Cell | None:
         """See `Reader.get`."""
@@ -188,19 +190,21 @@ class JsonBackend:
         """See `Backend.transactions`."""
         lines = documents.log_lines(self._read().document, limit)
         holder = self._lock.holder()
-        note, wall = holder.note if holder else "", self._settings.clock.wall()
+        note, wall = holder.note if holder else "", wall_time(self._settings.clock)
         return with_what_is_under_way(lines, note, self._witness.read(), wall)[:limit]
 
     def note(self, transaction: str, status: TransactionStatus, reason: str) -> None:
         """See `Backend.note`."""
         with alone(self.path, self._lock, "log"):
-            self.replace(documents.noted(self._current(), transaction, status, reason, self._settings.clock.wall()))
+            self.replace(documents.noted(self._current(), transaction, status, reason, wall_time(self._settings.clock)))
 
-    def prune(self, keep_versions: int, older_than_s: float | None) -> int:
+    def prune(self, keep_versions: int, older_than_s: float | None, *, even_promised: bool = False) -> int:
         """See `Backend.prune`."""
-        before = float("inf") if older_than_s is None else self._settings.clock.wall() - older_than_s
+        before = float("inf") if older_than_s is None else wall_time(self._settings.clock) - older_than_s
         with alone(self.path, self._lock, "prune"):
-            document, removed = documents.pruned(self._current(), keep_versions, before)
+            document = self._current()
+            promises = {} if even_promised else parse_promises(documents.cell_of(document, RETENTION))
+            document, removed = documents.pruned(document, keep_versions, before, promises)
             self.replace(document)
         return removed
 
@@ -288,7 +292,7 @@ class JsonBackend:
             raise StoreCorruptedError(self.path, self._mend_older(document, found.version))
         began = transaction_under_way(self._lock.last_note(), found)
         if began and all(line.id != began for line in documents.log_lines(document, MOST_TOGETHER)):
-            wall, failed = self._settings.clock.wall(), TransactionStatus.FAILED
+            wall, failed = wall_time(self._settings.clock), TransactionStatus.FAILED
             document = documents.noted(document, began, failed, "its process ended in the middle", wall)
             self.replace(document)
         return document

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from pytest_guardrails.hints import final
 from pytest_guardrails.reliability.durability import write_atomic
+from pytest_guardrails.reliability.durability.times import wall_time
 from pytest_guardrails.reliability.state.backend import BackendSettings
 from pytest_guardrails.reliability.state.model import Damage, Incident
 from pytest_guardrails.reliability.state.quarantine import incidents_of, open_quarantine, set_aside, write_incident
@@ -65,7 +66,7 @@ class Recovery:
         if not found and not os.path.lexists(self._good) and earlier:
             return earlier[-1]  # nothing has changed since: no new folder for each start
         folder = open_quarantine(self._path)
-        wall = self._settings.clock.wall()
+        wall = wall_time(self._settings.clock)
         incident = Incident(
             reason=reason, quarantine=folder, restored_version=None, witnessed_version=witnessed, at=wall
         )
@@ -83,7 +84,7 @@ class Recovery:
             quarantine=open_quarantine(self._path),
             restored_version=restored,
             witnessed_version=witnessed,
-            at=self._settings.clock.wall(),
+            at=wall_time(self._settings.clock),
         )
         write_incident(incident)
         self._settings.listener(incident)

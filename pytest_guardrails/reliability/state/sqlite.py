@@ -27,6 +27,7 @@ from pytest_guardrails.errors import ConfigurationError, CorruptionError, NewerF
 from pytest_guardrails.hints import TypeVar, final
 from pytest_guardrails.reliability.durability import DurabilityUnknownError, FileLock, sync_directory, write_atomic
 from pytest_guardrails.reliability.durability.locks import resolved
+from pytest_guardrails.reliability.durability.times import wall_time
 from pytest_guardrails.reliability.state import sqlite_log as log
 from pytest_guardrails.reliability.state import sqlite_rows as rows
 from pytest_guardrails.reliability.state.backend import MOST_TOGETHER, BackendSettings, PastCell, Session, wait_for
@@ -43,6 +44,7 @@ from pytest_guardrails.reliability.state.model import (
 from pytest_guardrails.reliability.state.nesting import alone, check_no_session, end_session, enter_session
 from pytest_guardrails.reliability.state.quarantine import incidents_of
 from pytest_guardrails.reliability.state.recovery import Recovery
+from pytest_guardrails.reliability.state.retention import RETENTION, parse_promises
 from pytest_guardrails.reliability.state.salvage import lift, replay_later_changes, version_of
 from pytest_guardrails.reliability.state.sqlite_connections import (
     Connections,
@@ -214,7 +216,7 @@ class SqliteBackend:
         try:
             if not connection.in_transaction:
                 connection.execute("BEGIN IMMEDIATE")
-            at = settings.clock.wall()
+            at = wall_time(settings.clock)
             made, expired = rows.write(connection, drafts, last, transaction, at, settings.keep_versions, entries)
             connections.staged(expired, swept=_sweep(connection, connections.expired))
         except sqlite3.Error as error:
@@ -268,7 +270,7 @@ class SqliteBackend:
         """See `Backend.transactions`."""
         lines = self._read(lambda connections: log.log_lines(connections.reader, limit))
         holder = self._lock.holder()
-        note, wall = holder.note if holder else "", self._settings.clock.wall()
+        note, wall = holder.note if holder else "", wall_time(self._settings.clock)
         return with_what_is_under_way(lines, note, self._witness.read(), wall)[:limit]
 
     def note(self, transaction: str, status: TransactionStatus, reason: str) -> None:
@@ -279,19 +281,20 @@ class SqliteBackend:
             with self.guarded(connections) as connection:
                 _rollback(connection)
                 version = rows.last(connection).version
-                wall = self._settings.clock.wall()
+                wall = wall_time(self._settings.clock)
                 log.note_outcome(connection, version, transaction, wall, status.value, reason)
 
-    def prune(self, keep_versions: int, older_than_s: float | None) -> int:
+    def prune(self, keep_versions: int, older_than_s: float | None, *, even_promised: bool = False) -> int:
         """See `Backend.prune`."""
         check_not_forked_inside(self.path)
-        before = None if older_than_s is None else self._settings.clock.wall() - older_than_s
+        before = None if older_than_s is None else wall_time(self._settings.clock) - older_than_s
         with alone(self.path, self._lock, None):
             self._sign("prune")
             connections = self._ready_inside()
             with self.guarded(connections) as connection:
                 connection.execute("BEGIN IMMEDIATE")
-                removed = log.prune(connection, keep_versions, before)
+                promises = {} if even_promised else parse_promises(rows.current(connection, RETENTION))
+                removed = log.prune(connection, keep_versions, before, promises)
                 connection.execute("COMMIT")
                 return removed
 
@@ -370,7 +373,7 @@ class SqliteBackend:
             return self._connections
         if version < witnessed:
             self._sign("open")
-            lift(self._connections.writer, witnessed, self._settings.clock.wall())
+            lift(self._connections.writer, witnessed, wall_time(self._settings.clock))
             self._recovery.report("committed changes are missing at its end", version, witnessed)
             version = rows.last(self._connections.writer).version
         if found is None or found.version != version:
@@ -438,7 +441,7 @@ class SqliteBackend:
             damaged = os.path.join(folder, os.path.basename(self.path))
             version = replay_later_changes(connections.writer, damaged)
             if version < witnessed:
-                lift(connections.writer, witnessed, self._settings.clock.wall())
+                lift(connections.writer, witnessed, wall_time(self._settings.clock))
             top = rows.last(connections.writer).version
         except BaseException:
             connections.close()
@@ -458,7 +461,7 @@ class SqliteBackend:
             raise Damage("committed changes are missing at its end")
         began = transaction_under_way(signed, found)
         if began and began != last.transaction and not log.is_recent(connection, began, last.version - MOST_TOGETHER):
-            wall = self._settings.clock.wall()
+            wall = wall_time(self._settings.clock)
             status, reason = TransactionStatus.FAILED.value, "its process ended in the middle"
             connection.execute("ROLLBACK")
             log.note_outcome(connection, last.version, began, wall, status, reason)
@@ -482,9 +485,9 @@ class SqliteBackend:
         """
         _rollback(connection)
         try:
-            wall = self._settings.clock.wall()
+            wall = wall_time(self._settings.clock)
             log.note_outcome(connection, version, transaction, wall, TransactionStatus.FAILED.value, str(error))
-        except sqlite3.Error:
+        except (sqlite3.Error, ConfigurationError):  # or the clock tells no time
             _rollback(connection)
             return False
         return True
@@ -508,12 +511,16 @@ class SqliteBackend:
                     self._copy(connections, version)
 
     def _copy(self, connections: Connections, version: int) -> None:
-        """Make the present state the last good generation."""
+        """Make the present state the last good generation; where that fails, what was committed holds all the same."""
         busy = connections.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         if busy:
             return  # a reader of another process is in the middle; the next time then
         self._check(connections.writer)
-        write_atomic(self._good, connections.presence.content(), durability=self._settings.durability)
+        try:
+            write_atomic(self._good, connections.presence.content(), durability=self._settings.durability)
+        except (OSError, StorageError):  # no room: the one before stays, and this is tried again after some commits
+            self._copied_version += _CLOSE_COMMITS
+            return
         self._copied_version = version
         connections.emptied()
 

@@ -4,12 +4,14 @@ Read `sqlite_rows.py` for the tables.
 """
 
 import sqlite3
+from collections.abc import Mapping
 
 from pytest_guardrails.errors import CorruptionError
 from pytest_guardrails.hints import Any
 from pytest_guardrails.reliability.state import sqlite_rows as rows
 from pytest_guardrails.reliability.state.backend import PastCell
 from pytest_guardrails.reliability.state.model import Cell, TransactionRecord, TransactionStatus
+from pytest_guardrails.reliability.state.retention import kept_of
 
 __all__ = ["is_recent", "log_lines", "note_outcome", "past", "prune", "sweep"]
 
@@ -54,8 +56,8 @@ def _past_cell(connection: sqlite3.Connection, key: str, number: int) -> PastCel
 
 def _damaged(key: str) -> CorruptionError:
     return CorruptionError(
-        f"an old value of {key!r} is damaged or missing, the current ones are whole: forget it with prune(), or put a "
-        "backup in the store's place"
+        f"an old value of {key!r} is damaged or missing, the current ones are whole: forget it with "
+        "prune(even_promised=True), or put a backup in the store's place"
     )
 
 
@@ -116,14 +118,14 @@ def _outcome(row: Any) -> TransactionRecord:
     return TransactionRecord(id=row[2], status=TransactionStatus(row[4]), version=None, at=row[3], note=row[5])
 
 
-def prune(connection: sqlite3.Connection, keep_versions: int, before: float | None) -> int:
+def prune(connection: sqlite3.Connection, keep: int, before: float | None, promises: Mapping[str, int]) -> int:
     """Forget inside the open transaction; see `Backend.prune`."""
     newest = connection.execute("SELECT max(id) FROM change").fetchone()[0]
     limit = float("inf") if before is None else before
     removed = 0
     for key, recent in connection.execute("SELECT key, recent FROM entry").fetchall():
         numbers = rows.numbers(recent)
-        old = [number for number in numbers[:-keep_versions] if _older(connection, number, limit)]
+        old = [number for number in numbers[: -kept_of(key, keep, promises)] if _older(connection, number, limit)]
         is_gone = connection.execute(
             "SELECT count(*) FROM change WHERE id = ? AND text IS NULL AND at < ?", (numbers[-1], limit)
         ).fetchone()[0]

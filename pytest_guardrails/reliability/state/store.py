@@ -245,12 +245,16 @@ class StateStore:
         limit = min(limit, _MOST_LINES)
         return self.backend.transactions(limit)
 
-    def prune(self, *, keep_versions: int = 1, older_than_s: float | None = None) -> int:
-        """Forget old values, log lines and deleted keys; never a current value.
+    def prune(self, *, keep_versions: int = 1, older_than_s: float | None = None, even_promised: bool = False) -> int:
+        """Forget old values, log lines and deleted keys; never a current value, nor what is promised to be kept.
+
+        A part of the program that keeps something in the history of keys, such as the checkpoints of a run, promises
+        how much (`Transaction.promise`); it has ways of its own to forget.
 
         Args:
             keep_versions: how many values of each key stay whatever their age.
             older_than_s: forget only what is older by the wall clock, in seconds; None forgets whatever its age.
+            even_promised: forget that as well.
 
         Returns:
             How many values were forgotten.
@@ -258,7 +262,7 @@ class StateStore:
         check_whole("keep_versions", keep_versions, 1)
         if older_than_s is not None and not 0 <= older_than_s < 1e12:
             raise ConfigurationError(f"older_than_s must be None or from 0 to 1e12 seconds, not {older_than_s}")
-        return self.backend.prune(keep_versions, older_than_s)
+        return self.backend.prune(keep_versions, older_than_s, even_promised=even_promised)
 
     @contextmanager
     def snapshot(self) -> Iterator[Mapping[str, tuple[Cell, Any]]]:

@@ -6,13 +6,14 @@ Writes are collected and made at the end; reads see them. Read `store.py` for ho
 from collections.abc import Callable, Mapping
 from enum import Enum
 
-from pytest_guardrails.errors import ConfigurationError
+from pytest_guardrails.errors import ConfigurationError, check_whole
 from pytest_guardrails.hints import Any, final
 from pytest_guardrails.reliability.durability import FencedError
 from pytest_guardrails.reliability.durability.finite_json import check
 from pytest_guardrails.reliability.state.backend import Session
 from pytest_guardrails.reliability.state.model import Draft, TransactionError, VersionConflictError
 from pytest_guardrails.reliability.state.pressure import PressureGauge
+from pytest_guardrails.reliability.state.retention import RETENTION, with_promise
 from pytest_guardrails.reliability.state.values import RESERVED, UNKNOWN_FIELDS, Values, check_key, is_text
 
 __all__ = ["Conflict", "Merge", "Transaction"]
@@ -155,6 +156,19 @@ class Transaction:
         self._check_open()
         if any(fields.values()) or self._session.get(UNKNOWN_FIELDS) is not None:
             self._drafts[UNKNOWN_FIELDS] = self._values.draft(UNKNOWN_FIELDS, fields, keep=1)
+
+    def promise(self, prefix: str, keep_versions: int) -> None:
+        """Let no clean-up leave less than so many values of each key that starts with `prefix`; see `StateStore.prune`.
+
+        Raises:
+            NewerFormatError: a later version of this package wrote what is promised.
+        """
+        self._check_open()
+        check_key(prefix)
+        check_whole("keep_versions", keep_versions, 1)
+        draft = with_promise(self._session.get(RETENTION), prefix, keep_versions)
+        if draft is not None:
+            self._drafts[RETENTION] = draft
 
     def fence(self, name: str, token: int) -> None:
         """Let this transaction commit only if no larger token was seen under this name.

@@ -1,8 +1,8 @@
 """Between texts that a backend keeps and values that callers see: JSON, schema numbers, frozen copies, the cache.
 
-A text that was decoded once for a cell is not decoded again: the same frozen value is given out, if no list is in it.
-A version alone would not do: one that was staged and then refused is used again, for another value. Read `frozen.py`
-for why that is safe.
+A text that was decoded once for a cell is not decoded again: each reader gets a copy of the frozen value. A version
+alone would not do: one that was staged and then refused is used again, for another value. Read `frozen.py` for why
+there is a copy.
 """
 
 import json
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pytest_guardrails.errors import ConfigurationError, NewerFormatError, check_whole
 from pytest_guardrails.hints import Any, final
 from pytest_guardrails.reliability.durability import finite_json
-from pytest_guardrails.reliability.state.frozen import freeze, has_list
+from pytest_guardrails.reliability.state.frozen import copier_of, freeze
 from pytest_guardrails.reliability.state.model import Cell, Draft
 
 __all__ = ["RESERVED", "UNKNOWN_FIELDS", "Migration", "Values", "check_key", "is_text"]
@@ -61,7 +61,8 @@ class Values:
         self.schema = schema
         self._migrations = migrations
         self._remember = remember
-        self._known: dict[str, tuple[Cell, Any]] = {}  # each change of it is one step, which nobody sees half done
+        # Each change of it is one step, which nobody sees half done.
+        self._known: dict[str, tuple[Cell, Any, Callable[[Any], Any] | None]] = {}
 
     def draft(self, key: str, value: Any, keep: int | None = None) -> Draft:
         """A change that sets the key; raises `JsonRefusedError` with the path to what JSON has not."""
@@ -80,14 +81,15 @@ class Values:
         if cell.text is None:
             return default
         known = self._known.get(key)
-        if known is not None and known[0] == cell:
-            return known[1]
-        value = self._decode(key, cell.text, cell.schema)
-        if self._remember and not has_list(value):
+        if known is None or known[0] != cell:
+            value = self._decode(key, cell.text, cell.schema)
+            if not self._remember:
+                return value
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
-            self._known[key] = (cell, value)
-        return value
+            known = self._known[key] = (cell, value, copier_of(value))
+        _, value, copy = known
+        return value if copy is None else copy(value)
 
     def decode_old(self, key: str, cell: Cell) -> Any:
         """As `of`, for a value that is no longer current: it is not kept in memory."""

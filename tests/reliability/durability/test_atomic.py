@@ -95,10 +95,11 @@ def test_a_failed_write_leaves_the_old_content_and_no_temporary_file(
 
 
 def test_an_unconfirmed_replacement_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(directory: object) -> None:
-        raise OSError(errno.EIO, "Input/output error")
+    def fail(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(atomic, "sync_directory", fail)
+    monkeypatch.setattr(atomic, "sync_file", fail)
     with pytest.raises(DurabilityUnknownError, match="write it again"):
         write_atomic(tmp_path / "state", b"new")
 

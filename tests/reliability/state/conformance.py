@@ -201,6 +201,31 @@ class Conformance:
             with store.transaction() as transaction:
                 assert transaction.get("queue") == {"waiting": [2, 3]}
 
+    def test_who_goes_past_the_refusal_changes_what_no_other_reader_gets(self, open_store: Open) -> None:
+        values: dict[str, Any] = {
+            "flat": {"n": 1},
+            "list": [1, 2],
+            "deep": {"a": {"b": {"n": 1}}, "c": [{"n": 1}, 2]},
+        }
+        with open_store() as store:
+            for key, value in values.items():
+                store.put(key, value)
+            for _ in range(2):  # the one who fills the cache, and one who is answered from it
+                dict.update(store.get("flat"), n=2, m=3)
+                list.append(store.get("list"), 3)
+                deep = store.get("deep")
+                dict.__setitem__(deep["a"]["b"], "n", 2)
+                list.__setitem__(deep["c"], 1, 3)
+                dict.clear(deep["c"][0])
+                with store.transaction() as transaction:
+                    dict.clear(transaction.get("flat"))
+                for key, value in values.items():
+                    assert store.get(key) == value
+            with pytest.raises(TypeError, match="can't be changed"):
+                store.get("deep")["a"]["b"]["n"] = 2
+            with pytest.raises(TypeError, match="can't be changed"):
+                store.get("deep")["c"][0].clear()
+
     def test_a_value_that_was_put_does_not_follow_its_callers_changes(self, open_store: Open) -> None:
         with open_store() as store:
             value = {"n": [1]}

@@ -1,5 +1,6 @@
 """Checkpoints: what is kept, in which order, and what a damaged or newer record does."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 from pytest_guardrails.errors import ConfigurationError, CorruptionError, NewerFormatError
 from pytest_guardrails.reliability.durability import FencedError, JsonRefusedError
 from pytest_guardrails.reliability.state import (
+    BackendKind,
+    BackendSettings,
     Checkpoint,
     Checkpoints,
     IterationError,
@@ -138,8 +141,8 @@ def test_clearing_forgets_one_run_only(store: StateStore) -> None:
 
 
 def test_what_is_not_finite_is_refused_with_its_path(store: StateStore) -> None:
-    with pytest.raises(JsonRefusedError, match=r"\$\.cost_accumulated"):
-        Checkpoints(store).save(at(0, cost_accumulated=float("nan")))
+    with pytest.raises(JsonRefusedError, match=r"\$\.payload\.cost"):
+        Checkpoints(store).save(at(0, payload={"cost": math.nan}))
     assert not Checkpoints(store).exists("run")
 
 
@@ -169,3 +172,71 @@ def test_a_newer_format_is_refused(store: StateStore) -> None:
 def test_a_checkpoint_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         Checkpoint(**{"run_id": "run", "iteration_index": 0, **wrong})
+
+
+WRONG: list[tuple[str, Any]] = [
+    ("run_id", ""),
+    ("run_id", 7),
+    ("iteration_index", True),
+    ("iteration_index", -1),
+    ("files_written", "abc.txt"),
+    ("files_written", b"abc"),
+    ("files_written", {"a": 1}),
+    ("files_written", ["a", 1]),
+    ("cost_accumulated", math.nan),
+    ("cost_accumulated", math.inf),
+    ("cost_accumulated", -0.01),
+    ("cost_accumulated", True),
+    ("cost_accumulated", "1.5"),
+    ("last_status", None),
+    ("last_feedback", ["done"]),
+    ("task", 1),
+    ("current_stage_idx", -1),
+    ("current_stage_idx", 1.5),
+    ("current_stage_id", 3),
+    ("timestamp", math.nan),
+    ("checkpoint_version", "1"),
+    ("consecutive_retry_count", True),
+    ("consecutive_retry_count", -2),
+    ("last_retry_feedback_hash", b"00"),
+    ("unknown", ["a"]),
+    ("unknown", {1: "a"}),
+    ("unknown", {"task": "two of them"}),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_field_of_a_checkpoint_that_is_not_what_it_must_be_is_named(name: str, value: Any) -> None:
+    fields: dict[str, Any] = {"run_id": "run", "iteration_index": 1, name: value}
+    with pytest.raises(ConfigurationError, match=name):
+        Checkpoint(**fields)
+
+
+def test_a_list_of_files_becomes_a_tuple() -> None:
+    files: Any = ["a", "b"]
+    assert Checkpoint(run_id="run", iteration_index=0, files_written=files).files_written == ("a", "b")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "json"])
+@pytest.mark.parametrize("keep", [3, 10])
+def test_a_clean_up_of_the_store_leaves_the_checkpoints_alone(tmp_path: Path, kind: BackendKind, keep: int) -> None:
+    clock = MovedClock()
+    settings = BackendSettings(clock=clock)
+    with open_store(tmp_path / "store", backend=kind, settings=settings) as store:
+        checkpoints = Checkpoints(store, keep=keep)
+        for number in range(12):
+            checkpoints.save(Checkpoint(run_id="run", iteration_index=number))
+            store.put("other", number)
+        clock.wall_s += 1e6
+    with open_store(tmp_path / "store", backend=kind, settings=settings) as store:  # of a program that knows of no run
+        assert store.prune() == 9
+        assert store.prune(older_than_s=10.0) == 0
+        assert [entry.value for entry in store.history("other")] == [11]
+        kept = Checkpoints(store).list("run")
+        assert [entry.iteration_index for entry in kept] == list(range(12 - keep, 12))
+        checkpoints = Checkpoints(store, keep=keep)
+        assert checkpoints.clear("run") == keep
+        checkpoints.save(Checkpoint(run_id="run", iteration_index=0))
+        checkpoints.save(Checkpoint(run_id="run", iteration_index=1))
+        store.prune(even_promised=True)
+        assert [entry.iteration_index for entry in checkpoints.list("run")] == [1]
