@@ -78,7 +78,8 @@ class Pair:
         """Close both descriptors, which lets go of what they hold."""
         for descriptor in (self.lock, self.turnstile):
             if descriptor >= 0:
-                os.close(descriptor)
+                with suppress(OSError):  # somebody else closed it
+                    os.close(descriptor)
         self.lock = self.turnstile = -1
 
     def __del__(self) -> None:

@@ -384,7 +384,8 @@ class JsonBackend:
         loaded = getattr(self, "_loaded", None)
         self._loaded = None
         if loaded is not None:
-            os.close(loaded.descriptor)
+            with suppress(OSError):  # somebody else closed it
+                os.close(loaded.descriptor)
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

@@ -298,11 +298,13 @@ class SqliteBackend:
             check_no_session(self.path)
         with self._lock.exclusive(note="close"):
             connections = self._connections
-            if connections.usable() and not (is_in_session(self.path) or is_forked_inside(self.path)):
-                with self.guarded(connections) as connection:
-                    self._tidy(connections, rows.last(connection).version)
-            connections.close()
-            self._witness.close()
+            try:
+                if connections.usable() and not (is_in_session(self.path) or is_forked_inside(self.path)):
+                    with self.guarded(connections) as connection:
+                        self._tidy(connections, rows.last(connection).version)
+            finally:
+                connections.close()
+                self._witness.close()
 
     # What follows runs under the lock, but for `_read` and `_ready`, which take it when they must.
 

@@ -105,7 +105,8 @@ class Witness:
     def look_again(self) -> None:
         """Go by the file's name the next time: the open one may have been moved away, with the store it belongs to."""
         if self._descriptor >= 0:
-            os.close(self._descriptor)
+            with suppress(OSError):  # somebody else closed it
+                os.close(self._descriptor)
             self._descriptor = -1
 
     def __del__(self) -> None:
