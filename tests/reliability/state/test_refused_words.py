@@ -75,6 +75,14 @@ def test_no_key_begins_with_what_is_no_text(store: StateStore) -> None:
         assert transaction.keys("\ud800") == []
 
 
+@pytest.mark.parametrize("prefix", [None, 1, b"key"])
+def test_a_prefix_that_is_no_text_is_refused(store: StateStore, prefix: Any) -> None:
+    with pytest.raises(ConfigurationError, match="prefix"):
+        store.keys(prefix)
+    with store.transaction() as transaction, pytest.raises(ConfigurationError, match="prefix"):
+        transaction.keys(prefix)
+
+
 @pytest.mark.parametrize("policy", ["last writer wins", None, 7])
 def test_a_policy_that_is_none_is_refused_before_it_is_needed(store: StateStore, policy: Any) -> None:
     with pytest.raises(ConfigurationError, match="on_conflict"):
