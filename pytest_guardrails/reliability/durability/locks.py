@@ -7,7 +7,10 @@ writer is not starved by readers, and a live holder is never robbed, however old
 **On crash** nothing is to be cleaned up: the lock file stays for good, is never removed, replaced or truncated, and
 what stands in it is for people only.
 **Threads and processes.** Re-entrant per thread, also over two `FileLock` objects of one path. A forked child holds
-nothing, and can neither release nor prolong its parent's lock.
+nothing, and can neither release nor prolong its parent's lock. All tasks of an event loop are one thread: who awaits
+inside a block lets the others in. A block is left in the thread that entered it; left in another one, as by a generator
+that a thread pool closes, the lock stays taken. Keep the `FileLock`: the lock is let go when nobody has one for its
+path.
 
 Never lock the file that gets replaced: use `FileLock.beside`. Read `seats.py` for how the waiting is done.
 """
