@@ -13,6 +13,7 @@ A person may read the file, but not edit it: a changed file no longer fits its c
 """
 
 import os
+import stat
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -42,6 +43,8 @@ from pytest_guardrails.reliability.state.recovery import Recovery
 from pytest_guardrails.reliability.state.witness import Witness, note_for, transaction_under_way, with_what_is_under_way
 
 __all__ = ["JsonBackend"]
+
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a named pipe would wait for its other end, for good
 
 
 @final
@@ -366,8 +369,11 @@ class JsonBackend:
     def _load(self) -> _Loaded:
         descriptor = -1
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-            identity = _identity(os.fstat(descriptor))
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | _NO_WAIT)
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise StorageError(f"{self.path} can't be read: it is not a regular file; name another path")
+            identity = _identity(status)
             with open(descriptor, "rb", closefd=False) as file:
                 document = documents.load(file.read())
         except BaseException as error:
