@@ -372,7 +372,8 @@ class JsonBackend:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | _NO_WAIT)
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise StorageError(f"{self.path} can't be read: it is not a regular file; name another path")
+                what = "Is a directory" if stat.S_ISDIR(status.st_mode) else "it is not a regular file"
+                raise StorageError(f"{self.path} can't be read: {what}; name another path")
             identity = _identity(status)
             with open(descriptor, "rb", closefd=False) as file:
                 document = documents.load(file.read())
