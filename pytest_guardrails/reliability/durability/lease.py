@@ -7,19 +7,21 @@ for files, `Transaction.fence` in the store), and a late writer is refused.
 
 **Guarantees.** Tokens only grow, also over a power cut. At most one holder has an unexpired grant. Time is the clock
 that runs from boot and stands still during suspend, so steps of the wall clock and a closed laptop change nothing; a
-reboot ends every lease.
+reboot ends every lease. A holder of another host, or of an earlier boot under another host name, has a clock that can't
+be compared: it is over when somebody who wants the lease saw it unrenewed for its whole time.
 **Does not** stop a late holder that checks no fence.
 **On crash** the record stays as it was before or after the step; nothing is to be cleaned up.
 **Threads and processes.** Every step is taken under a `FileLock`. One `Lease` object is one holder, in the process that
 acquired it: a forked child holds nothing, and can neither prolong nor end its parent's grant.
 
-The record is JSON: `format`, `token`, `owner`, `holder` (identity, null when free), `expires_s` (monotonic), `since`
-(wall clock, for people). Unknown fields are kept. Read `locks.py` for the lock below.
+The record is JSON: `format`, `token`, `owner`, `holder` (identity, null when free), `ttl_s`, `expires_s` (monotonic),
+`since` (wall clock, for people), and `watched`: for each boot with another clock than the holder's, which grant it saw
+(`token`, `expires_s`) and since when (`since_s`). Unknown fields are kept. Read `locks.py` for the lock below.
 """
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Literal, final
 
@@ -35,7 +37,7 @@ from pytest_guardrails.reliability.durability import finite_json
 from pytest_guardrails.reliability.durability.atomic import write_atomic
 from pytest_guardrails.reliability.durability.fence import FORMAT, read_record
 from pytest_guardrails.reliability.durability.identity import ProcessIdentity, is_alive, own_identity
-from pytest_guardrails.reliability.durability.locks import FileLock, LockInterruptedError, resolved
+from pytest_guardrails.reliability.durability.locks import DEADLINE_S, FileLock, LockInterruptedError, resolved
 from pytest_guardrails.reliability.durability.times import steady_time, wall_time
 
 __all__ = ["Lease", "LeaseHeldError", "LeaseLostError", "LeaseStatus", "WhenDead"]
@@ -46,7 +48,9 @@ _FIELDS: Mapping[str, Callable[[Any], bool]] = {  # a holder who can't be read i
     "owner": lambda found: isinstance(found, str),
     "holder": lambda found: found is None or ProcessIdentity.parse(found) is not None,
     "expires_s": lambda found: type(found) in (int, float) and -1e15 < found < 1e15,
+    "ttl_s": lambda found: found is None or (type(found) in (int, float) and 0.0 < found < 1e9),
 }
+_STEP_S = 2.0  # for the record itself, which others keep for two syncs at a time, whatever the caller's deadline
 _LOOK_AGAIN_S = 0.05  # nobody can be told that a lease ran out, so a waiting caller looks this often
 
 
@@ -138,20 +142,23 @@ class Lease:
         """Become the holder.
 
         Args:
-            deadline_s: how long to wait for another holder to end, in seconds; 0 only tries.
+            deadline_s: how long to wait for another holder to end, in seconds; 0 only tries, which may take a moment
+                where others are at the record.
 
         Returns:
             The fencing token.
 
         Raises:
             LeaseHeldError: somebody else, or this object already, is the holder.
+            LockDeadlineError: the record was not free in time, as when somebody is stopped in the middle of a step.
             CorruptionError: the record is not what was written; it is left as it is.
         """
         if not 0.0 <= deadline_s < 1e9:
             raise ConfigurationError(f"deadline_s must be from 0 to a thousand million seconds, not {deadline_s}")
         end_s = steady_time(self._clock) + deadline_s
+        left_s = deadline_s
         while True:
-            found = self._try_acquire()
+            found = self._try_acquire(max(left_s, _STEP_S))
             if isinstance(found, int):
                 return found
             left_s = end_s - steady_time(self._clock)
@@ -167,7 +174,7 @@ class Lease:
         """
         with self._alone():
             record = self._own_record()
-            self._write({**record, "expires_s": steady_time(self._clock) + self._ttl_s})
+            self._write({**record, "ttl_s": self._ttl_s, "expires_s": steady_time(self._clock) + self._ttl_s})
 
     def check(self) -> None:
         """Make sure that the grant still lasts; what is written after this still needs the fence.
@@ -203,18 +210,19 @@ class Lease:
         self.release()
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self, wait_s: float = DEADLINE_S) -> Iterator[None]:
         """For a step that changes the record; inside another one, as in a signal handler, both would go by the same."""
         if self._lock.held:
             raise LockInterruptedError(self._lock.path)
-        with self._lock.exclusive():
+        with self._lock.exclusive(deadline_s=wait_s):
             yield
 
-    def _try_acquire(self) -> int | LeaseStatus:
-        with self._alone():
+    def _try_acquire(self, wait_s: float) -> int | LeaseStatus:
+        with self._alone(wait_s):
             record = self._read()
             status = self._status(record)
             if status.holder is not None:
+                self._watch(record, status.holder)
                 return status
             token = status.token + 1
             granted = {
@@ -222,6 +230,7 @@ class Lease:
                 "token": token,
                 "owner": self._owner,
                 "holder": own_identity().plain(),
+                "ttl_s": self._ttl_s,
                 "expires_s": steady_time(self._clock) + self._ttl_s,
                 "since": wall_time(self._clock),
             }
@@ -237,18 +246,32 @@ class Lease:
     def _status(self, record: Mapping[str, Any]) -> LeaseStatus:
         """The record as of now: a holder whose grant is over is none."""
         holder = ProcessIdentity.parse(record.get("holder"))
-        left_s = float(record.get("expires_s", 0.0)) - steady_time(self._clock)
-        if holder is not None:
-            own = own_identity()
-            rebooted = holder.host == own.host and holder.boot != own.boot
-            if left_s <= 0 or rebooted or (self._when_dead == "free" and is_alive(holder) is False):
-                holder = None
+        left_s = self._left_s(record, holder) if holder else 0.0
+        if left_s <= 0 or (holder and self._when_dead == "free" and is_alive(holder) is False):
+            holder = None
         return LeaseStatus(
             token=record.get("token", 0),
             owner=record.get("owner", ""),
             holder=holder,
             left_s=max(0.0, left_s) if holder else 0.0,
         )
+
+    def _left_s(self, record: Mapping[str, Any], holder: ProcessIdentity) -> float:
+        own, now_s = own_identity(), steady_time(self._clock)
+        if holder.boot == own.boot:
+            return float(record["expires_s"]) - now_s
+        if holder.host == own.host:
+            return 0.0  # rebooted
+        return float(_watches(record).get(own.boot, now_s) + record.get("ttl_s", self._ttl_s) - now_s)
+
+    def _watch(self, record: Mapping[str, Any], holder: ProcessIdentity) -> None:
+        """Note that a holder with another clock was seen, unless it was already and has not renewed since."""
+        boot, watches = own_identity().boot, _watches(record)
+        if holder.boot != boot and boot not in watches:
+            watches[boot] = steady_time(self._clock)
+            seen = _seen(record)
+            with suppress(StorageError):  # a full disk: it is seen again later
+                self._write({**record, "watched": {boot: {**seen, "since_s": at} for boot, at in watches.items()}})
 
     @property
     def _own_token(self) -> int:
@@ -273,3 +296,20 @@ class Lease:
 
     def _write(self, record: Mapping[str, Any]) -> None:
         write_atomic(self.path, (finite_json.dumps(record, indent=2) + "\n").encode(), durability="power")
+
+
+def _seen(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a grant the same as when it was seen before."""
+    return {"token": record["token"], "expires_s": record["expires_s"]}
+
+
+def _watches(record: Mapping[str, Any]) -> dict[str, float]:
+    """Since when each boot has seen the present grant, by its own clock."""
+    found, seen = record.get("watched"), _seen(record)
+    return {
+        boot: watch["since_s"]
+        for boot, watch in (found.items() if isinstance(found, Mapping) else ())
+        if isinstance(watch, Mapping)
+        and type(watch.get("since_s")) in (int, float)
+        and {name: watch.get(name) for name in seen} == seen
+    }

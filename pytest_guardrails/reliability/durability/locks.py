@@ -9,7 +9,10 @@ deadline, by `cancel` or by an exception out of a signal handler leaves nothing 
 what stands in it is for people only.
 **Threads and processes.** Re-entrant per thread, also over two `FileLock` objects of one path. A forked child holds
 nothing, and can neither release nor prolong its parent's lock. A signal handler (or a `__del__`) may use it, too; where
-its thread is just about to take or to release the very lock it is refused at once, as it would wait for itself.
+its thread is just about to take or to release the very lock it is refused at once, as it would wait for itself. All
+tasks of an event loop are one thread: who awaits inside a block lets the others in. A block is left in the thread that
+entered it; left in another one, as by a generator that a thread pool closes, the lock stays taken. Keep the `FileLock`:
+the lock is let go when nobody has one for its path.
 
 Never lock the file that gets replaced: use `FileLock.beside`. Read `seats.py` for how the waiting is done.
 """

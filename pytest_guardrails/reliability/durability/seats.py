@@ -81,7 +81,8 @@ class Pair:
         self.lock = self.turnstile = -1  # first: closed twice, the number may be another file's by then
         for descriptor in descriptors:
             if descriptor >= 0:
-                os.close(descriptor)
+                with suppress(OSError):  # somebody else closed it
+                    os.close(descriptor)
 
     def __del__(self) -> None:
         if hasattr(self, "turnstile"):  # else it was interrupted before it began

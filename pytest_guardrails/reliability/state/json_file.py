@@ -13,6 +13,7 @@ A person may read the file, but not edit it: a changed file no longer fits its c
 """
 
 import os
+import stat
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -50,6 +51,8 @@ from pytest_guardrails.reliability.state.witness import Witness, note_for, trans
 
 __all__ = ["JsonBackend"]
 
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a named pipe would wait for its other end, for good
+
 
 @final
 class _Loaded:
@@ -62,8 +65,12 @@ class _Loaded:
     __slots__ = ("_descriptor", "document", "identity")
 
     def __init__(self, path: str, document: Document | None = None) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self.identity = _identity(os.fstat(self._descriptor))
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | _NO_WAIT)
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            what = "Is a directory" if stat.S_ISDIR(status.st_mode) else "it is not a regular file"
+            raise StorageError(f"{path} can't be read: {what}; name another path")
+        self.identity = _identity(status)
         if document is None:
             with open(self._descriptor, "rb", closefd=False) as file:
                 document = documents.load(file.read())
@@ -71,7 +78,8 @@ class _Loaded:
 
     def __del__(self) -> None:
         if hasattr(self, "_descriptor"):  # it was opened
-            os.close(self._descriptor)
+            with suppress(OSError):  # somebody else closed it
+                os.close(self._descriptor)
 
 
 @final

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from pytest_guardrails.errors import StorageError
 from pytest_guardrails.hints import final
 from pytest_guardrails.reliability.durability import write_atomic
 from pytest_guardrails.reliability.durability.times import wall_time
@@ -43,6 +44,8 @@ class Recovery:
             gone = os.path.getsize(self._path) == 0
         except FileNotFoundError:
             gone = True
+        except OSError as error:
+            raise StorageError(f"{self._path} can't be read: {error}") from error
         return gone and any(os.path.lexists(path) for path in (*self._others, self._good))
 
     def run(self, reason: str, witnessed: int, adopt: Callable[[str, int], int]) -> Incident:

@@ -308,11 +308,13 @@ class SqliteBackend:
             return
         with alone(self.path, self._lock, "close"):
             connections = self._connections
-            if connections.usable() and not is_forked_inside(self.path):
-                with self.guarded(connections) as connection:
-                    self._tidy(connections, rows.last(connection).version)
-            connections.close()
-            self._witness.close()
+            try:
+                if connections.usable() and not is_forked_inside(self.path):
+                    with self.guarded(connections) as connection:
+                        self._tidy(connections, rows.last(connection).version)
+            finally:
+                connections.close()
+                self._witness.close()
 
     def _read(self, query: Callable[[Connections], _Value]) -> _Value:
         while True:

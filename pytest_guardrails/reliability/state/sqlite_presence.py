@@ -59,7 +59,8 @@ class Presence:
         if self._descriptor >= 0:
             if is_ours:
                 self._mark(_NOTHING)  # explicitly, since a child process may have inherited the descriptor
-            os.close(self._descriptor)
+            with suppress(OSError):  # somebody else closed it, as programs do that become daemons
+                os.close(self._descriptor)
             self._descriptor = -1
 
     def _mark(self, kind: int) -> None:

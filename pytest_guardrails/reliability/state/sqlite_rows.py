@@ -52,6 +52,8 @@ _TABLES = {
     " at REAL NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL)",
 }
 _SIGNED = 1 << 63
+# The last where the descriptors of another object for the same store were closed by somebody else.
+_OF_THE_MACHINE = ("locked", "disk I/O", "is full", "unable to open", "out of memory", "locking protocol")
 Entries = dict[str, tuple[str, int]]  # of some keys: the rows that are remembered, and the digest of the current one
 _NO_ENTRY = ("", 0)
 
@@ -261,7 +263,7 @@ def is_damage_at_opening(error: sqlite3.Error | UnicodeDecodeError, path: str) -
 
     A changed header makes SQLite say many things, such as "unsupported file format" or "readonly database".
     """
-    if any(words in str(error) for words in ("locked", "disk I/O", "is full", "unable to open", "out of memory")):
+    if any(words in str(error) for words in _OF_THE_MACHINE):
         return False
     if "readonly" not in str(error):
         return True

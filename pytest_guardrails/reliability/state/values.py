@@ -40,7 +40,13 @@ def check_key(key: str) -> None:
 
 
 def is_text(prefix: str) -> bool:
-    """Whether a key can begin like this: what has a lone surrogate begins none, and backends can't be asked for it."""
+    """Whether a key can begin like this: what has a lone surrogate begins none, and backends can't be asked for it.
+
+    Raises:
+        ConfigurationError: it is no text at all.
+    """
+    if not isinstance(prefix, str):
+        raise ConfigurationError(f"a prefix of keys is a text, not {prefix!r}")
     return finite_json.printable(prefix) == prefix
 
 

@@ -50,7 +50,8 @@ class _Open:
 
     def __del__(self) -> None:
         if hasattr(self, "number"):  # it was opened
-            os.close(self.number)
+            with suppress(OSError):  # somebody else closed it
+                os.close(self.number)
 
 
 @final

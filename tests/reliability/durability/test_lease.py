@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from pytest_guardrails.errors import ConfigurationError, CorruptionError, NewerF
 from pytest_guardrails.reliability.durability import (
     Fence,
     FencedError,
+    FileLock,
     Lease,
     LeaseHeldError,
     LeaseLostError,
+    LockDeadlineError,
     identity_of,
     is_alive,
     own_identity,
@@ -205,3 +208,82 @@ def test_a_forked_child_can_neither_prolong_nor_end_the_grant(lease: Callable[..
     held.check()
     with pytest.raises(LeaseHeldError):
         lease().acquire()
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, clock: MovedClock, lease: Callable[..., Lease]) -> Callable[..., None]:
+    """Makes the record look as if its holder were of another boot, with a clock of its own."""
+
+    def make(**fields: object) -> None:
+        record = json.loads((tmp_path / "lease").read_bytes())
+        record["holder"].update(boot="another", host="elsewhere")
+        (tmp_path / "lease").write_text(json.dumps({**record, **fields}))
+
+    return make
+
+
+@pytest.mark.parametrize("expires_s", [1e9, -1e9])  # by a clock that runs since longer, or shorter
+def test_a_holder_with_another_clock_is_over_when_it_was_seen_unrenewed_for_its_whole_time(
+    lease: Callable[..., Lease], clock: MovedClock, elsewhere: Callable[..., None], expires_s: float
+) -> None:
+    lease().acquire()
+    elsewhere(expires_s=expires_s)
+    for _ in range(2):  # also by another object, as of the next short-lived process
+        with pytest.raises(LeaseHeldError):
+            lease().acquire()
+        clock.monotonic_s += 4.9
+    with pytest.raises(LeaseHeldError):
+        lease().acquire()
+    clock.monotonic_s += 0.3
+    assert lease().acquire() == 2
+
+
+def test_a_holder_with_another_clock_that_renews_is_not_robbed(
+    lease: Callable[..., Lease], clock: MovedClock, elsewhere: Callable[..., None]
+) -> None:
+    lease().acquire()
+    for renewal in range(4):
+        elsewhere(expires_s=1e6 + renewal)
+        with pytest.raises(LeaseHeldError):
+            lease().acquire()
+        clock.monotonic_s += 9.0
+
+
+def test_those_who_watch_by_clocks_of_their_own_do_not_keep_each_other_from_it(
+    lease: Callable[..., Lease], clock: MovedClock, elsewhere: Callable[..., None], tmp_path: Path
+) -> None:
+    lease().acquire()
+    elsewhere(expires_s=1e9)
+    with pytest.raises(LeaseHeldError):
+        lease().acquire()
+    record = json.loads((tmp_path / "lease").read_bytes())
+    [(boot, watch)] = record["watched"].items()
+    elsewhere(watched={"of a third host": watch})
+    with pytest.raises(LeaseHeldError):
+        lease().acquire()
+    clock.monotonic_s += 10.1
+    record = json.loads((tmp_path / "lease").read_bytes())
+    assert set(record["watched"]) == {boot, "of a third host"}
+    assert lease().acquire() == 2
+
+
+def test_who_only_tries_waits_for_no_one_that_is_stopped_in_the_middle_of_a_step(
+    lease: Callable[..., Lease], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_guardrails.reliability.durability.lease._STEP_S", 0.01)
+
+    def stop_in_the_middle(say: Callable[[str], None]) -> None:
+        with FileLock(tmp_path / "lease.lock"):
+            say("in the middle")
+            signal.pause()
+
+    stopped = Child(stop_in_the_middle)
+    stopped.line()
+    with pytest.raises(LockDeadlineError) as caught:
+        lease().acquire()
+    assert caught.value.waited_s == 0.01
+    with pytest.raises(LockDeadlineError) as caught:
+        lease().acquire(deadline_s=0.02)
+    assert caught.value.waited_s == 0.02
+    stopped.kill()
+    assert lease().acquire() == 1

@@ -1,6 +1,8 @@
 """What can't work is refused in the project's own words, on every backend, and never comes out as a bare error."""
 
 import math
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from pytest_guardrails.reliability.state import (
     TransactionStatus,
     open_store,
 )
+from tests.reliability.processes import Child
 
 
 @pytest.fixture(params=["sqlite", "json"])
@@ -75,6 +78,14 @@ def test_no_key_begins_with_what_is_no_text(store: StateStore) -> None:
         assert transaction.keys("\ud800") == []
 
 
+@pytest.mark.parametrize("prefix", [None, 1, b"key"])
+def test_a_prefix_that_is_no_text_is_refused(store: StateStore, prefix: Any) -> None:
+    with pytest.raises(ConfigurationError, match="prefix"):
+        store.keys(prefix)
+    with store.transaction() as transaction, pytest.raises(ConfigurationError, match="prefix"):
+        transaction.keys(prefix)
+
+
 @pytest.mark.parametrize("policy", ["last writer wins", None, 7])
 def test_a_policy_that_is_none_is_refused_before_it_is_needed(store: StateStore, policy: Any) -> None:
     with pytest.raises(ConfigurationError, match="on_conflict"):
@@ -86,6 +97,26 @@ def test_a_limit_that_is_none_is_refused(store: StateStore, limit: Any) -> None:
     with pytest.raises(ConfigurationError, match="limit"):
         store.transactions(limit)
     assert len(store.transactions(10**30)) == 1
+
+
+def leads_to_itself(path: Path) -> None:
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, leads_to_itself, os.mkdir])
+@pytest.mark.parametrize("kind", ["sqlite", "json"])
+def test_what_is_no_file_is_refused_and_not_waited_for(
+    kind: BackendKind, make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    make(tmp_path / "store")
+
+    def refused(_say: Callable[[str], None]) -> bool:
+        signal.alarm(20)  # opening a named pipe can't be interrupted but by the process's end
+        with pytest.raises(StorageError):
+            open_store(tmp_path / "store", backend=kind)
+        return True
+
+    assert Child(refused).result() is True
 
 
 def test_a_folder_that_became_a_file_is_told(store: StateStore, tmp_path: Path) -> None:
