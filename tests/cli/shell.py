@@ -89,12 +89,12 @@ def start(folder: Path, *words: str) -> "subprocess.Popen[str]":
     return process
 
 
-def find_plugin(config: pytest.Config, patch: pytest.MonkeyPatch) -> None:
-    """Let a pytest that is started from here find the plugin, installed or not."""
+def find_plugin(patch: pytest.MonkeyPatch) -> None:
+    """Let a pytest that is started from here load the plugin, installed or not, and no other."""
     path = os.environ.get("PYTHONPATH")
     patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *([path] if path else [])]))
-    if not config.pluginmanager.has_plugin("guardrails"):
-        patch.setenv("PYTEST_PLUGINS", "pytest_guardrails.plugin")
+    patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    patch.setenv("PYTEST_PLUGINS", "pytest_guardrails.plugin")
 
 
 @contextmanager

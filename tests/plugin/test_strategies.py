@@ -76,6 +76,7 @@ def test_the_mildest_fleet_is_struck_once_and_late() -> None:
     assert table == {"kind": "kill", "statements": 50, "count": 1, "workers": 1}
 
 
+@pytest.mark.usefixtures("every_plugin")
 def test_a_drawn_plan_that_goes_wrong_is_shrunk_by_hypothesis(pytester: pytest.Pytester) -> None:
     text = """
 import contextlib
