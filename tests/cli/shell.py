@@ -62,9 +62,10 @@ def chaos(folder: Path, *words: str) -> Result:
     """Run `chaos` in a folder; nothing may be left running or lying about, and no traceback of the harness is shown."""
     before = Path.cwd()
     os.chdir(folder)
+    mark = f"{folder} {os.getpid()}"  # another worker of xdist may run it in the same folder, such as this checkout
     try:
-        with nothing_left(str(folder)):
-            done = CliRunner().invoke(app, list(words), env={MARKER: str(folder), "COLUMNS": "200"})
+        with nothing_left(mark):
+            done = CliRunner().invoke(app, list(words), env={MARKER: mark, "COLUMNS": "200"})
     finally:
         os.chdir(before)
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
