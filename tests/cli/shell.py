@@ -62,9 +62,10 @@ def chaos(folder: Path, *words: str) -> Result:
     """Run `chaos` in a folder; nothing may be left running or lying about, and no traceback of the harness is shown."""
     before = Path.cwd()
     os.chdir(folder)
+    mark = f"{folder} {os.getpid()}"  # another worker of xdist may run it in the same folder, such as this checkout
     try:
-        with nothing_left(str(folder)):
-            done = CliRunner().invoke(app, list(words), env={MARKER: str(folder), "COLUMNS": "200"})
+        with nothing_left(mark):
+            done = CliRunner().invoke(app, list(words), env={MARKER: mark, "COLUMNS": "200"})
     finally:
         os.chdir(before)
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
@@ -89,12 +90,12 @@ def start(folder: Path, *words: str) -> "subprocess.Popen[str]":
     return process
 
 
-def find_plugin(config: pytest.Config, patch: pytest.MonkeyPatch) -> None:
-    """Let a pytest that is started from here find the plugin, installed or not."""
+def find_plugin(patch: pytest.MonkeyPatch) -> None:
+    """Let a pytest that is started from here load the plugin, installed or not, and no other."""
     path = os.environ.get("PYTHONPATH")
     patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *([path] if path else [])]))
-    if not config.pluginmanager.has_plugin("guardrails"):
-        patch.setenv("PYTEST_PLUGINS", "pytest_guardrails.plugin")
+    patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    patch.setenv("PYTEST_PLUGINS", "pytest_guardrails.plugin")
 
 
 @contextmanager

@@ -356,9 +356,9 @@ def wait(disk, ack):
 
 
 def test_a_test_asks_for_two_crashes_of_its_own_functions(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find_plugin(request.config, monkeypatch)
+    find_plugin(monkeypatch)
     test = """
 import pytest
 

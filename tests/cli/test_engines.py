@@ -78,9 +78,9 @@ def test_the_doctor_tells_of_both_engines(tmp_path: Path) -> None:
 
 
 def test_a_test_chooses_by_option_ini_or_environment(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find_plugin(request.config, monkeypatch)
+    find_plugin(monkeypatch)
     pytester.makepyfile("""
         import os
 

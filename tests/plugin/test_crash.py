@@ -23,6 +23,7 @@ def test_a_sound_program_passes_and_the_call_says_how_much_was_tried(pytester: p
     run(pytester, SOUND, passed=1)
 
 
+@pytest.mark.usefixtures("every_plugin")
 def test_a_weak_program_fails_explanation_first_and_replay_command_last(pytester: pytest.Pytester) -> None:
     printed = run(pytester, WEAK, failed=1)
     lines = told(printed, "test_weak")
@@ -146,6 +147,7 @@ def test_settings_come_from_the_ini_file_too(pytester: pytest.Pytester) -> None:
     assert (outcome["scenario"], outcome["status"]) == ("test_it.py::test_weak", "violated")
 
 
+@pytest.mark.usefixtures("every_plugin")
 def test_functions_classes_and_asyncio_tests_beside_each_other(pytester: pytest.Pytester) -> None:
     body = """\
 class TestGroup:
@@ -167,6 +169,7 @@ def test_twice(crash):
     assert "test_it.py::test_twice" in printed
 
 
+@pytest.mark.usefixtures("every_plugin")
 def test_every_worker_of_xdist_explores_and_reports(pytester: pytest.Pytester) -> None:
     body = "".join(
         f"def test_{n}(crash):\n    crash(workload={w}, recover=load)\n"

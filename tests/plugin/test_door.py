@@ -41,6 +41,7 @@ def test_a_finding_of_the_second_fixture_in_a_test_is_replayed_by_it_and_by_it_a
     run(pytester, mended, "--chaos-replay", finding, passed=1)
 
 
+@pytest.mark.usefixtures("every_plugin")
 def test_a_replay_alone_runs_the_finding_s_test_alone(pytester: pytest.Pytester) -> None:
     text = (
         PLAIN_PROGRAM

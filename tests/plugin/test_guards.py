@@ -364,6 +364,7 @@ def test_tests_beyond_their_limits_fail(pytester: pytest.Pytester) -> None:
     assert re.search(r"guardrails: resident memory grew by [56]\d\.\d MB at its peak, and 20 MB are allowed", said)
 
 
+@pytest.mark.usefixtures("every_plugin")
 def test_a_coroutine_beyond_its_time_is_told_by_what_it_awaits(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
     text = """
@@ -454,6 +455,7 @@ def test_it(other):
     assert "another timer is under way" in printed(pytester, text, failed=1)
 
 
+@pytest.mark.usefixtures("every_plugin")
 def test_nothing_is_imported_where_none_of_it_is_used(pytester: pytest.Pytester) -> None:
     text = """
 import sys

@@ -76,11 +76,12 @@ def test_the_mildest_fleet_is_struck_once_and_late() -> None:
     assert table == {"kind": "kill", "statements": 50, "count": 1, "workers": 1}
 
 
+@pytest.mark.usefixtures("every_plugin")
 def test_a_drawn_plan_that_goes_wrong_is_shrunk_by_hypothesis(pytester: pytest.Pytester) -> None:
     text = """
 import contextlib
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 from pytest_guardrails.plugin.strategies import call_faults
 
@@ -93,7 +94,9 @@ def save(folder):
 writes = call_faults().filter(lambda table: table["call"] == "write" and "errno" in table)
 
 
-@settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=5, database=None, derandomize=True)
+# Not to be explained: that alone takes some hundred children.
+@settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=5, database=None, derandomize=True,
+          phases=[Phase.generate, Phase.shrink])
 @given(writes.map(lambda table: {**table, "nth": 1, "onwards": True}))
 def test_it(tmp_path_factory, faults, table):
     folder = tmp_path_factory.mktemp("drawn")

@@ -65,6 +65,7 @@ def test_quiet_says_nothing_and_so_does_a_session_without_our_fixtures(pytester:
     assert summary_of(run(pytester, TEXT, "-k", "other", passed=1)) == []
 
 
+@pytest.mark.usefixtures("every_plugin")
 def test_workers_of_xdist_are_heard_too(pytester: pytest.Pytester) -> None:
     (line,) = summary_of(run(pytester, TEXT, "-n", "2", passed=3, failed=1))
     assert line.startswith("3 tests tried ")

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -36,12 +35,10 @@ SQLITE_STEP = 1 if "CHAOS_EXHAUSTIVE" in os.environ else 211  # a prime: over pa
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    """In memory where that is possible: what is tried here thousands of times is no matter of syncing."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as scratch:
-        path = Path(scratch) / "s"
-        path.mkdir()
-        yield path
+def folder(memory_path: Path) -> Path:
+    path = memory_path / "s"
+    path.mkdir()
+    return path
 
 
 def fill(kind: Any, path: Path) -> list[dict[str, Any]]:

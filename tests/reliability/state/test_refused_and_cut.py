@@ -52,15 +52,14 @@ def found_after(trace: Trace, slot: Path, kind: BackendKind, model: str) -> set[
 @pytest.mark.parametrize("model", ["ext4", "posix"])
 @pytest.mark.parametrize("kind", ["sqlite", "json"])
 def test_what_was_refused_is_not_found_after_a_power_cut(
-    tmp_path: Path, kind: BackendKind, model: str, for_good: bool
+    tmp_path: Path, memory_path: Path, kind: BackendKind, model: str, for_good: bool
 ) -> None:
-    (tmp_path / "slot").mkdir()
     outcomes = set()
     for nth in range(1, 20):
         folder = tmp_path / str(nth)
         folder.mkdir()
         policy = FailPolicy(FailAt(nth=nth, errno=EIO, for_good=for_good, calls=SYNCS))
-        said, found = after_power_cut(folder, tmp_path / "slot", kind, policy, model)
+        said, found = after_power_cut(folder, memory_path, kind, policy, model)
         assert found, "there is at least the disk on which all is there"
         assert found <= MAY_BE_FOUND[said], f"sync {nth}: the commit said {said}"
         outcomes.add(said)
@@ -87,15 +86,16 @@ def made_at_last(path: Path, kind: BackendKind) -> Callable[[], None]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "json"])
-def test_a_store_that_was_made_on_a_failing_disk_keeps_what_it_said_to_hold(tmp_path: Path, kind: BackendKind) -> None:
-    (tmp_path / "slot").mkdir()
+def test_a_store_that_was_made_on_a_failing_disk_keeps_what_it_said_to_hold(
+    tmp_path: Path, memory_path: Path, kind: BackendKind
+) -> None:
     for nth in range(1, 30):
         folder = tmp_path / str(nth)
         folder.mkdir()
         policy = FailPolicy(FailAt(nth=nth, errno=EIO, calls=SYNCS))
         trace = record(made_at_last(folder / "state", kind), folder, options=QUICK, policy=policy)
         assert [json.loads(one.value) for one in trace.acks] == ["holds"]
-        assert found_after(trace, tmp_path / "slot", kind, "ext4") == {"new"}, f"sync {nth}"
+        assert found_after(trace, memory_path, kind, "ext4") == {"new"}, f"sync {nth}"
         if not policy.refused:
             break
     assert nth > 2
