@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import final
 
 from chaos.observations import Damage, Ending, Finding, Observation, Outcome, Reference, Violation
-from chaos.report.blame import Blamed, Fate, blamed, blamed_ack, signature
+from chaos.report.blame import Blamed, Fate, blamed, blamed_ack, signature, with_caller
 from chaos.report.explanation import explanation, title, undamaged_explanation, undamaged_title
 from chaos.report.places import short_place
 from chaos.report.timeline import timeline
@@ -242,7 +242,12 @@ class Findings:
             model=model,
             title=title(violation, damage, observation.outcome, to_blame),
             explanation=explanation(
-                observation, violation, to_blame, self._reference, power=power, until=witness.until
+                observation,
+                violation,
+                [with_caller(one, self._trace) for one in to_blame],
+                self._reference,
+                power=power,
+                until=witness.until,
             ),
             source=next((one.frame for one in to_blame if one.frame is not None), None),
             timeline=timeline(self._trace, observation.point, to_blame, acked=observation.acked, power=power),
