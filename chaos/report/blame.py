@@ -69,16 +69,21 @@ class Blamed:
         return user_frame(self.source)
 
     @property
+    def where(self) -> str:
+        """That line, and its caller where that tells it from others; "" for programs without source lines."""
+        calling = f", called from {place(self.caller)}" if self.caller else ""
+        return f"{place(self.frame)}{calling}" if self.frame else ""
+
+    @property
     def called(self) -> str:
         """What was called."""
         return operation_words(self.op) if self.ack is None else _ack_words(self.ack)
 
     def sentence(self, *, power: bool) -> str:
         """One line: from which source line, which call, and what became of it."""
-        frame, source = self.frame, self.source
+        source = self.source
         called = library_call(source) if self.ack is None else ""
-        calling = f", called from {place(self.caller)}" if self.caller else ""
-        start = f"{place(frame)}{calling}: " if frame else ""
+        start = f"{self.where}: " if self.where else ""
         if called:
             start += f"{called} ({short_place(source[0])}): "
         return f"{start}{self.called} {self._ending(power)}"

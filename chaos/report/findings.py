@@ -234,6 +234,7 @@ class Findings:
         error_type = _error_type(violation, observation.outcome)
         lines = witness.lines
         advise = self._advise
+        until = None if witness.until is None else self._told(Blamed(op=witness.until, loss="last"))
         return Finding(
             id=finding_id(self._scenario, violation.oracle, damage, error_type, sorted(lines)),
             scenario=self._scenario,
@@ -244,10 +245,10 @@ class Findings:
             explanation=explanation(
                 observation,
                 violation,
-                [with_caller(one, self._trace) for one in to_blame],
+                [self._told(one) for one in to_blame],
                 self._reference,
                 power=power,
-                until=witness.until,
+                until=until,
             ),
             source=next((one.frame for one in to_blame if one.frame is not None), None),
             timeline=timeline(self._trace, observation.point, to_blame, acked=observation.acked, power=power),
@@ -266,6 +267,9 @@ class Findings:
                 "witness_model": observation.model,
             },
         )
+
+    def _told(self, one: Blamed) -> Blamed:
+        return with_caller(one, self._trace)
 
     def _undamaged_finding(self, violation: Violation) -> Finding:
         step, acked = self._step(violation.point)
