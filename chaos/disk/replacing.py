@@ -10,12 +10,15 @@ from dataclasses import replace
 from chaos.disk.content import Content
 from chaos.disk.replay import apply, initial_tree
 from chaos.disk.tree import ROOT, Tree
-from chaos.trace.model import Kind, Op, Sync, Trace
+from chaos.trace.model import Kind, NodeType, Op, Sync, Trace
 
-__all__ = ["is_written_in_place", "with_replacement"]
+__all__ = ["is_replaceable", "is_written_in_place", "with_replacement"]
 
 _CONTENT = frozenset({Kind.WRITE, Kind.TRUNCATE})
-_TEMPORARY = ".chaos-new"
+# Neither whoever goes by the beginning of names nor whoever goes by their end takes it for a file of the program.
+_TEMPORARY = ".{}.chaos-new"
+_MAPPED = "mmap"
+_SQLITE = b"SQLite format 3\0"
 
 
 def is_written_in_place(trace: Trace, node: int) -> bool:
@@ -30,6 +33,18 @@ def is_written_in_place(trace: Trace, node: int) -> bool:
     return False
 
 
+def is_replaceable(trace: Trace, node: int) -> bool:
+    """Whether a program could replace a file at all: not one that is mapped, nor one that SQLite keeps open."""
+    own = [op for op in trace.ops if op.node == node]
+    if any(op.call == _MAPPED for op in own):
+        return False
+    names = {op.path.removesuffix("-wal").removesuffix("-journal") for op in own}
+    heads = [op.data for op in trace.ops if op.kind is Kind.WRITE and not op.offset and op.path in names]
+    tree = initial_tree(trace)
+    heads += [tree.data(name) for name in names if tree.lookup(name) is not None and _is_file(tree, name)]
+    return not any(head.startswith(_SQLITE) for head in heads)
+
+
 def with_replacement(trace: Trace, node: int) -> Trace | None:
     """The trace in which each run of writes to `node` makes a new file that replaces it; None where that can't be."""
     made = _Rewriting(trace, node)
@@ -37,6 +52,10 @@ def with_replacement(trace: Trace, node: int) -> Trace | None:
         return made.trace()
     except KeyError:
         return None  # it is linked, moved or exchanged in a way that a replacement would change
+
+
+def _is_file(tree: Tree, path: str) -> bool:
+    return tree.node(path).type is NodeType.FILE
 
 
 def _is_filled_at_once(trace: Trace, node: int) -> bool:
@@ -115,8 +134,9 @@ class _Rewriting:
         """A new file with what was there, the writes, and the rename; `old` is None where there was none."""
         node, first = self._next, run[0]
         self._next += 1
-        path = first.path + _TEMPORARY
-        fields = {"node": node, "path": path, "parent": parent, "name": name + _TEMPORARY}
+        temporary = _TEMPORARY.format(name)
+        path = first.path.removesuffix(name) + temporary
+        fields = {"node": node, "path": path, "parent": parent, "name": temporary}
         self._add(replace(first, kind=Kind.CREATE, call="openat", data=b"", mode=mode, sync=Sync.NONE, **fields))  # type: ignore[arg-type]
         if old is not None and old.size:
             self._add(replace(first, kind=Kind.WRITE, call="write", node=node, path=path, offset=0, data=bytes(old)))

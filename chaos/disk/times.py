@@ -18,7 +18,7 @@ from chaos.trace.model import Kind, Op, Trace
 __all__ = ["Stamp", "Times"]
 
 Stamp = Callable[[int], int | None]
-"""(node) -> when it changed last, in nanoseconds of the wall clock; None where nothing is known."""
+"""(node) -> when it changed last, in nanoseconds of the wall clock; None where that is not known."""
 
 _STEP_NS: Final = 1_000_000
 _CHANGES_NODE: Final = frozenset({Kind.CREATE, Kind.MKDIR, Kind.SYMLINK, Kind.WRITE, Kind.TRUNCATE})
@@ -34,6 +34,8 @@ class Times:
         self._began_ns, self._ended_ns, self._exact = trace.began_ns, trace.ended_ns, trace.exact_times
         self._operations = len(trace.ops)
         self._changes: dict[int, list[int]] = {}
+        self._point = -1  # of the times known by now: states of one point come one after the other
+        self._known: dict[int, int] = {}
         for op in trace.ops if self._marks else ():
             for node in _changed(op):
                 self._changes.setdefault(node, []).append(op.seq)
@@ -42,8 +44,17 @@ class Times:
         """The times of nodes right after so many operations; None where none are known."""
         if not self._marks:
             return None
-        now_ns = self._ended_ns if self._exact else time_ns()
-        return lambda node: self._time_ns(node, point, now_ns)
+        if point != self._point:
+            self._point, self._known = point, {}
+        known, since_ns = self._known, 0 if self._exact else time_ns() - self._ended_ns
+
+        def stamp(node: int) -> int | None:
+            at_ns = known.get(node)
+            if at_ns is None:
+                at_ns = known[node] = self._time_ns(node, point)
+            return at_ns + since_ns
+
+        return stamp
 
     def order(self, tree: Tree, point: int) -> int:
         """A number that is the same for trees whose files follow each other alike: at the same times, if exact."""
@@ -61,14 +72,15 @@ class Times:
         done = bisect_left(changes, point)
         return changes[done - 1] if done else -1
 
-    def _time_ns(self, node: int, point: int, now_ns: int) -> int | None:
-        rank, known_ns = self._rank(node, point), self._marks.get(node)
+    def _time_ns(self, node: int, point: int) -> int:
+        """When a node changed last, as if it were the end of the run."""
+        rank, known_ns, now_ns = self._rank(node, point), self._marks.get(node), self._ended_ns
         last = rank == self._changes.get(node, (-1,))[-1]  # what is known is of the last change
         if known_ns is not None and last:
             if self._exact:
                 return known_ns
-            if not self._began_ns <= known_ns <= self._ended_ns:
-                return known_ns + now_ns - self._ended_ns - (self._operations + 1) * _STEP_NS
+            if not self._began_ns <= known_ns <= now_ns:
+                return known_ns - (self._operations + 1) * _STEP_NS
         if rank < 0:
             return self._began_ns if self._exact else now_ns - (self._operations + 1) * _STEP_NS
         return self._began_ns + rank if self._exact else now_ns - (self._operations - rank) * _STEP_NS

@@ -16,7 +16,7 @@ from chaos.report.places import library_call, operation_words, place, short_plac
 from chaos.trace.lines import is_own
 from chaos.trace.model import Ack, Frame, Kind, Op, Trace
 
-__all__ = ["Blamed", "Fate", "Loss", "blamed", "blamed_ack", "signature"]
+__all__ = ["Blamed", "Fate", "Loss", "blamed", "blamed_ack", "signature", "with_caller"]
 
 Loss = Literal["lost", "torn", "last"]
 _VALUE_LIMIT = 50
@@ -49,12 +49,14 @@ class Blamed:
         loss: what became of it; "last": it is whole, and the crash came right after it.
         words: as in `Fate`.
         ack: the acknowledgement after `op` that is to blame instead: nothing was wrong before it was made.
+        caller: the user's line that called the function of `frame`, where others called it as well.
     """
 
     op: Op
     loss: Loss
     words: str = ""
     ack: Ack | None = None
+    caller: Frame | None = None
 
     @property
     def source(self) -> tuple[Frame, ...]:
@@ -67,15 +69,21 @@ class Blamed:
         return user_frame(self.source)
 
     @property
+    def where(self) -> str:
+        """That line, and its caller where that tells it from others; "" for programs without source lines."""
+        calling = f", called from {place(self.caller)}" if self.caller else ""
+        return f"{place(self.frame)}{calling}" if self.frame else ""
+
+    @property
     def called(self) -> str:
         """What was called."""
         return operation_words(self.op) if self.ack is None else _ack_words(self.ack)
 
     def sentence(self, *, power: bool) -> str:
         """One line: from which source line, which call, and what became of it."""
-        frame, source = self.frame, self.source
+        source = self.source
         called = library_call(source) if self.ack is None else ""
-        start = f"{place(frame)}: " if frame else ""
+        start = f"{self.where}: " if self.where else ""
         if called:
             start += f"{called} ({short_place(source[0])}): "
         return f"{start}{self.called} {self._ending(power)}"
@@ -119,6 +127,21 @@ def blamed_ack(trace: Trace, point: int, acked: int) -> tuple[Blamed, ...]:
     mine = user_frame(ack.source)
     ack = replace(ack, source=ack.source if mine is not None and is_own(mine) else ())
     return (Blamed(op=trace.ops[max(point, 1) - 1], loss="last", ack=ack),)
+
+
+def with_caller(one: Blamed, trace: Trace) -> Blamed:
+    """One operation to blame, with the line that tells it from others which the same source line made, if any does."""
+    mine = _own_lines(one.source)
+    others = [_own_lines(op.source) for op in trace.ops] + [_own_lines(ack.source) for ack in trace.acks]
+    for depth in range(1, len(mine)):
+        alike = [lines for lines in others if lines[:depth] == mine[:depth]]
+        if len({lines[depth : depth + 1] for lines in alike}) > 1:
+            return replace(one, caller=mine[depth])
+    return one
+
+
+def _own_lines(source: Sequence[Frame]) -> tuple[Frame, ...]:
+    return tuple(filter(is_own, source))
 
 
 def signature(one: Blamed) -> str:

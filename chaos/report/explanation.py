@@ -10,8 +10,7 @@ from chaos.child import values
 from chaos.observations import Damage, Ending, Observation, Outcome, Reference, Violation
 from chaos.oracles.answer import ending_words, is_legal, same
 from chaos.report.blame import Blamed
-from chaos.report.places import operation_words, place, short_place, shown_path, user_frame
-from chaos.trace.model import Op
+from chaos.report.places import place, short_place, shown_path, user_frame
 
 __all__ = ["explanation", "title", "undamaged_explanation", "undamaged_title"]
 
@@ -56,7 +55,7 @@ def explanation(
     reference: Reference,
     *,
     power: bool,
-    until: Op | None = None,
+    until: Blamed | None = None,
 ) -> tuple[str, ...]:
     """The lines of a finding; `observation.resumed` is told where it is there, and what ends the danger by `until`."""
     lines = [one.sentence(power=power) for one in blamed[:_SHOWN]]
@@ -79,12 +78,11 @@ def explanation(
     return tuple(lines)
 
 
-def _until(blamed: Sequence[Blamed], until: Op | None) -> list[str]:
+def _until(blamed: Sequence[Blamed], until: Blamed | None) -> list[str]:
     """What ends it, where that is another line of the program: an order of two steps is wrong then, or both are one."""
-    frame = None if until is None else user_frame(until.source)
-    if until is None or frame is None or frame in [one.frame for one in blamed]:
+    if until is None or until.frame is None or until.where in [one.where for one in blamed]:
         return []
-    return [f"a crash does the same up to {place(frame)}: {operation_words(until)}"]
+    return [f"a crash does the same up to {until.where}: {until.called}"]
 
 
 def undamaged_explanation(violation: Violation, outcome: Outcome) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import final
 
 from chaos.observations import Damage, Ending, Finding, Observation, Outcome, Reference, Violation
-from chaos.report.blame import Blamed, Fate, blamed, blamed_ack, signature
+from chaos.report.blame import Blamed, Fate, blamed, blamed_ack, signature, with_caller
 from chaos.report.explanation import explanation, title, undamaged_explanation, undamaged_title
 from chaos.report.places import short_place
 from chaos.report.timeline import timeline
@@ -234,6 +234,7 @@ class Findings:
         error_type = _error_type(violation, observation.outcome)
         lines = witness.lines
         advise = self._advise
+        until = None if witness.until is None else self._told(Blamed(op=witness.until, loss="last"))
         return Finding(
             id=finding_id(self._scenario, violation.oracle, damage, error_type, sorted(lines)),
             scenario=self._scenario,
@@ -242,7 +243,12 @@ class Findings:
             model=model,
             title=title(violation, damage, observation.outcome, to_blame),
             explanation=explanation(
-                observation, violation, to_blame, self._reference, power=power, until=witness.until
+                observation,
+                violation,
+                [self._told(one) for one in to_blame],
+                self._reference,
+                power=power,
+                until=until,
             ),
             source=next((one.frame for one in to_blame if one.frame is not None), None),
             timeline=timeline(self._trace, observation.point, to_blame, acked=observation.acked, power=power),
@@ -261,6 +267,9 @@ class Findings:
                 "witness_model": observation.model,
             },
         )
+
+    def _told(self, one: Blamed) -> Blamed:
+        return with_caller(one, self._trace)
 
     def _undamaged_finding(self, violation: Violation) -> Finding:
         step, acked = self._step(violation.point)

@@ -1,7 +1,8 @@
 """Where several threads or processes of a recorded run worked side by side, so that no state between is one step's.
 
 Told by the order of their operations: two take turns, each at least twice, between two acknowledgements. Who only
-waits for another (a program that runs one command after the other) does not. Also which acknowledgements were made by
+waits for another (a program that runs one command after the other) does not; two that acknowledge, each by itself,
+have two steps under way there, in whatever order. Also which acknowledgements were made by
 one after the other, and which while somebody else was at work. Pure. Read `model.py` for the words.
 """
 
@@ -85,7 +86,12 @@ def _of_step(trace: Trace, low: int, high: int) -> Iterator[tuple[int, int]]:
     places: dict[tuple[int, int], list[int]] = {}
     for op in trace.ops[low:high]:
         places.setdefault((op.process, op.thread), []).append(op.seq)
-    pairs = [(one, other) for one, other in combinations(places.values(), 2) if _take_turns(one, other)]
+    tellers = {(ack.process, ack.thread) for ack in trace.acks}
+    pairs = [
+        (one, other)
+        for (who, one), (whom, other) in combinations(places.items(), 2)
+        if _take_turns(one, other) or {who, whom} <= tellers
+    ]
     end = -1
     begin = -1
     for first, last in sorted((min(one[0], other[0]), max(one[-1], other[-1])) for one, other in pairs):

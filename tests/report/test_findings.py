@@ -1,13 +1,14 @@
 """Grouping, witnesses, blame and words of findings."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from chaos.observations import Damage, Ending, Finding, Observation, Outcome
 from chaos.report.blame import Fate
 from chaos.report.findings import Findings
-from chaos.trace.model import Frame, Op, Trace
+from chaos.trace.model import Frame, Kind, Op, Trace
 from tests.oracles.making import raised, returned, seen
 from tests.report.making import DUMP, OPEN, collector, saver_trace, violation
 
@@ -209,6 +210,29 @@ def test_the_explanation_tells_line_call_and_cut_then_what_recovery_did() -> Non
         "then recovery raised json.decoder.JSONDecodeError: Expecting value (targets.py:20 in load)",
     )
     assert finding.source == DUMP
+
+
+def calls(*callers: tuple[int, ...]) -> Trace:
+    """A write by one line for each of these, each a chain of calling lines, innermost first."""
+    helper = Frame("/home/ada/app/targets.py", 3, "put")
+    chains = [(helper, *(Frame("/home/ada/app/targets.py", line, "caller") for line in chain)) for chain in callers]
+    write = Op(seq=0, kind=Kind.WRITE, call="write", node=1, path="f", data=b"x")
+    ops = tuple(replace(write, seq=seq, source=chain) for seq, chain in enumerate(chains))
+    return Trace(engine="syscalls", command="targets:workload", initial=(), ops=ops)
+
+
+@pytest.mark.parametrize(
+    ("callers", "words"),
+    [
+        ([(10,), (20,)], "targets.py:3 in put, called from targets.py:10 in caller: "),
+        ([(10, 30), (10, 40)], "targets.py:3 in put, called from targets.py:30 in caller: "),  # what tells them apart
+        ([(10,), (10,)], "targets.py:3 in put: "),
+    ],
+)
+def test_the_caller_of_a_line_that_several_call_is_told(callers: list[tuple[int, ...]], words: str) -> None:
+    findings = collector(calls(*callers))
+    failing(findings, point=1)
+    assert only(findings).explanation[0].startswith(words)
 
 
 def test_what_was_not_on_the_disk_is_called_so() -> None:

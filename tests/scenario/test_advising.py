@@ -2,7 +2,9 @@
 
 import json
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -113,3 +115,56 @@ def test_a_sync_between_two_writes_of_one_file_is_advised_where_their_order_is_e
     (advice,) = finding.advice
     assert advice.startswith("an fsync of state after test_advising.py:")
     assert "(pwrite64() of state), before it is written further, removes all " in advice
+
+
+def advised(folder: Path, work: Callable[..., object], load: Callable[[Path], object], *models: str) -> list[list[str]]:
+    """The lines of advice of each finding."""
+    roles = Roles(workload=CallableTarget(function=work), recover=CallableTarget(function=load))
+    with Run(RunOptions(report_dir=folder), command="test") as run:
+        result = run.scenario(Scenario(name="advised", drive=Explore(roles=roles, models=models)))
+    assert result.findings
+    return [list(finding.advice) for finding in result.findings]
+
+
+def test_beside_what_mends_all_of_it_nothing_is_told_that_mends_a_part(tmp_path: Path) -> None:
+    def work(disk: Path, ack: Callable[[object], None]) -> None:
+        for number in range(3):
+            save(disk / "a.json", number)
+            ack(number)
+
+    found = advised(tmp_path, work, load_all, "kill", "ext4")
+    assert found
+    for lines in found:
+        assert len(lines) == 1, lines
+        assert "none of " in lines[0] or "removes all " in lines[0]
+
+
+def test_the_file_that_replaces_one_is_not_taken_for_another_of_its_folder(tmp_path: Path) -> None:
+    def work(disk: Path, ack: Callable[[object], None]) -> None:
+        for number in range(3):
+            save(disk / f"part{number}", number)
+            ack(number)
+
+    def load(disk: Path) -> list[int]:
+        return [json.loads(path.read_text())["n"] for path in sorted(disk.glob("part*"))]
+
+    for lines in advised(tmp_path, work, load, "kill"):
+        assert [line for line in lines if "temporary file" in line and "none of " in line]
+
+
+def test_nobody_is_told_to_replace_a_database(tmp_path: Path) -> None:
+    def work(disk: Path, ack: Callable[[object], None]) -> None:
+        with closing(sqlite3.connect(disk / "base", isolation_level=None)) as base:
+            base.execute("pragma journal_mode=off")
+            base.execute("create table t(n integer, filler text)")
+            for number in range(2):
+                base.execute("insert into t values(?, ?)", (number, "x" * 9000))
+                ack(number)
+
+    def load(disk: Path) -> list[int]:
+        with closing(sqlite3.connect(disk / "base")) as base:
+            if not base.execute("select 1 from sqlite_master").fetchone():
+                return []
+            return [number for (number,) in base.execute("select n from t where length(filler) = 9000")]
+
+    assert not [line for lines in advised(tmp_path, work, load, "kill") for line in lines if "temporary file" in line]

@@ -81,7 +81,30 @@ def test_what_fails_on_while_the_program_writes_other_files_is_one_finding_at_th
     result = ran(tmp_path, deleting_first, load, oracles=("recovers",))
     assert blamed(result) == [("recovers", line(deleting_first, "too early"))]
     assert "a crash does the same up to " in explained(result.findings)
-    assert "in put: rename() of manifest.new to manifest" in explained(result.findings)
+    assert "in put, called from test_beginnings.py:" in explained(result.findings)
+    assert "in deleting_first: rename() of manifest.new to manifest" in explained(result.findings)
+
+
+def moving(disk: Path, ack: Ack) -> None:
+    put(disk / "from", "9")
+    put(disk / "to", "0")
+    ack([9, 0])
+    put(disk / "from", "8")  # taken
+    put(disk / "to", "1")  # given
+    ack([8, 1])
+
+
+def balance(disk: Path) -> list[int]:
+    return [int((disk / name).read_text()) if (disk / name).exists() else 0 for name in ("from", "to")]
+
+
+def test_two_steps_of_one_helper_that_belong_together_are_told_by_their_callers(tmp_path: Path) -> None:
+    result = ran(tmp_path, moving, balance, oracles=("atomic",))
+    told = explained(result.findings)
+    assert f"in put, called from test_beginnings.py:{line(moving, 'taken')} in moving: pathlib.replace() " in told
+    given = f"in put, called from test_beginnings.py:{line(moving, 'given')} in moving: rename() of to.new to to"
+    assert "a crash does the same up to " in told
+    assert given in told
 
 
 def overwriting(disk: Path, ack: Ack) -> None:

@@ -78,6 +78,21 @@ def test_who_acknowledges_after_another_has_ended_is_no_second_writer(order: str
 
 
 @pytest.mark.parametrize(
+    ("order", "found"),
+    [
+        ("aabbABaabbAB", ((0, 4), (4, 8))),  # both steps are under way at once, also where one is through first
+        ("abaAB", ((0, 3),)),
+        ("aaAbbB", ()),  # one after the other
+        ("aabbA", ()),  # b tells nothing: a may well have waited for it
+    ],
+)
+def test_two_that_acknowledge_by_themselves_are_at_work_side_by_side_in_whatever_order(
+    order: str, found: tuple[tuple[int, int], ...]
+) -> None:
+    assert overlaps(told(order)) == found
+
+
+@pytest.mark.parametrize(
     ("order", "numbers"),
     [("aAaA", set()), ("abAb", {1}), ("abAaBb", {1}), ("abAaBba", {1, 2}), ("abAB", set()), ("bAabA", {1})],
 )

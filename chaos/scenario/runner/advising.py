@@ -15,7 +15,7 @@ from typing import final
 from chaos.child.target import Roles
 from chaos.disk import StateSpace
 from chaos.disk.mending import Mended, Places, directory_syncs, file_syncs, order_syncs, removed, with_syncs
-from chaos.disk.replacing import is_written_in_place, with_replacement
+from chaos.disk.replacing import is_replaceable, is_written_in_place, with_replacement
 from chaos.errors import ChaosError
 from chaos.explore.exploration import Exploration
 from chaos.explore.settings import Settings
@@ -80,15 +80,16 @@ class Advisor:
         for recipe, model in failing:
             by_model.setdefault(model, []).append(recipe)
         told = [(self._removed(change.places, by_model), change) for change in self._changes(blamed)]
-        told = sorted((one for one in told if one[0]), key=lambda one: -one[0])
+        told = _best(told, whole=len(failing))
         lines = [f"{change.words} removes {_of(count, len(failing), states)}" for count, change in told[:_SHOWN]]
         if told and told[0][0] < len(failing) and len(told) > 1:
             together = self._removed(_joined([change.places for _, change in told]), by_model)
             if together > told[0][0]:
                 lines.append(f"all of these together remove {_of(together, len(failing), states)}")
-        if not told or told[0][0] < len(failing):
-            lines += self._replacement(oracle, blamed)
-        return tuple(lines)
+        if told and told[0][0] == len(failing):
+            return tuple(lines)
+        whole, others = self._replacement(oracle, blamed, states)
+        return (*whole, *lines, *others)
 
     def _changes(self, blamed: Sequence[Blamed]) -> Iterator[_Change]:
         seen: set[tuple[tuple[int, tuple[int, ...]], ...]] = set()
@@ -96,7 +97,8 @@ class Advisor:
             seqs = self._at_line(one)
             for places, words in (
                 (file_syncs(self._trace, seqs), _file_words(one)),
-                (order_syncs(self._trace, seqs), _order_words(one)),
+                # Not behind a truncate: that would make sure that the old bytes are lost before the new ones are there.
+                ({} if one.op.kind is Kind.TRUNCATE else order_syncs(self._trace, seqs), _order_words(one)),
                 (directory_syncs(self._trace, seqs) if one.op.kind in _ENTRY_KINDS else {}, _directory_words(one)),
             ):
                 key = tuple(sorted(places.items()))
@@ -121,7 +123,8 @@ class Advisor:
             if not self._spaces[model].model.cache_survives
         )
 
-    def _replacement(self, oracle: str, blamed: Sequence[Blamed]) -> Iterator[str]:
+    def _replacement(self, oracle: str, blamed: Sequence[Blamed], states: int) -> tuple[list[str], list[str]]:
+        """A replacement that leaves nothing failing, and one that leaves less than the finding has; at most one."""
         for one in blamed:
             files = self._written_in_place(one)
             nodes = tuple(files)
@@ -132,12 +135,15 @@ class Advisor:
                 told, fails = tried
                 count = fails.get(oracle, 0)
                 came = f"none of {told} fails" if not count else f"{count} of {told} still fail"
-                yield f"{_replacement_words(list(dict.fromkeys(files.values())))}, fsync the directory: {came}"
-                return
+                line = f"{_replacement_words(list(dict.fromkeys(files.values())))}, fsync the directory: {came}"
+                return ([] if count else [line]), ([line] if 0 < count < states else [])
+        return [], []
 
     def _written_in_place(self, one: Blamed) -> dict[int, str]:
         """The file that a blamed operation is about, and others that its source line writes in place, by node."""
         if one.ack is not None or not one.op.path or not is_written_in_place(self._trace, one.op.node):
+            return {}
+        if not is_replaceable(self._trace, one.op.node):
             return {}
         found = {one.op.node: one.op.path}
         place = signature(one)
@@ -173,6 +179,15 @@ class Advisor:
         except ChaosError:
             return None  # advice is extra: what was found stands without it
         return f"{states} states", fails
+
+
+def _best(told: Sequence[tuple[int, _Change]], whole: int) -> list[tuple[int, _Change]]:
+    """Changes that help, the best first, each said once; beside one that removes all, none that removes a part."""
+    found: dict[str, tuple[int, _Change]] = {}
+    for count, change in sorted(told, key=lambda one: -one[0]):
+        if count:
+            found.setdefault(change.words, (count, change))
+    return [one for one in found.values() if one[0] == whole] or list(found.values())
 
 
 def _file_words(one: Blamed) -> str:
