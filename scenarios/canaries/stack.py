@@ -15,12 +15,13 @@ from pytest_guardrails.reliability.state import BackendKind, BackendSettings, op
 Ack = Callable[[object], None]
 
 
-def _nothing(_where: object) -> None:
-    """Stands in for a sync that is left out."""
-
-
 def _directories_only(descriptor: int) -> None:
     if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        os.fsync(descriptor)
+
+
+def _files_only(descriptor: int) -> None:
+    if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
         os.fsync(descriptor)
 
 
@@ -43,7 +44,7 @@ def without_file_sync(disk: Path, ack: Ack) -> None:
 
 
 def without_directory_sync(disk: Path, ack: Ack) -> None:
-    atomic.sync_directory = _nothing
+    atomic.sync_file = _files_only
     whole_file(disk, ack)
 
 

@@ -10,9 +10,9 @@ what stands in it is for people only.
 **Threads and processes.** Re-entrant per thread, also over two `FileLock` objects of one path. A forked child holds
 nothing, and can neither release nor prolong its parent's lock. A signal handler (or a `__del__`) may use it, too; where
 its thread is just about to take or to release the very lock it is refused at once, as it would wait for itself. All
-tasks of an event loop are one thread: who awaits inside a block lets the others in. A block is left in the thread that
-entered it; left in another one, as by a generator that a thread pool closes, the lock stays taken. Keep the `FileLock`:
-the lock is let go when nobody has one for its path.
+tasks of an event loop are one thread: who awaits inside a block lets the others in. A block of `exclusive` or `shared`
+may be left in another thread than it was entered in, as by a generator that a thread pool closes; `with lock:` and
+`release` are for the thread that took it. Keep the `FileLock`: the lock is let go when nobody has one for its path.
 
 Never lock the file that gets replaced: use `FileLock.beside`. Read `seats.py` for how the waiting is done.
 """
@@ -163,7 +163,7 @@ class FileLock:
     def held(self) -> Mode | None:
         """How this thread holds the lock; None if it does not."""
         holding = self._seat.mine.holding
-        return holding.mode if holding else None
+        return holding.mode if holding and holding.count else None
 
     def acquire(self, mode: Mode = "exclusive", *, deadline_s: float | None = _OWN, note: str | None = "") -> None:
         """Take the lock; each acquisition needs its own `release`.
@@ -186,11 +186,11 @@ class FileLock:
         if mine.turning:
             raise LockInterruptedError(self.path)
         holding = mine.holding
-        if holding is not None:
+        if holding is not None and holding.count:
             if mode == "exclusive" and holding.mode == "shared":
                 raise ConfigurationError(f"{self.path} is held shared by this thread: release it, then take it alone")
-            holding.count += 1
-            return
+            if holding.take_again():
+                return
         try:
             mine.turning = True
             mine.holding = Holding(self._take(mode, wait_s), mode)
@@ -213,19 +213,31 @@ class FileLock:
         Raises:
             LockNotHeldError: this thread of this process holds nothing.
         """
-        mine = self._seat.mine
-        holding = mine.holding
-        if holding is None:
+        holding = self._seat.mine.holding
+        if holding is None or not holding.count:
             raise LockNotHeldError(f"{self.path} is not held by this thread of process {os.getpid()}")
-        if holding.count > 1:
-            holding.count -= 1
+        self.give_back(holding)
+
+    def taken(self) -> Holding | None:
+        """What this thread has of the lock, for `give_back`; None if it does not hold it."""
+        holding = self._seat.mine.holding
+        return holding if holding and holding.count else None
+
+    def give_back(self, holding: Holding) -> None:
+        """Undo one acquisition of the thread that has `holding`, in whatever thread; nothing if there is none left."""
+        if not holding.count or holding.pair.lock < 0:  # or it is the parent's, of which this process was forked
             return
+        mine = self._seat.mine
         try:
             mine.turning = True
-            mine.holding = None
+            if not holding.give_one():
+                return
+            if mine.holding is holding:
+                mine.holding = None
             holding.pair.give_back()
         except BaseException:  # an interruption
-            holding.pair.close()
+            if not holding.count:
+                holding.pair.close()
             raise
         finally:
             mine.turning = False
@@ -240,7 +252,7 @@ class FileLock:
     def sign(self, note: str) -> bool:
         """Write this thread down as the holder, if the disk takes it; it holds the lock exclusively."""
         holding = self._seat.mine.holding
-        if holding is None or holding.mode != "exclusive":
+        if holding is None or holding.mode != "exclusive" or not holding.count:
             raise LockNotHeldError(f"{self.path} is not held exclusively by this thread of process {os.getpid()}")
         is_plain = len(note) <= _NOTE_BYTES and note.isascii() and note.replace(" ", "").isalnum()
         text = b'"%b"' % note.encode() if is_plain else _quoted(note)
@@ -258,7 +270,7 @@ class FileLock:
         Cheaper than `holder`, for those who ask at every acquisition.
         """
         holding = self._seat.mine.holding
-        record = b"" if holding is None else os.pread(holding.pair.lock, _RECORD_BYTES, 0)
+        record = b"" if holding is None or not holding.count else os.pread(holding.pair.lock, _RECORD_BYTES, 0)
         begin = record.rfind(_NOTE) + len(_NOTE)
         end = record.find(b'"', begin)
         return "" if end < 0 or begin < len(_NOTE) else record[begin:end].decode("utf-8", "replace")
@@ -287,16 +299,19 @@ class FileLock:
         try:
             self.acquire(mode, deadline_s=deadline_s, note=note)
         except BaseException:  # an interruption may come when it was just taken
-            self._leave(before)
+            self._leave(self._seat.mine.holding, before)
             raise
+        holding = self._seat.mine.holding
         try:
             yield
-        finally:
-            left = holding.count - 1 if (holding := self._seat.mine.holding) else 0
+        finally:  # perhaps in another thread: what was taken here, unless the block itself released it
+            if holding is None or not holding.count:
+                holding = self._seat.mine.holding
+            left = holding.count - 1 if holding else 0
             try:
-                self._leave(left)
+                self._leave(holding, left)
             except BaseException:  # it may come before anything was done
-                self._leave(left)
+                self._leave(holding, left)
                 raise
 
     def __enter__(self) -> "FileLock":
@@ -304,24 +319,25 @@ class FileLock:
         try:
             self.acquire()
         except BaseException:
-            self._leave(before)
+            self._leave(self._seat.mine.holding, before)
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        left = holding.count - 1 if (holding := self._seat.mine.holding) else 0
+        holding = self._seat.mine.holding
+        left = holding.count - 1 if holding else 0
         try:
-            self._leave(left)
+            self._leave(holding, left)
         except BaseException:
-            self._leave(left)
+            self._leave(holding, left)
             raise
 
-    def _leave(self, left: int) -> None:
-        """Release until this thread has so many acquisitions; a child forked inside the block has none."""
-        if (holding := self._seat.mine.holding) and holding.count > left:
-            self.release()
+    def _leave(self, holding: Holding | None, left: int) -> None:
+        """Give back until so many acquisitions are left; a child forked inside the block has nothing to give back."""
+        if holding is not None and holding.count > left:
+            self.give_back(holding)
 
     def _take(self, mode: Mode, wait_s: float | None) -> Pair:
         start_s = steady_time(self._clock)

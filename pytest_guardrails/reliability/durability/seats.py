@@ -91,7 +91,13 @@ class Pair:
 
 @final
 class Holding:
-    """What one thread holds of a seat."""
+    """What one thread holds of a seat; any thread of its process may give it back, as at the end of a block.
+
+    Attributes:
+        pair: what it is held with.
+        mode: how.
+        count: of acquisitions; at 0 it is over.
+    """
 
     __slots__ = ("count", "mode", "pair")
 
@@ -99,6 +105,18 @@ class Holding:
         self.pair = pair
         self.mode = mode
         self.count = 1
+
+    def take_again(self) -> bool:
+        """One acquisition more; False when it is over."""
+        with _mutex:
+            self.count += self.count > 0
+            return self.count > 0
+
+    def give_one(self) -> bool:
+        """One acquisition less; whether it was the last."""
+        with _mutex:
+            self.count -= self.count > 0
+            return self.count == 0
 
 
 class _OfThread(threading.local):

@@ -38,10 +38,9 @@ from pytest_guardrails.reliability.state.model import (
     TransactionStatus,
 )
 from pytest_guardrails.reliability.state.nesting import (
+    Stay,
     alone,
     check_no_session,
-    end_session,
-    enter_session,
     refuse_forked,
 )
 from pytest_guardrails.reliability.state.quarantine import incidents_of
@@ -150,9 +149,11 @@ class JsonBackend:
         """See `Backend.session`."""
         check_no_session(self.path)
         process = os.getpid()
-        try:  # from here on, as an interruption may come when the lock is just taken
-            enter_session(self.path)
+        stay = Stay(self.path, self._lock)
+        try:
+            stay.begin()
             waited_s = wait_for(self._lock)
+            stay.holding = self._lock.taken()
             self._witness.look_again()
             session = _JsonSession(self, self._take_over(), waited_s)
             self._lock.sign(note_for(transaction))
@@ -163,9 +164,9 @@ class JsonBackend:
                     self._witness.write(session.document["version"], transaction)
         finally:
             try:
-                end_session(self.path, self._lock)
+                stay.end()
             except BaseException:  # an interruption, which may come before anything was done
-                end_session(self.path, self._lock)
+                stay.end()
                 raise
 
     def changed(self, document: Document, drafts: Sequence[Draft], transaction: str) -> Document:

@@ -13,23 +13,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pytest_guardrails.errors import ConfigurationError
-from pytest_guardrails.hints import NoReturn
+from pytest_guardrails.hints import TYPE_CHECKING, NoReturn, final
 from pytest_guardrails.reliability.durability import FileLock
 from pytest_guardrails.reliability.state.model import TransactionError
 
-__all__ = [
-    "alone",
-    "check_no_session",
-    "end_session",
-    "enter_session",
-    "is_in_session",
-    "leave_session",
-    "refuse_forked",
-]
+if TYPE_CHECKING:
+    from pytest_guardrails.reliability.durability.seats import Holding
+
+__all__ = ["Stay", "alone", "check_no_session", "is_in_session", "refuse_forked"]
 
 
 class _OfThread(threading.local):
-    inside: frozenset[tuple[int, str]] = frozenset()  # process and store: a forked child finds its parent's here
+    def __init__(self) -> None:
+        self.inside: set[tuple[int, str]] = set()  # process and store: a forked child finds its parent's here
 
 
 _here = _OfThread()
@@ -54,15 +50,31 @@ def check_no_session(path: str) -> None:
         )
 
 
-def enter_session(path: str) -> None:
-    """This thread has a session of the store from now on; to be followed by `leave_session`, come what may."""
-    _here.inside |= {(os.getpid(), path)}
+@final
+class Stay:
+    """That a thread has a store's lock, for a session or another step; whatever thread ends it.
 
+    Begun before the lock is taken, as an interruption may come when it just was.
+    """
 
-def leave_session(path: str) -> None:
-    """This thread has no session of the store any more, nor has the child that was forked inside one."""
-    if _here.inside:
-        _here.inside -= {(os.getpid(), path)}
+    __slots__ = ("_inside", "_key", "_lock", "holding")
+
+    def __init__(self, path: str, lock: FileLock) -> None:
+        self._inside, self._key, self._lock = _here.inside, (os.getpid(), path), lock
+        self.holding: Holding | None = None
+
+    def begin(self) -> None:
+        """To be followed by `end`, come what may."""
+        self._inside.add(self._key)
+
+    def end(self) -> None:
+        """Give the lock back, if it was taken; may be repeated. A child forked inside has nothing to give back."""
+        try:
+            holding = self.holding or self._lock.taken()
+            if holding is not None:
+                self._lock.give_back(holding)
+        finally:
+            self._inside.discard(self._key)
 
 
 @contextmanager
@@ -74,25 +86,18 @@ def alone(path: str, lock: FileLock, note: str | None) -> Iterator[None]:
         LockDeadlineError: others had it until the deadline.
     """
     check_no_session(path)
-    try:  # from here on, as an interruption may come when the lock is just taken
-        enter_session(path)
+    stay = Stay(path, lock)
+    try:
+        stay.begin()
         lock.acquire(note=note)
+        stay.holding = lock.taken()
         yield
     finally:
         try:
-            end_session(path, lock)
+            stay.end()
         except BaseException:  # an interruption, which may come before anything was done
-            end_session(path, lock)
+            stay.end()
             raise
-
-
-def end_session(path: str, lock: FileLock) -> None:
-    """Release the store's lock, if this thread of this process has it, and leave the session; may be repeated."""
-    try:
-        if lock.held:  # a child forked inside the session holds nothing
-            lock.release()
-    finally:
-        leave_session(path)
 
 
 def refuse_forked(path: str, advice: str = "open the store anew") -> NoReturn:

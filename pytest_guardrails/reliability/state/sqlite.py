@@ -41,7 +41,7 @@ from pytest_guardrails.reliability.state.model import (
     TransactionRecord,
     TransactionStatus,
 )
-from pytest_guardrails.reliability.state.nesting import alone, check_no_session, end_session, enter_session
+from pytest_guardrails.reliability.state.nesting import Stay, alone, check_no_session
 from pytest_guardrails.reliability.state.quarantine import incidents_of
 from pytest_guardrails.reliability.state.recovery import Recovery
 from pytest_guardrails.reliability.state.retention import RETENTION, parse_promises
@@ -146,9 +146,11 @@ class SqliteBackend:
         """See `Backend.session`."""
         check_no_session(self.path)
         check_not_forked_inside(self.path)
-        try:  # from here on, as an interruption may come when the lock is just taken
-            enter_session(self.path)
+        stay = Stay(self.path, self._lock)
+        try:
+            stay.begin()
             waited_s = wait_for(self._lock)
+            stay.holding = self._lock.taken()
             connections = self._ready_inside()
             session = _SqliteSession(self, connections, waited_s)
             connections.busy = True
@@ -173,9 +175,9 @@ class SqliteBackend:
                     raise
         finally:
             try:
-                end_session(self.path, self._lock)
+                stay.end()
             except BaseException:  # an interruption, which may come before anything was done
-                end_session(self.path, self._lock)
+                stay.end()
                 raise
 
     def _settle(self, connections: Connections, last: rows.Last, transaction: str) -> None:

@@ -48,7 +48,14 @@ from pytest_guardrails.reliability.state.values import RESERVED, UNKNOWN_FIELDS,
 __all__ = ["StateStore"]
 
 _REASON_CHARACTERS = 200
+
+
 _MOST_LINES = 1_000_000_000
+
+
+class _OfThread(threading.local):
+    def __init__(self) -> None:
+        self.now: list[Transaction] = []  # that it is inside of
 
 
 @final
@@ -84,7 +91,7 @@ class StateStore:
         self._values = Values(schema, migrations or {}, remember=cache)
         self._cache = cache
         self._seen: tuple[object, dict[str, Cell | None]] = (None, {})  # a stamp, and cells that were read after it
-        self._inside = threading.local()
+        self._inside = _OfThread()
         self._gauge = PressureGauge()
         self._combiner = Combiner(backend, self._values, self._gauge, deadline_s)
         self.after_commit: list[Callable[[StateStore], None]] = []
@@ -103,20 +110,20 @@ class StateStore:
         """
         self._check_outside()
         number, process = os.urandom(12).hex(), os.getpid()
-        rolled_back = False
+        rolled_back, inside = False, self._inside.now  # of the thread that begins: another one may end it
         try:
             with self.backend.session(number) as session:
                 if session.waited_s:
                     self._gauge.waited(session.waited_s)
                 transaction = Transaction(session, self._values, number)
                 try:
-                    self._inside.depth = 1
+                    inside.append(transaction)
                     yield transaction
-                    self._inside.depth = 0
+                    inside.clear()
                     committed = transaction.stage(self._gauge)
                     session.flush()
                 except BaseException:
-                    self._inside.depth = 0
+                    inside.clear()
                     rolled_back = not transaction.over
                     transaction.abandon()
                     raise
@@ -322,7 +329,7 @@ class StateStore:
             self.backend.note(number, TransactionStatus.ROLLED_BACK, reason)
 
     def _check_outside(self) -> None:
-        if getattr(self._inside, "depth", 0):
+        if self._inside.now:
             raise TransactionError("transactions do not nest: hand the outer one to the code that wants to write")
 
     def _write(self, work: Callable[[Transaction], None]) -> Transaction:
@@ -331,11 +338,12 @@ class StateStore:
         check_no_session(self.backend.path)  # before it stands in the queue, where the one in the middle may be leader
 
         def done_inside(transaction: Transaction) -> None:
+            inside = self._inside.now  # of the thread that does it, for itself or for another one
             try:
-                self._inside.depth = 1  # of the thread that does it, for itself or for another one
+                inside.append(transaction)
                 work(transaction)
             finally:
-                self._inside.depth = 0
+                inside.clear()
 
         process = os.getpid()
         request = self._combiner.run(done_inside)
