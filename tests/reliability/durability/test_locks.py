@@ -114,7 +114,7 @@ def test_a_waiting_writer_comes_before_later_readers(tmp_path: Path) -> None:
 
     with lock.shared():
         writer = Thread(lambda: enter_as(lock, "exclusive", "writer"))
-        wait_until(lambda: not turnstile_is_free(lock))
+        wait_until(lambda: bool(lock._claims) and not turnstile_is_free(lock))  # it waits, and does not just try
         reader = Thread(lambda: enter_as(late, "shared", "reader"))
         wait_until(lambda: bool(late._claims))
     writer.done()

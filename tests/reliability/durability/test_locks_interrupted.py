@@ -39,7 +39,8 @@ def interrupted(moment: int, function: Callable[[], object]) -> bool:
         if frame.f_code.co_filename not in _FILES:
             return None
         is_yield = event == "return" and frame.f_code.co_flags & inspect.CO_GENERATOR
-        if event in ("call", "return") and not is_yield:  # where the interpreter looks for signals
+        is_swallowed = any(one and one.f_code.co_name == "__del__" for one in (frame, frame.f_back))
+        if event in ("call", "return") and not is_yield and not is_swallowed:  # where the interpreter looks for signals
             left -= 1
             if left < 0:
                 sys.settrace(None)
