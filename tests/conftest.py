@@ -41,6 +41,12 @@ def share_bytecode() -> str:
 BYTECODE = share_bytecode()  # now: xdist starts its workers, which must have it too, before it asks any hook
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Three for two processors: for a quarter of their time tests wait, for disks, children and deadlines."""
+    return max(2, len(os.sched_getaffinity(0)) * 3 // 2)
+
+
 def pytest_unconfigure() -> None:
     if BYTECODE:
         shutil.rmtree(BYTECODE, ignore_errors=True)  # a process that a test left to die may still write
