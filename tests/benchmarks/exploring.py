@@ -21,7 +21,7 @@ from chaos.disk import MODELS
 from chaos.explore.exploration import Exploration
 from chaos.explore.places import base_folder
 from chaos.explore.settings import Isolation, Settings
-from chaos.trace.model import Ack, InitialNode, Kind, NodeType, Op, Trace
+from chaos.trace.model import Ack, InitialNode, Kind, Mark, NodeType, Op, Trace
 from tests.benchmarks.figures import Figure, interleave, spread
 
 __all__ = ["measure"]
@@ -181,4 +181,15 @@ def trace(states: int) -> Trace:
         InitialNode(node=0, type=NodeType.DIRECTORY, mode=0o755),
         InitialNode(node=1, type=NodeType.FILE, mode=0o644, data=text(0), names=((0, "state.json"),)),
     )
-    return Trace(engine="syscalls", command="by hand", initial=initial, ops=tuple(ops), acks=tuple(acks))
+    ended_ns = time.time_ns()
+    marks = tuple(Mark(node=node, changed_ns=ended_ns) for node in (0, states // 2 + 1))  # as a recorded run has them
+    return Trace(
+        engine="syscalls",
+        command="by hand",
+        initial=initial,
+        ops=tuple(ops),
+        acks=tuple(acks),
+        marks=marks,
+        began_ns=ended_ns - 1_000_000_000,
+        ended_ns=ended_ns,
+    )
