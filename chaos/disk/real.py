@@ -15,9 +15,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Final, TypeVar, final
+from typing import Final, NoReturn, TypeVar, final
 
 from chaos.disk.enact import Enactor
 from chaos.disk.folder import read_tree
@@ -31,6 +31,8 @@ _CLONE_NEWNS: Final = 0x00020000
 _MS_REC_PRIVATE: Final = 0x4000 | 0x40000
 _PIECE_BYTES: Final = 1 << 16
 _PREFIX: Final = "chaos-real-"
+_INTERRUPTIONS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_TRIES: Final = 200
 _Result = TypeVar("_Result")
 
 
@@ -102,23 +104,13 @@ def in_own_namespace(work: Callable[[str], _Result]) -> _Result:
         HarnessFault: `work` failed.
     """
     base = "/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir()  # noqa: S108 - memory, made private here
-    _sweep(base)
-    folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=base)
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        _child(work, folder, writer)
-    os.close(writer)
-    try:
-        with os.fdopen(reader, "rb") as stream:
-            answer = stream.read()
-    except BaseException:
-        os.kill(child, signal.SIGKILL)
-        raise
-    finally:
-        os.waitpid(child, 0)
-        shutil.rmtree(folder, ignore_errors=True)
+    with _undisturbed() as mask:
+        _sweep(base)
+        folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=base)
+        try:
+            answer = _answer_of_child(work, folder, mask)
+        finally:
+            _remove(folder)
     if not answer:
         raise HarnessFault(
             "the process that mounts images died", "run `dmesg` and look for the file system's complaint"
@@ -129,6 +121,46 @@ def in_own_namespace(work: Callable[[str], _Result]) -> _Result:
     return result  # type: ignore[no-any-return]
 
 
+@contextmanager
+def _undisturbed() -> Iterator[set[int | signal.Signals]]:
+    """A second Ctrl-C does not cut the tidying up after the first: it comes afterwards; gives the mask that was set."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTIONS)
+    try:
+        yield mask
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _answer_of_child(work: Callable[[str], object], folder: str, mask: set[int | signal.Signals]) -> bytes:
+    """What `work` gave or raised in a fork, pickled, b"" if it died; only the wait for it can be interrupted."""
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as stream:
+        child = os.fork()
+        if child == 0:
+            os.setpgid(0, 0)
+            stream.close()
+            _child(work, folder, writer, mask)
+        with suppress(PermissionError, ProcessLookupError):  # it did so itself, and perhaps has ended
+            os.setpgid(child, child)
+        os.close(writer)
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            return stream.read()
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTIONS)
+            os.killpg(child, signal.SIGKILL)  # with the mount or mkfs that it may wait for
+            os.waitpid(child, 0)
+
+
+def _remove(folder: str) -> None:
+    """Remove it though a command that was killed a moment ago may still be about to write into it."""
+    for _ in range(_TRIES):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not os.path.exists(folder):
+            return
+        time.sleep(0.01)
+
+
 def _sweep(base: str) -> None:
     """Remove what processes left that were killed outright; their mounts went with them."""
     for name in os.listdir(base):
@@ -137,8 +169,10 @@ def _sweep(base: str) -> None:
             shutil.rmtree(os.path.join(base, name), ignore_errors=True)
 
 
-def _child(work: Callable[[str], object], folder: str, writer: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group: the parent ends us in order
+def _child(work: Callable[[str], object], folder: str, writer: int, mask: set[int | signal.Signals]) -> NoReturn:
+    for number in _INTERRUPTIONS:  # not the caller's handlers, which would unwind the caller's stack here
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG

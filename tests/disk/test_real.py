@@ -14,7 +14,7 @@ import pytest
 
 from chaos.disk import MODELS, RULES, Tree
 from chaos.disk.models import PersistenceModel
-from chaos.disk.real import FILESYSTEMS, probe, real_states
+from chaos.disk.real import FILESYSTEMS, in_own_namespace, probe, real_states
 from chaos.disk.validate import UNSHOWABLE, Judge, stronger, validate
 from chaos.disk.workloads import Nudge, NudgeKind, Workload, minimise, random_workload
 from tests.cli.shell import start
@@ -210,6 +210,22 @@ def test_interrupting_a_validation_leaves_no_mount_no_loop_device_and_no_folder(
     while leavings(process.pid) and monotonic() < give_up:
         sleep(0.02)
     assert not leavings(process.pid)
+
+
+def test_an_interruption_between_making_the_folder_and_waiting_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    fork, children = os.fork, list[int]()
+
+    def interrupted_fork() -> int:
+        children.append(fork())
+        os.kill(os.getpid(), signal.SIGINT)  # each to itself, as Ctrl-C goes to the whole group
+        return children[-1]
+
+    monkeypatch.setattr(os, "fork", interrupted_fork)
+    with pytest.raises(KeyboardInterrupt):
+        in_own_namespace(lambda _: 1)
+    assert not leavings(os.getpid())
+    with pytest.raises(ChildProcessError):
+        os.waitpid(children[0], 0)
 
 
 def test_what_a_process_left_that_was_killed_outright_is_swept_by_the_next(tmp_path: Path) -> None:
