@@ -152,7 +152,7 @@ class ScenarioResult:
         expectation: how the findings compare with those that the scenario expects.
         statistics: how much was tried.
         coverage: where it was tried.
-        unmeasured: watched files that could not be modelled, one line each.
+        unmeasured: why this is no measurement, such as a watched file that could not be modelled; one line each.
         notes: remarks on the run, one line each.
         stop: what ended it early, if anything did.
         duration_s: wall time in all, in seconds.
@@ -252,7 +252,7 @@ def exit_code(results: Iterable[ScenarioResult], *, interrupted: bool = False) -
 def _untested(result: ScenarioResult) -> str:
     """Why this is no measurement, or ""."""
     if result.unmeasured:
-        return f"can't be modelled: {result.unmeasured[0]}"
+        return result.unmeasured[0]
     if result.findings and not result.statistics.states:
         return ""  # broken on an undamaged disk: no crash was needed
     if not result.statistics.states:

@@ -395,6 +395,7 @@ def test_two_crashes_of_which_only_one_could_be_tried_are_no_pass(
     done = chaos(tmp_path, "run", "--budget", budget)
     assert done.code == 3, done.out
     assert f"no second crash was tried: {why}" in done.out
+    assert "modelled" not in done.out
 
 
 @pytest.mark.parametrize("name", ["append-log-torn-tail", "append-log-cut-tail", "backup-twice", "backup-checked"])

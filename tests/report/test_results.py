@@ -125,7 +125,10 @@ def test_self_healed_damage_is_no_violation() -> None:
     ("changed", "reason"),
     [
         ({"statistics": Statistics()}, "no crash state was reached"),
-        ({"unmeasured": ("a.db: mapped by io_uring",)}, "can't be modelled: a.db: mapped by io_uring"),
+        (
+            {"unmeasured": ("can't be modelled: a.db: mapped by io_uring",)},
+            "can't be modelled: a.db: mapped by io_uring",
+        ),
         ({"verdicts": ()}, "no oracle could tell"),
         (
             {"verdicts": (OracleVerdict(oracle="atomic", verdict=Verdict.UNKNOWN, reason="2 writers"),)},

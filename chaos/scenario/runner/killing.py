@@ -85,7 +85,7 @@ def kill_for_real(drive: Explore, *, kills: int, seed: str) -> LiveKills:
         raise NotMeasured("one of its syncs is made to fail, and a run takes one fault", "leave failed_sync out")
     trace = record_scenario(drive, "syscalls")
     if trace.unmeasured:
-        raise NotMeasured(f"can't be modelled: {unmeasured_words(trace)[0]}", "exclude the file by a glob")
+        raise NotMeasured(unmeasured_words(trace)[0], "exclude the file by a glob")
     census = _Census()
     with recorded_run(drive, policy=census, sources=False) as (again, _, _):
         if not _begins_like(again, trace):

@@ -160,7 +160,7 @@ def check_measured(trace: Trace) -> None:
     if trace.ops:
         return
     if trace.unmeasured:
-        raise NotMeasured(f"can't be modelled: {unmeasured_words(trace)[0]}", _unmeasured_hint(trace))
+        raise NotMeasured(unmeasured_words(trace)[0], _unmeasured_hint(trace))
     elsewhere = f"; {trace.outside} writing calls went elsewhere" if trace.outside else ""
     raise NotMeasured(
         f"the workload wrote nothing in the watched folder{elsewhere}",
@@ -170,7 +170,8 @@ def check_measured(trace: Trace) -> None:
 
 def unmeasured_words(trace: Trace) -> tuple[str, ...]:
     """What could not be modelled, one line each."""
-    return tuple(f"{one.path}: {one.reason}" if one.path else one.reason for one in trace.unmeasured)
+    places = (f"{one.path}: " if one.path else "" for one in trace.unmeasured)
+    return tuple(f"can't be modelled: {place}{one.reason}" for place, one in zip(places, trace.unmeasured, strict=True))
 
 
 def target_words(target: Target) -> str:
@@ -283,7 +284,7 @@ def check_proven(trace: Trace, disk: str) -> None:
         if not trace.unmeasured:
             raise
         # Something was done that can't be modelled, and that is why the operations do not add up.
-        raise NotMeasured(f"can't be modelled: {unmeasured_words(trace)[0]}", _unmeasured_hint(trace)) from None
+        raise NotMeasured(unmeasured_words(trace)[0], _unmeasured_hint(trace)) from None
 
 
 def _unmeasured_hint(trace: Trace) -> str:
