@@ -22,8 +22,9 @@ import concurrent.futures
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from types import TracebackType
-from typing import Any, ParamSpec, TypeVar, final
+from contextlib import suppress
+from types import CoroutineType, TracebackType
+from typing import Any, ParamSpec, TypeVar, cast, final
 
 from pytest_guardrails.errors import ConfigurationError
 from pytest_guardrails.reliability.breakers.keeping import CircuitOpenError, Keeper, MemoryKeeper, Ticket
@@ -74,11 +75,13 @@ class Breaker:
         self._ignore = ignore
 
     def __call__(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
-        """Decorate a function or a coroutine function.
+        """Decorate a function or a coroutine function, or an object that is called like one.
 
         Raises:
-            ConfigurationError: it is a generator function, whose call does nothing yet.
+            ConfigurationError: it is a generator function, whose call does nothing yet, or nothing that can be called.
         """
+        if not callable(function):
+            raise ConfigurationError(f"{function!r} can't be called: decorate the function itself, beneath others")
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise ConfigurationError(f"{function!r} makes a generator: use `guarded()` around the loop over it")
         if inspect.iscoroutinefunction(function):
@@ -96,6 +99,8 @@ class Breaker:
     def call(self, function: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Call `function`, if the circuit lets it.
 
+        A coroutine that it returns is judged when it has been awaited.
+
         Raises:
             CircuitOpenError: it was not called.
         """
@@ -112,6 +117,8 @@ class Breaker:
         except BaseException as error:
             self._tell(ticket or _resting_ticket(resting), None, error)
             raise
+        if type(result) is CoroutineType:
+            return cast("_R", self._awaited(result, ticket or _resting_ticket(resting)))
         if keeper.resting is not resting or resting is None or self._judges_results:
             self._tell(ticket or _resting_ticket(resting), result, None)
         return result
@@ -154,6 +161,15 @@ class Breaker:
         """For shells of your own: how a call ended that `ask` let in."""
         self._tell(ticket, result, error)
 
+    async def _awaited(self, coroutine: Any, ticket: Ticket) -> Any:
+        try:
+            result = await coroutine
+        except BaseException as error:
+            await self._tell_async(ticket, None, error)
+            raise
+        await self._tell_async(ticket, result, None)
+        return result
+
     def _decorated_async(self, function: Callable[_P, Any]) -> Callable[_P, Any]:
         keeper, call = self.keeper, self.call_async
 
@@ -180,11 +196,19 @@ class Breaker:
             self.keeper.failed(ticket, _described(result, error), verdict)
 
     async def _ask_async(self) -> Ticket:
-        return await _in_thread(self.ask) if self.keeper.blocks else self.ask()
+        if not self.keeper.blocks:
+            return self.ask()
+        asking = asyncio.ensure_future(asyncio.to_thread(self.ask))
+        try:
+            return await _to_its_end(asking)
+        except asyncio.CancelledError:
+            if asking.exception() is None:  # nobody will use the permit that came too late
+                await _to_its_end(asyncio.ensure_future(asyncio.to_thread(self.keeper.abandoned, asking.result())))
+            raise
 
     async def _tell_async(self, ticket: Ticket, result: object, error: BaseException | None) -> None:
         if self.keeper.blocks:
-            await _in_thread(self._tell, ticket, result, error)
+            await _to_its_end(asyncio.ensure_future(asyncio.to_thread(self._tell, ticket, result, error)))
         else:
             self._tell(ticket, result, error)
 
@@ -234,11 +258,12 @@ def _described(result: object, error: BaseException | None) -> str:
     return f"answer {result!r}" if error is None else f"{type(error).__name__}: {error}"
 
 
-async def _in_thread(function: Callable[..., _R], *arguments: object) -> _R:
-    """Run to its end even if the task is cancelled meanwhile: a permit must not get lost between the two."""
-    work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+async def _to_its_end(work: asyncio.Future[_R]) -> _R:
+    """Wait for it even if the task is cancelled meanwhile, however often: a permit must not get lost."""
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
-        await asyncio.wait([work])
+        while not work.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([work])
         raise

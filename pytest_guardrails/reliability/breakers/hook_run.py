@@ -193,6 +193,8 @@ def _parse(arguments: Sequence[str]) -> _Options:
         options = _OPTIONS[name](options, value)
     if len(rest) < 2:
         raise ConfigurationError("there is no command after `--`")
+    if not rest[1]:
+        raise ConfigurationError("the first word after `--` is empty, and no program has that name")
     return options._replace(command=tuple(rest[1:]))
 
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import concurrent.futures
+import functools
 import gc
 import pickle
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timezone
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ import pytest
 from pytest_guardrails.errors import ConfigurationError
 from pytest_guardrails.reliability.breakers import Breaker, BreakerSettings, CircuitOpenError, MemoryKeeper, judge_http
 from pytest_guardrails.reliability.breakers.guard import retry_after_s
+from pytest_guardrails.reliability.breakers.keeping import Ticket
 from pytest_guardrails.reliability.breakers.model import Action, Changed, Hold, Release
 from pytest_guardrails.reliability.breakers.model import Control as Held
 from tests.reliability.clocks import MovedClock
@@ -148,6 +150,12 @@ def test_generators_are_refused_since_calling_them_does_nothing() -> None:
         Breaker("service")(generator)
 
 
+@pytest.mark.parametrize("nothing", [5, property(len), "name"])
+def test_what_can_not_be_called_is_refused_at_once(nothing: object) -> None:
+    with pytest.raises(ConfigurationError, match="can't be called"):
+        Breaker("service")(nothing)  # type: ignore[arg-type]
+
+
 def test_an_operator_is_heard_in_memory_too() -> None:
     made = Made()
     made.keeper.apply(Hold(Held("isolated", "alice", "maintenance")))
@@ -251,6 +259,68 @@ async def test_coroutine_functions_are_guarded() -> None:
             await fetch(well=False)
     with pytest.raises(CircuitOpenError):
         await fetch(well=True)
+
+
+class Service:
+    """Called like a function, but a coroutine function to nobody who only looks at it."""
+
+    async def __call__(self) -> None:
+        await asyncio.sleep(0)
+        raise ValueError("no")
+
+
+def asked() -> Awaitable[None]:
+    return Service()()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("function", [Service(), functools.partial(Service()), asked])
+@pytest.mark.parametrize("is_decorated", [True, False])
+async def test_a_coroutine_is_judged_when_it_was_awaited(function: Callable[[], object], is_decorated: bool) -> None:
+    made = Made()
+    call = made.breaker(function) if is_decorated else functools.partial(made.breaker.call, function)
+    for _ in range(3):
+        with pytest.raises(ValueError, match="no"):
+            await call()  # type: ignore[misc]
+    with pytest.raises(CircuitOpenError):
+        await call()  # type: ignore[misc]
+    made.clock.monotonic_s += 300.0
+    waiting: asyncio.Task[object] = asyncio.create_task(call())  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert made.breaker.call(lambda: "fine") == "fine"  # the probe's permit was given back
+
+
+@pytest.mark.asyncio
+async def test_a_task_that_is_cancelled_while_it_asks_gives_back_the_permit() -> None:
+    made = Made()
+    made.probe()
+    asks, may_go = threading.Event(), threading.Event()
+
+    class Slow(SimpleNamespace):
+        def ask(self) -> Ticket:
+            ticket = made.keeper.ask()
+            asks.set()
+            may_go.wait()
+            return ticket
+
+    slow = Slow(
+        name="slow", resting=None, blocks=True, shut_for_s=made.keeper.shut_for_s, abandoned=made.keeper.abandoned
+    )
+    waiting = asyncio.create_task(Breaker(slow).call_async(Service()))
+    await asyncio.to_thread(asks.wait)
+    try:
+        for _ in range(3):
+            waiting.cancel()
+            await asyncio.sleep(0)
+        assert not waiting.done()
+    finally:
+        may_go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert made.breaker.call(lambda: "fine") == "fine"
 
 
 @pytest.mark.asyncio

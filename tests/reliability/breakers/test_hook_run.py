@@ -267,6 +267,13 @@ def test_a_breaker_that_is_switched_off_watches_nothing(home: Home) -> None:
     assert not (home.folder / ".claude").exists()
 
 
+@pytest.mark.parametrize(("command", "complaint"), [([], "no command"), ([""], "is empty"), (["", "x"], "is empty")])
+def test_a_command_without_a_program_is_wrong_usage(home: Home, command: list[str], complaint: str) -> None:
+    done = home.run(*command)
+    assert (done.returncode, complaint in done.stderr, "usage:" in done.stderr) == (2, True, True)
+    assert not (home.folder / ".claude").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
