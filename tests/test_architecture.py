@@ -153,6 +153,7 @@ ALLOWED: dict[str, set[str]] = {
     "pytest_guardrails": set(),
     "pytest_guardrails.errors": set(),
     "pytest_guardrails.hints": set(),
+    "pytest_guardrails.callables": {"pytest_guardrails.errors", "pytest_guardrails.hints"},
     "pytest_guardrails.clock": {"pytest_guardrails.hints"},
     "pytest_guardrails.faces": set(),
     "pytest_guardrails.records": {"pytest_guardrails.hints"},
@@ -165,6 +166,7 @@ ALLOWED: dict[str, set[str]] = {
         "pytest_guardrails.records",
     },
     "pytest_guardrails.reliability.state": {
+        "pytest_guardrails.callables",
         "pytest_guardrails.errors",
         "pytest_guardrails.clock",
         "pytest_guardrails.faces",
@@ -179,6 +181,7 @@ ALLOWED: dict[str, set[str]] = {
         "pytest_guardrails.reliability.state",
     },
     "pytest_guardrails.reliability.loops": {
+        "pytest_guardrails.callables",
         "pytest_guardrails.errors",
         "pytest_guardrails.clock",
         "pytest_guardrails.reliability.durability",
@@ -186,6 +189,7 @@ ALLOWED: dict[str, set[str]] = {
         "pytest_guardrails.reliability.telemetry",
     },
     "pytest_guardrails.reliability.processes": {
+        "pytest_guardrails.callables",
         "pytest_guardrails.errors",
         "pytest_guardrails.clock",
         "pytest_guardrails.faces",
@@ -196,6 +200,7 @@ ALLOWED: dict[str, set[str]] = {
         "pytest_guardrails.reliability.telemetry",
     },
     "pytest_guardrails.reliability.health": {
+        "pytest_guardrails.callables",
         "pytest_guardrails.errors",
         "pytest_guardrails.clock",
         "pytest_guardrails.faces",

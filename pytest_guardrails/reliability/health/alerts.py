@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, final
 
+from pytest_guardrails.callables import finished, plain
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError
 from pytest_guardrails.records import Record
@@ -117,7 +118,7 @@ class Alerts:
         *,
         clock: Clock | None = None,
     ) -> None:
-        self._senders = tuple(senders)
+        self._senders = tuple(plain(send, f"sender {number}") for number, send in enumerate(senders, start=1))
         self._policy = policy or AlertPolicy()
         if not (self._policy.repeat_after_s >= 0 and self._policy.window_s > 0 and self._policy.most >= 1):
             raise ConfigurationError(f"an alert policy needs times from 0 and at least one alert: {self._policy}")
@@ -185,7 +186,7 @@ class Alerts:
 
 def _sent(send: Callable[[Alert], object], alert: Alert) -> bool:
     try:
-        send(alert)
+        finished(send(alert), "a sender")
     except Exception:  # noqa: BLE001 - the edge of a thread: counted, and the other senders must be called
         return False
     return True

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, final
 
+from pytest_guardrails.callables import finished
 from pytest_guardrails.errors import ConfigurationError
 from pytest_guardrails.reliability.loops.facts import Ending, Facts, LoopState, Outcome, Reason
 
@@ -291,7 +292,7 @@ class Custom(Condition):
     def check(self, facts: Facts, predicates: Predicates) -> Ending | None:
         """See `Condition.check`."""
         try:
-            if not predicates[self.name](facts):
+            if not finished(predicates[self.name](facts), "it"):
                 return None
         except Exception as error:  # noqa: BLE001 - the edge to code of others: what can't be judged does not go on
             said = f"the condition {self.name!r} can't be judged: {type(error).__name__}: {error}"

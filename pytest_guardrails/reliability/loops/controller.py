@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, final
 
+from pytest_guardrails.callables import plain
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError, CorruptionError, DeadlineError, StorageError
 from pytest_guardrails.reliability.durability import Lease, LeaseLostError, safe_name
@@ -109,7 +110,9 @@ class LoopController:
         self._clock = clock or SystemClock()
         limit = self.settings.failure_limit
         condition = stop_when if limit is None else AnyOf((stop_when, ConsecutiveFailures(limit)))
-        self._predicates = predicates or {}
+        self._predicates = {
+            name: plain(predicate, f"the predicate {name!r}") for name, predicate in (predicates or {}).items()
+        }
         if missing := sorted(set(condition.names()) - set(self._predicates)):
             raise ConfigurationError(f"no predicate was given for {', '.join(missing)}")
         self._condition = condition
@@ -138,8 +141,9 @@ class LoopController:
         Raises:
             LeaseHeldError: another owner lives.
             LeaseLostError: this one is the owner no more; nothing that came after was written.
-            ConfigurationError: the run under way was started with other conditions.
+            ConfigurationError: the run under way was started with other conditions, or the step is no plain function.
         """
+        plain(step, "the step")
         ttl_s, watch_s = self.settings.lease_ttl_s, self.settings.watch_s
         lease = Lease(self._lease_path, ttl_s=ttl_s, owner=f"loop {self.loop_id}", clock=self._clock)
         ownership = Ownership(
@@ -161,6 +165,7 @@ class LoopController:
         """As `run`, in the background; `wait` tells the end."""
         if self._background is not None and self._background.is_alive():
             raise ConfigurationError(f"loop {self.loop_id!r} runs in the background already")
+        plain(step, "the step")
         self._background = Background(lambda: self.run(step, wait_s=wait_s, restart=restart, amend=amend))
         self._background.start()
 

@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, final
 
+from pytest_guardrails.callables import finished, plain
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError, ConflictError
 from pytest_guardrails.reliability.durability import ProcessIdentity, is_alive, own_identity, safe_name
@@ -91,7 +92,9 @@ class RecoveryManager:
     ) -> None:
         self._store = store
         self._policy = policy or RecoveryPolicy()
-        self._handlers = dict(handlers or {})
+        self._handlers = {
+            strategy: plain(handler, f"the handler of {strategy}") for strategy, handler in (handlers or {}).items()
+        }
         self._rules = tuple(rules)
         self._validate = validate
         self._automatic = automatic
@@ -109,13 +112,15 @@ class RecoveryManager:
             RecoveryFailedError: it was skipped, escalated or given up.
             RecoveryBusyError: a living process is at it.
         """
+        plain(act, "what is to be done")
         try:
-            return act()
+            value = act()
         except Exception as error:  # whatever it is, it is classified, and raised below if nothing helps
             found = self.recover(item, error, act=act)
             if found.state is RecoveryState.RECOVERED:
                 return found.value
             raise RecoveryFailedError(f"{item} was not recovered, it is {found.state.value}: {found.error}") from error
+        return finished(value, "what was to be done")
 
     def recover(
         self, item: str, error: BaseException, *, failure: str = "", act: Callable[[], Any] | None = None
@@ -246,6 +251,7 @@ class RecoveryManager:
         try:
             self._sound(changes and strategy not in _MEND)
             value = runner.run(lambda: handler(attempt) if handler else None, self._policy.handler_deadline_s)
+            finished(value, f"the handler of {strategy}")
             self._sound(changes)
         except Exception as problem:  # noqa: BLE001 - the edge to code of others: it is noted, and decides what is next
             return None, problem

@@ -27,6 +27,7 @@ from enum import IntEnum
 from types import FrameType, TracebackType
 from typing import Any, Literal, final
 
+from pytest_guardrails.callables import finished, plain
 from pytest_guardrails.clock import Clock, SystemClock
 from pytest_guardrails.errors import ConfigurationError
 from pytest_guardrails.records import Record
@@ -111,10 +112,13 @@ class GracefulShutdown:
             callback: takes nothing; what it returns is not looked at.
             stage: when.
             deadline_s: how long it is waited for, in seconds.
+
+        Raises:
+            ConfigurationError: the callback is a coroutine function, or the deadline is no number of seconds.
         """
         if not 0.0 < deadline_s < 1e6:
             raise ConfigurationError(f"deadline_s must be above 0 and finite, not {deadline_s}")
-        self._steps.append(_Step(stage, name, callback, deadline_s))
+        self._steps.append(_Step(stage, name, plain(callback, f"the callback {name!r}"), deadline_s))
 
     @property
     def requested(self) -> bool:
@@ -193,7 +197,7 @@ class GracefulShutdown:
 
         def call() -> None:
             try:
-                step.callback()
+                finished(step.callback(), f"the callback {step.name!r}")
             except BaseException as error:  # noqa: BLE001 - told in the report; the other callbacks must run
                 raised.append(error)
 

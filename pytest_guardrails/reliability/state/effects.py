@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, final
 
+from pytest_guardrails.callables import plain
 from pytest_guardrails.errors import ConfigurationError, ConflictError
 from pytest_guardrails.reliability.durability import ProcessIdentity, is_alive, own_identity, safe_name
 from pytest_guardrails.reliability.state.store import StateStore
@@ -142,6 +143,7 @@ class Effects:
         Raises:
             OutcomeUnknownError: it was begun before, and nobody knows what came of it, or another process is at it.
         """
+        plain(act, "what is to be done once")
         effect = self.begin(step, call)
         if effect.state is EffectState.DONE:
             return effect.result
