@@ -15,6 +15,9 @@ from chaos.scenario.shapes import Field, Mismatch, Table, Tables
 __all__ = ["Reader"]
 
 
+_ALMOST = 0.8  # how like each other two keys are of which one may be meant though the other has a home elsewhere
+
+
 @final
 class Reader:
     """Reads the tables of one file.
@@ -90,7 +93,9 @@ class Reader:
     def _suggest(self, key: str, place: Place, known: list[str]) -> str:
         if key in self.homes and self.homes[key] != _dotted(place):
             home = self.homes[key]
-            return f"move it below [{home}]" if home else "move it to the top of the file, above the first [table]"
+            move = f"move it below [{home}]" if home else "move it to the top of the file, above the first [table]"
+            close = get_close_matches(key, known, n=1, cutoff=_ALMOST)
+            return f'{move}, or write "{close[0]}" here' if close else move
         close = get_close_matches(key, known, n=1)
         return f'did you mean "{close[0]}"?' if close else f"known keys here: {', '.join(known)}"
 

@@ -118,6 +118,7 @@ def test_loading_imports_nothing(tmp_path: Path) -> None:
         ('nmae = "one"', ':1: nmae: unknown key; next: did you mean "name"?'),
         ("zzz = 1", ":1: zzz: unknown key; next: known keys here: name, description"),
         ('workload = "a:b"', ":1: workload: unknown key; next: move it below [target]"),
+        ('model = "posix"', ':1: model: unknown key; next: move it below [expect], or write "models" here'),
         ('kind = "fleat"', ':1: kind: expected one of "explore", "inject", "race", "fleet", "agent", got "fleat"'),
         ('models = "kill"', ':1: models: expected a list of persistence models, got "kill"; next: write it as'),
         ("models = []", ":1: models: expected a list of persistence models, got []"),
