@@ -1,8 +1,8 @@
 """The command `chaos`: its words, and nothing behind them.
 
 Each command imports its work when it is called: `chaos --help` must answer at once, and rich, the engines and the
-explorer together cost several times what the help does. This is the one place of the harness that imports inside
-functions. The options are in `arguments.py`, what becomes of errors and signals in `edge.py`.
+explorer together cost several times what the help does (the rule is in `chaos/__init__.py`). The options are in
+`arguments.py`, what becomes of errors and signals in `edge.py`.
 """
 
 # ruff: noqa: PLC0415 - see above

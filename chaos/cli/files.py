@@ -1,4 +1,6 @@
-"""Writes a run's reports where the user wants them, all or nothing."""
+"""Writes a run's reports where the user wants them, all or nothing; a form's code is imported when it is wanted."""
+
+# ruff: noqa: PLC0415 - see above
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,9 +9,6 @@ from chaos.errors import UsageError
 from chaos.observations import Finding
 from chaos.report import RunResult
 from chaos.report.document import dump
-from chaos.report.html import html
-from chaos.report.junit import junit_xml
-from chaos.report.markdown import markdown
 from pytest_guardrails.errors import GuardrailsError
 from pytest_guardrails.reliability.durability import write_atomic
 
@@ -42,13 +41,31 @@ def write_reports(
     """
     wanted: list[tuple[Path | None, _Maker]] = [
         (json, dump),
-        (junit, junit_xml),
-        (page, lambda result: html(result, replay=replay).encode()),
-        (summary, lambda result: markdown(result).encode()),
+        (junit, _junit),
+        (page, lambda result: _page(result, replay)),
+        (summary, _summary),
     ]
     for path, make in wanted:
         if path is not None:
             _write(path, make(run))
+
+
+def _junit(run: RunResult) -> bytes:
+    from chaos.report.junit import junit_xml
+
+    return junit_xml(run)
+
+
+def _page(run: RunResult, replay: Callable[[Finding], str] | None) -> bytes:
+    from chaos.report.html import html
+
+    return html(run, replay=replay).encode()
+
+
+def _summary(run: RunResult) -> bytes:
+    from chaos.report.markdown import markdown
+
+    return markdown(run).encode()
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -1,22 +1,27 @@
 """How a run shows that it moves: a bar on a terminal, plain lines elsewhere.
 
 A bar shows what is tried per second and the time left; a log gets one line as a scenario begins to be explored, one for
-each new cause of damage, and one at its end. Both say the same. Read `running.py` for who is told.
+each new cause of damage, and one at its end. Both say the same. The bar is imported where one is shown. Read
+`running.py` for who is told.
 """
+
+# ruff: noqa: PLC0415 - see above
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from chaos.report import News, ScenarioResult, Status, status
 from chaos.report.text import counted, printable, result_words, tried
 from chaos.scenario import Scenario
 from chaos.scenario.watching import Advance, Listener
 from chaos.trace.model import Trace
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 __all__ = ["Bar", "Lines", "listener_for"]
 
@@ -27,6 +32,8 @@ def listener_for(console: Console) -> Iterator[Listener]:
     if not console.is_terminal:
         yield Lines(console)
         return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
@@ -74,7 +81,7 @@ class Lines:
 class Bar:
     """A bar for the scenario under way, and one line above it for each that is done."""
 
-    def __init__(self, bar: Progress, console: Console) -> None:
+    def __init__(self, bar: "Progress", console: Console) -> None:
         self._bar, self._console = bar, console
         self._task: TaskID | None = None
         self._causes = 0

@@ -5,14 +5,18 @@
 `models.py` for the rules, `tree.py` for the ground, `space.py` for the whole.
 """
 
-from chaos.disk.content import Content
-from chaos.disk.folder import Slot, first_difference, is_excluded, materialise, prove, read_tree
-from chaos.disk.models import MODELS, RULES, PersistenceModel, model_named, weakest_first
-from chaos.disk.replay import apply, initial_tree
-from chaos.disk.space import DEFAULT_BOUND, StateSpace
-from chaos.disk.states import CrashState, Description, Fate, OperationFate, Statistics
-from chaos.disk.times import Stamp, Times
-from chaos.disk.tree import Node, Tree
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chaos.disk.content import Content
+    from chaos.disk.folder import Slot, first_difference, is_excluded, materialise, prove, read_tree
+    from chaos.disk.models import MODELS, RULES, PersistenceModel, model_named, weakest_first
+    from chaos.disk.replay import apply, initial_tree
+    from chaos.disk.space import DEFAULT_BOUND, StateSpace
+    from chaos.disk.states import CrashState, Description, Fate, OperationFate, Statistics
+    from chaos.disk.times import Stamp, Times
+    from chaos.disk.tree import Node, Tree
 
 __all__ = [  # noqa: RUF022 - in plain order, as everywhere in this house
     "Content",
@@ -41,3 +45,22 @@ __all__ = [  # noqa: RUF022 - in plain order, as everywhere in this house
     "read_tree",
     "weakest_first",
 ]
+
+# Each name is loaded from its module when it is first asked for: see `chaos/__init__.py`.
+_HOMES = {
+    "chaos.disk.content": "Content",
+    "chaos.disk.folder": "Slot first_difference is_excluded materialise prove read_tree",
+    "chaos.disk.models": "MODELS RULES PersistenceModel model_named weakest_first",
+    "chaos.disk.replay": "apply initial_tree",
+    "chaos.disk.space": "DEFAULT_BOUND StateSpace",
+    "chaos.disk.states": "CrashState Description Fate OperationFate Statistics",
+    "chaos.disk.times": "Stamp Times",
+    "chaos.disk.tree": "Node Tree",
+}
+
+
+def __getattr__(name: str) -> object:
+    for home, names in _HOMES.items():
+        if name in names.split():
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,8 +2,11 @@
 
 Pure functions of a name and bytes; SQLite is opened on a private copy. Content that can't be read as its kind has no
 number in it and yields nothing: whether a torn file matters is for recovery to say. Limits: SQLite stores NaN as
-NULL, so only infinities can be seen there; pickled object arrays are never loaded. Read `finite.py` next.
+NULL, so only infinities can be seen there; pickled object arrays are never loaded. What reads a kind is imported with
+the first file of it. Read `finite.py` next.
 """
+
+# ruff: noqa: PLC0415 - see above
 
 import array
 import ast
@@ -11,16 +14,17 @@ import io
 import json
 import math
 import re
-import sqlite3
 import struct
 import sys
 import tempfile
-import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import sqlite3
 
 __all__ = ["non_finite_places"]
 
@@ -85,6 +89,8 @@ def _in_document(document: Any, place: str) -> Iterator[str]:
 
 
 def _in_npz(content: bytes) -> Iterator[str]:
+    import zipfile
+
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for member in archive.infolist():
@@ -163,6 +169,8 @@ def _numbers(column: bytes, code: str, swap: bool) -> Sequence[float]:
 
 
 def _in_sqlite(name: str, files: Mapping[str, bytes]) -> Iterator[str]:
+    import sqlite3
+
     with tempfile.TemporaryDirectory(prefix="chaos-finite-") as folder:
         copy = Path(folder) / "copy"
         for suffix in ("", *_SQLITE_COMPANIONS):
@@ -175,7 +183,7 @@ def _in_sqlite(name: str, files: Mapping[str, bytes]) -> Iterator[str]:
             return
 
 
-def _in_database(database: sqlite3.Connection) -> Iterator[str]:
+def _in_database(database: "sqlite3.Connection") -> Iterator[str]:
     tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     for table in tables:
         for column in [row[1] for row in database.execute(f"PRAGMA table_info({_quoted(table)})")]:

@@ -18,14 +18,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, final
 
-import portalocker
-
 from chaos.errors import UsageError
 from chaos.observations import Finding
 from chaos.report.document import check_format
 from chaos.report.findings import News
 from chaos.report.plain import from_plain, parse_json, to_json, to_plain
 from chaos.report.results import RunResult, ScenarioResult, Status, Stop
+from pytest_guardrails.reliability.durability.kernel import LockUnsupportedError, try_lock, unlock
 
 __all__ = ["FORMAT", "VERSION", "Journal", "is_in_use", "read_journal"]
 
@@ -43,7 +42,7 @@ class Journal:
     def __init__(self, path: Path, run: RunResult) -> None:
         """Create the file, which must not exist, and take its lock."""
         self._file = path.open("xb", buffering=0)
-        portalocker.lock(self._file, portalocker.LOCK_EX | portalocker.LOCK_NB)
+        try_lock(self._file.fileno(), "exclusive")  # nobody else knows the file yet
         self._write({"event": "run", "format": FORMAT, "version": VERSION, "run": to_plain(run)}, sync=True)
 
     def __enter__(self) -> "Journal":
@@ -88,10 +87,11 @@ def is_in_use(path: Path) -> bool:
     """Whether a living writer holds the journal."""
     try:
         with path.open("rb+") as file:
-            portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
-            portalocker.unlock(file)
-    except portalocker.LockException:
-        return True
+            if not try_lock(file.fileno(), "exclusive"):
+                return True
+            unlock(file.fileno())
+    except LockUnsupportedError:
+        return True  # it may be: nothing here can tell
     except OSError:
         return False
     return False

@@ -1,9 +1,11 @@
 """Which scenarios a command line means: files, folders, names, or everything in `./scenarios`.
 
-Loads files, runs nothing. All problems of all files that matter are reported in one go. Read `loader.py` next.
+Loads files, runs nothing. All problems of all files that matter are reported in one go. Of many files, only those in
+which a wanted name may stand are read as scenarios. Read `loader.py` next.
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -18,6 +20,7 @@ __all__ = ["DEFAULT_FOLDER", "discover", "now_and_later"]
 
 DEFAULT_FOLDER = "scenarios"
 _NOT_SCENARIOS = frozenset({"pyproject.toml"})
+_WILD = re.compile(r"[*?]|\[.*\]")  # in a name asked for: what stands for other letters
 
 
 def discover(wanted: Sequence[str] = ()) -> list[Scenario]:
@@ -38,8 +41,12 @@ def discover(wanted: Sequence[str] = ()) -> list[Scenario]:
     loaded, problems = _load_all(_files_of(paths))
     found = {id(scenario): scenario for scenario in loaded}
     if names:
-        shelf, shelf_problems = _load_all(_files_of([_default_folder(_unknown_path(names))]))
-        missing = [name for name in names if not any(fnmatchcase(scenario.name, name) for scenario in shelf)]
+        files = _files_of([_default_folder(_unknown_path(names))])
+        shelf, shelf_problems = _load_all(file for file in files if _may_hold(file, names))
+        missing = _missing(names, shelf)
+        if missing:
+            shelf, shelf_problems = _load_all(files)
+            missing = _missing(names, shelf)
         if missing and not shelf_problems:
             raise _unknown(missing[0], shelf)
         # A broken file may be the one that was meant; when every name was found elsewhere it is not in the way.
@@ -103,6 +110,24 @@ def _walk(folder: Path) -> Iterator[Path]:
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if not hidden and path.name not in _NOT_SCENARIOS:
             yield path
+
+
+def _may_hold(file: Path, names: Sequence[str]) -> bool:
+    """Whether a file may be the scenario of one of the names (or of more, or none): a look at its bytes, not its sense.
+
+    A name stands in its file letter by letter, unless it is written with escapes.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return True
+    return b"\\" in content or any(
+        all(piece.encode("utf-8", "surrogateescape") in content for piece in _WILD.split(name)) for name in names
+    )
+
+
+def _missing(names: Sequence[str], shelf: Sequence[Scenario]) -> list[str]:
+    return [name for name in names if not any(fnmatchcase(scenario.name, name) for scenario in shelf)]
 
 
 def _load_all(files: Iterable[Path]) -> tuple[list[Scenario], list[Problem]]:

@@ -7,6 +7,7 @@ which files are loaded, `fields/` for each kind.
 import os
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def parse(text: str, *, file: str, folder: Path) -> Scenario:
     name = raw.get("kind", DEFAULT_KIND)
     kind = KINDS.get(name if isinstance(name, str) else "", KINDS[DEFAULT_KIND])
     fields = (*COMMON, *kind.fields)
-    reader = Reader(file, locate(text), _homes(fields))
+    reader = Reader(file, partial(locate, text), _homes(fields))
     values = reader.table(raw, (), fields)
     drive = kind.build(reader, values, folder)
     if reader.problems or drive is None:

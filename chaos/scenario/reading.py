@@ -4,8 +4,9 @@ The one place where shapes meet lines. Values that are wrong are left out of the
 be checked; the caller must look at `problems` before it uses the result. Read `loader.py` next.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any, final
 
 from chaos.scenario.positions import Place
@@ -24,14 +25,19 @@ class Reader:
 
     Args:
         file: as the user named it.
-        lines: where everything stands, from `positions.locate`.
+        locate: says where everything stands, by `positions.locate`; asked only when something is wrong.
         homes: for each known key, the table that it belongs in ("" = top level), for keys in the wrong table.
     """
 
-    def __init__(self, file: str, lines: Mapping[Place, int], homes: Mapping[str, str]) -> None:
-        self.file, self.lines, self.homes = file, lines, homes
+    def __init__(self, file: str, locate: Callable[[], Mapping[Place, int]], homes: Mapping[str, str]) -> None:
+        self.file, self.homes = file, homes
+        self._locate = locate
         self.problems: list[Problem] = []
         self._wrong: list[Place] = []
+
+    @cached_property
+    def _lines(self) -> Mapping[Place, int]:
+        return self._locate()
 
     def report(self, place: Place, message: str, hint: str = "") -> None:
         """Note what is wrong with right values together, at `place` or at the nearest place around it that has a line.
@@ -43,9 +49,9 @@ class Reader:
 
     def _note(self, place: Place, message: str, hint: str = "") -> None:
         self._wrong.append(place)
-        known = next(place[:size] for size in range(len(place), -1, -1) if place[:size] in self.lines)
+        known = next(place[:size] for size in range(len(place), -1, -1) if place[:size] in self._lines)
         key = _dotted(place)
-        self.problems.append(Problem(file=self.file, line=self.lines[known], key=key, message=message, hint=hint))
+        self.problems.append(Problem(file=self.file, line=self._lines[known], key=key, message=message, hint=hint))
 
     def table(self, raw: object, place: Place, fields: Sequence[Field]) -> dict[str, Any]:
         """The typed values of the keys that are there and right."""

@@ -1,15 +1,18 @@
 """The one door from a test into the harness: a call's arguments become a scenario, its result a verdict on the test.
 
 The fixtures `crash`, `faults`, `race` and `fleet` of one test share one door. It knows scenarios, their runner and
-their results, nothing of engines. Read `crash.py` for a fixture, `session.py` for what all tests share.
+their results, nothing of engines; what only a replay takes is imported then. Read `crash.py` for a fixture,
+`session.py` for what all tests share.
 """
+
+# ruff: noqa: PLC0415 - see above
 
 import inspect
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, NoReturn, ParamSpec, TypeVar, final
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, final
 
 import pytest
 
@@ -17,15 +20,16 @@ from chaos.errors import ChaosError, UsageError
 from chaos.observations import Verdict
 from chaos.oracles.durable import SHOWS_NOTHING
 from chaos.report import ScenarioResult, Status, status
-from chaos.report.live_replay import LiveReplay
-from chaos.report.replay import Replay
 from chaos.scenario import Explore, Inject, Scenario
 from chaos.scenario.model import Drive
-from chaos.scenario.runner import find_finding, replay_live, replay_state
 from pytest_guardrails.plugin.arguments import Call, known_names, refusal
 from pytest_guardrails.plugin.session import complaints, fail, quiet_forks, refuse, session_of
 from pytest_guardrails.plugin.stash import REPLAYED
 from pytest_guardrails.plugin.summary import property_of
+
+if TYPE_CHECKING:
+    from chaos.report.live_replay import LiveReplay
+    from chaos.report.replay import Replay
 
 __all__ = ["Door", "called_as"]
 
@@ -166,13 +170,15 @@ class Door:
         session = session_of(config)
         with quiet_forks():
             if wanted := config.getoption("--chaos-replay"):
+                from chaos.scenario.runner import find_finding
+
                 models = drive.models if isinstance(drive, Explore) else ()
                 result = ScenarioResult(scenario=name, origin=nodeid, kind=drive.kind, models=models)
                 return self._replayed(call, scenario, *find_finding(wanted, session.options.report_dir)), result
             result = session.explore(scenario, call.given)
             return complaints(call.fixture, result, session), result
 
-    def _replayed(self, call: Call, scenario: Scenario, path: Path, replay: Replay | LiveReplay) -> list[str]:
+    def _replayed(self, call: Call, scenario: Scenario, path: Path, replay: "Replay | LiveReplay") -> list[str]:
         """What is still wrong, line by line."""
         if replay.scenario != scenario.name:
             return []  # another call of this test may be the one
@@ -200,7 +206,10 @@ def _doubt(result: ScenarioResult) -> str:
     )
 
 
-def _shown(path: Path, replay: Replay | LiveReplay, drive: Drive) -> tuple[bool, tuple[str, ...]]:
+def _shown(path: Path, replay: "Replay | LiveReplay", drive: Drive) -> tuple[bool, tuple[str, ...]]:
+    from chaos.report.live_replay import LiveReplay
+    from chaos.scenario.runner import replay_live, replay_state
+
     if isinstance(replay, LiveReplay):
         return replay_live(replay, drive)
     if not isinstance(drive, (Explore, Inject)):

@@ -1,7 +1,10 @@
 """What the tests of one session share: one run folder, and how a test fails.
 
-It knows scenarios, their runner and their results, nothing of engines. Read `door.py` for what becomes of a call.
+It knows scenarios, their runner and their results, nothing of engines; what only a replay or a refusal takes is
+imported then. Read `door.py` for what becomes of a call.
 """
+
+# ruff: noqa: PLC0415 - see above
 
 import os
 import re
@@ -20,7 +23,7 @@ from chaos.report import ScenarioResult, Status, status, why
 from chaos.report.text import counted, finding_lines, printable, tried, verdict_lines
 from chaos.scenario import Scenario
 from chaos.scenario.quantities import budget
-from chaos.scenario.runner import Run, find_finding, supervisor_missing
+from chaos.scenario.runner import Run
 from pytest_guardrails.plugin.settings import ini_budget, run_options, skips_unmeasured
 from pytest_guardrails.plugin.stash import ENDINGS
 
@@ -97,6 +100,8 @@ def owner_of_finding(config: pytest.Config, wanted: str) -> str:
     Raises:
         UsageError: there is no such finding, or a setting is wrong.
     """
+    from chaos.scenario.runner import find_finding
+
     _, replay = find_finding(wanted, run_options(config).report_dir)
     return _CALL_NUMBER.sub("", replay.scenario)
 
@@ -104,6 +109,8 @@ def owner_of_finding(config: pytest.Config, wanted: str) -> str:
 def refuse(config: pytest.Config, lines: Sequence[str]) -> NoReturn:
     """End a test that could not be measured: it fails, or is skipped where the machine can't and that was asked for."""
     __tracebackhide__ = True
+    from chaos.scenario.runner import supervisor_missing
+
     if (missing := supervisor_missing()) and session_of(config).skips_unmeasured:
         pytest.skip(f"not measured on this machine: {missing}")
     hint = ["  or: --chaos-no-engine skip skips the tests that this machine can't measure"] if missing else []

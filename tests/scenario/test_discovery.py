@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from chaos.errors import UsageError
-from chaos.scenario import Profile, ScenarioError, discover, now_and_later
+from chaos.scenario import Profile, Scenario, ScenarioError, discover, discovery, load, now_and_later
 
 GOOD = '[target]\nworkload = "t:w"\nrecover = "t:r"\n'
 
@@ -41,6 +41,30 @@ def test_a_file_a_folder_and_a_name_each_lead_to_scenarios(shelf: Path) -> None:
 
 def test_a_name_may_hold_wildcards(shelf: Path) -> None:
     assert names("*p*") == ["apple", "pear"]
+
+
+@pytest.mark.parametrize("wanted", ["pear", "p?ar", "p[a-e]ar", "*ear"])
+def test_a_name_leads_to_its_scenario_however_the_file_writes_it(shelf: Path, wanted: str) -> None:
+    (shelf / "scenarios" / "pear" / "pear.toml").write_text(f'name = "p\\u0065ar"\n{GOOD}')
+    assert names(wanted) == ["pear"]
+
+
+def test_by_name_no_other_file_is_read_as_a_scenario(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def noted(file: Path) -> Scenario:
+        read.append(file.name)
+        return load(file)
+
+    monkeypatch.setattr(discovery, "load", noted)
+    assert names("pear") == ["pear"]
+    assert read == ["pear.toml"]
+
+
+def test_a_second_scenario_of_the_name_is_still_refused_when_asked_for_by_name(shelf: Path) -> None:
+    put(shelf / "scenarios" / "other.toml", "pear")
+    with pytest.raises(ScenarioError, match='"pear" is also the name in'):
+        discover(["pear"])
 
 
 def test_a_scenario_named_twice_is_run_once(shelf: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from chaos.child.target import CommandTarget, PythonTarget
 from chaos.observations import Damage
 from chaos.scenario import Budget, Expectation, Explore, Scenario, ScenarioError, load
+from chaos.scenario.positions import Place, locate
 
 MINIMAL = """\
 name = "one"
@@ -100,6 +101,20 @@ oracle = "atomic"
         Expectation(oracle="recovers", model="ext4", damage=Damage.CANNOT_START, source="store.py:42"),
         Expectation(oracle="atomic"),
     )
+
+
+def test_lines_are_looked_for_only_when_something_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    located: list[str] = []
+
+    def noted(text: str) -> dict[Place, int]:
+        located.append(text)
+        return locate(text)
+
+    monkeypatch.setattr("chaos.scenario.loader.locate", noted)
+    load(written(tmp_path, MINIMAL))
+    assert located == []
+    assert problems_of(tmp_path, f"x = 1\ny = 2\n{MINIMAL}")[1].startswith(":2: y: unknown key")
+    assert located == [f"x = 1\ny = 2\n{MINIMAL}"]
 
 
 def test_loading_imports_nothing(tmp_path: Path) -> None:

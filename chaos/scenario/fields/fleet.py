@@ -265,7 +265,7 @@ def fleet_bounds_from(table: Mapping[str, Any]) -> Bounds:
 
 
 def _typed(table: Mapping[str, Any], fields: tuple[Field, ...], name: str) -> dict[str, Any]:
-    reader = Reader("", {(): 0}, {})
+    reader = Reader("", lambda: {(): 0}, {})
     values = reader.table(dict(table), (), fields)
     for problem in reader.problems[:1]:
         key = f"{name}.{problem.key}" if problem.key else name

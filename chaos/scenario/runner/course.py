@@ -1,8 +1,10 @@
 """One scenario from beginning to end: driven as its kind is, and compared with what was expected.
 
 Everything that can go wrong on the way becomes part of the result; only an error that nobody foresaw is raised. Which
-course a scenario takes is decided by the type of its `drive`. Read `run.py` next.
+course a scenario takes is decided by the type of its `drive`, and only that course is imported. Read `run.py` next.
 """
+
+# ruff: noqa: PLC0415 - see above
 
 from time import monotonic
 
@@ -13,11 +15,6 @@ from chaos.scenario.kinds import Agent, Fleet, Race
 from chaos.scenario.kinds.inject import Inject
 from chaos.scenario.model import Explore, RunOptions, Scenario
 from chaos.scenario.runner.account import INTERRUPTED, Account
-from chaos.scenario.runner.agent import run_agent
-from chaos.scenario.runner.crashing import run_exploration
-from chaos.scenario.runner.fleeting import run_fleets
-from chaos.scenario.runner.injecting import run_injection
-from chaos.scenario.runner.racing import run_race
 from chaos.scenario.watching import Listener
 from chaos.trace.model import Trace
 
@@ -64,12 +61,22 @@ def run_course(
 def _drive(account: Account, trace: Trace | None) -> None:
     drive = account.scenario.drive
     if isinstance(drive, Explore):
+        from chaos.scenario.runner.crashing import run_exploration
+
         run_exploration(account, drive, trace)
     elif isinstance(drive, Inject):
+        from chaos.scenario.runner.injecting import run_injection
+
         run_injection(account, drive)
     elif isinstance(drive, Race):
+        from chaos.scenario.runner.racing import run_race
+
         run_race(account, drive)
     elif isinstance(drive, Fleet):
+        from chaos.scenario.runner.fleeting import run_fleets
+
         run_fleets(account, drive)
     elif isinstance(drive, Agent):
+        from chaos.scenario.runner.agent import run_agent
+
         run_agent(account, drive)

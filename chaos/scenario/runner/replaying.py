@@ -1,17 +1,20 @@
 """One finding once more: its crash state is rebuilt from trace and recipe, recovery runs on it, the oracles judge.
 
-What a replay file points to is read, never run on loading; the target named in it is run, as by any scenario.
+What a replay file points to is read, never run on loading; the target named in it is run, as by any scenario. Of the
+kinds of scenarios only the finding's own is imported.
 """
+
+# ruff: noqa: PLC0415 - see above
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
-from chaos.child.target import Roles, Target
+from chaos.child.target import Roles
 from chaos.disk import Times, materialise, model_named
 from chaos.errors import UsageError
 from chaos.explore.exploration import Exploration
@@ -24,14 +27,9 @@ from chaos.report.replay import Replay, load_replay, read_any
 from chaos.scenario.kinds import Agent, Fleet, Race
 from chaos.scenario.kinds.inject import Inject
 from chaos.scenario.model import Drive
-from chaos.scenario.runner.agent import agent_from, replay_agent
 from chaos.scenario.runner.crashing import point_of, tree_of
 from chaos.scenario.runner.exploring import ask_for
 from chaos.scenario.runner.faulty import reference_of
-from chaos.scenario.runner.fleeting import fleet_from, replay_fleet
-from chaos.scenario.runner.inject_terms import inject_from
-from chaos.scenario.runner.injecting import replay_injection
-from chaos.scenario.runner.racing import race_from, replay_race
 from chaos.scenario.runner.second import second_reference
 from chaos.trace.file import load
 from chaos.trace.model import Trace
@@ -166,13 +164,21 @@ def live_drive(path: Path, replay: LiveReplay) -> Drive:
         UsageError: a target is a function inside a test, or the file is damaged.
     """
     targets = load_live_targets(_content(path), str(path))
-    builders: dict[str, Callable[[LiveReplay, Mapping[str, Target]], Drive]] = {
-        Inject.kind: inject_from,
-        Race.kind: race_from,
-        Fleet.kind: fleet_from,
-        Agent.kind: agent_from,
-    }
-    return builders[replay.kind](replay, targets)
+    if replay.kind == Inject.kind:
+        from chaos.scenario.runner.inject_terms import inject_from
+
+        return inject_from(replay, targets)
+    if replay.kind == Race.kind:
+        from chaos.scenario.runner.racing import race_from
+
+        return race_from(replay, targets)
+    if replay.kind == Fleet.kind:
+        from chaos.scenario.runner.fleeting import fleet_from
+
+        return fleet_from(replay, targets)
+    from chaos.scenario.runner.agent import agent_from
+
+    return agent_from(replay, targets)
 
 
 def replay_live(replay: LiveReplay, drive: Drive) -> tuple[bool, tuple[str, ...]]:
@@ -185,12 +191,20 @@ def replay_live(replay: LiveReplay, drive: Drive) -> tuple[bool, tuple[str, ...]
         ChaosError: a target can't be imported, the drive is of another kind, or the harness failed.
     """
     if isinstance(drive, Inject):
+        from chaos.scenario.runner.injecting import replay_injection
+
         return replay_injection(replay, drive)
     if isinstance(drive, Race):
+        from chaos.scenario.runner.racing import replay_race
+
         return replay_race(replay, drive)
     if isinstance(drive, Fleet) and replay.kind == Fleet.kind:
+        from chaos.scenario.runner.fleeting import replay_fleet
+
         return replay_fleet(replay, drive)
     if isinstance(drive, Agent) and replay.kind == Agent.kind:
+        from chaos.scenario.runner.agent import replay_agent
+
         return replay_agent(replay, drive)
     raise UsageError(f"finding {replay.finding} is of kind {replay.kind}, and this is of kind {drive.kind}")
 
