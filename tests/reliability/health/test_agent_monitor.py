@@ -249,9 +249,9 @@ def test_the_void_is_critical(store: StateStore) -> None:
 def test_the_ceiling_of_the_void_is_hard(voids: list[float], void: float) -> None:
     state = AgentState(void=void, voids=tuple(voids))
     if abs(void) > 0.30:
-        assert is_void(state)
+        assert is_void(state, void_threshold(state))
     if abs(void) <= 0.10:
-        assert not is_void(state)
+        assert not is_void(state, void_threshold(state))
 
 
 def test_repetition_is_seen() -> None:
