@@ -15,6 +15,7 @@ re-entrant, and what it guards is whole between any two steps: things are claime
 (`pop`, `remove`, `setdefault`), never looked at first and taken then. Read `locks.py` next.
 """
 
+import errno
 import os
 import threading
 import weakref
@@ -25,11 +26,11 @@ from functools import partial
 from pytest_guardrails.errors import StorageError
 from pytest_guardrails.hints import Literal, final
 from pytest_guardrails.reliability.durability.kernel import Mode, try_lock, unlock, wait_lock
+from pytest_guardrails.reliability.durability.open_files import close_own, link_of, open_identity, read_link
 
 __all__ = ["Claim", "Holding", "Pair", "Seat", "Wait", "give_up", "seat_for", "start_wait", "try_again"]
 
 _IDLE_PAIRS = 4  # a process rarely has more threads at one lock; each pair is two descriptors
-_GONE = " (deleted)"  # what Linux adds to the name of an open file that has none any more
 _mutex = threading.RLock()  # guards the tables below and the fate of every `Wait`; never held during a system wait
 _pairs: "weakref.WeakSet[Pair]" = weakref.WeakSet()
 _seats: "weakref.WeakValueDictionary[str, Seat]" = weakref.WeakValueDictionary()
@@ -45,10 +46,11 @@ class Pair:
         lock: of the lock file.
         turnstile: of the other one.
         identity: which file the lock file is, whatever name it has by now.
+        turned: which file the turnstile is.
         link: where the kernel tells the open lock file's path of now; "" where it doesn't.
     """
 
-    __slots__ = ("__weakref__", "identity", "link", "lock", "turnstile")
+    __slots__ = ("__weakref__", "identity", "link", "lock", "turned", "turnstile")
 
     def __init__(self, path: str) -> None:
         self.lock = self.turnstile = -1
@@ -56,11 +58,10 @@ class Pair:
         with _mutex:  # a fork waits, so that the child knows of every descriptor that it must close
             _pairs.add(self)
             self.lock = os.open(path, flags, 0o666)
+            self.identity = open_identity(self.lock)
             self.turnstile = os.open(path + ".turn", flags, 0o666)
-        status = os.fstat(self.lock)
-        self.identity = (status.st_dev, status.st_ino)
-        link = f"/proc/self/fd/{self.lock}"
-        self.link = link if _read_link(link) == path and not path.endswith(_GONE) else ""
+            self.turned = open_identity(self.turnstile)
+        self.link = link_of(self.lock, path)
 
     def try_take(self, mode: Mode) -> bool:
         """Pass the turnstile and take the lock, if neither needs waiting."""
@@ -77,12 +78,16 @@ class Pair:
 
     def close(self) -> None:
         """Close both descriptors, which lets go of what they hold."""
-        descriptors = (self.lock, self.turnstile)
+        lock, turnstile = self.lock, self.turnstile
         self.lock = self.turnstile = -1  # first: closed twice, the number may be another file's by then
-        for descriptor in descriptors:
-            if descriptor >= 0:
-                with suppress(OSError):  # somebody else closed it
-                    os.close(descriptor)
+        if lock >= 0:
+            close_own(lock, self.identity)
+        if turnstile >= 0:
+            close_own(turnstile, self.turned)
+
+    def is_lost(self) -> bool:
+        """Whether somebody else closed the lock file's descriptor."""
+        return open_identity(self.lock) != self.identity
 
     def __del__(self) -> None:
         if hasattr(self, "turnstile"):  # else it was interrupted before it began
@@ -166,8 +171,11 @@ class Seat:
         record, else written without a trace, makes the file's inode dirty every time. On file systems without a
         journal each sync of a neighbour then writes that as well (a sixth of a commit's time on ext4).
         """
-        if pair.link and _read_link(pair.link) == self.path:
-            return True
+        if pair.link:
+            if read_link(pair.link) == self.path:
+                return True
+            if pair.is_lost():
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         try:
             status = os.stat(self.path)
         except FileNotFoundError:
@@ -425,13 +433,6 @@ def _helper() -> _Helper | None:
         return _Helper()
     except RuntimeError:
         return None
-
-
-def _read_link(link: str) -> str:
-    try:
-        return os.readlink(link)
-    except OSError:  # not Linux, or no /proc here
-        return ""
 
 
 def _closed_door() -> threading.Lock:

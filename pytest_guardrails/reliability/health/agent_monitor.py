@@ -164,12 +164,13 @@ class AgentMonitor:
         drift = drift_of(numbers, before.get("parameters"), [float(value) for value in ethical])
         state = advanced(_state_in(before), drift)
         risk = _risk(drift, state.coherence, repetition_of(text), float(complexity))
-        signals = {"risk": risk, "coherence": state.coherence, "void": is_void(state)}
+        variables = _metrics(state)
+        signals = {"risk": risk, "coherence": state.coherence, "void": bool(variables["void"])}
         found = assess(self._thresholds, **signals)
         cleared = assess(self._thresholds, **signals, margin=self._thresholds.margin)
         kept = before.get("hysteresis", (Level.HEALTHY, 0))
         memory = settled(Hysteresis(Level(kept[0]), kept[1]), found.level, cleared.level, self._thresholds.better_after)
-        metrics = {**_metrics(state), "risk": risk, "drift": drift, "complexity": float(complexity)}
+        metrics = {**variables, "risk": risk, "drift": drift, "complexity": float(complexity)}
         count = before.get("update_count", 0) + 1
         reasons = found.reasons or (() if memory.level is Level.HEALTHY else ("it was worse a moment ago",))
         after = {
@@ -228,7 +229,7 @@ def _answer(
 def _metrics(state: AgentState) -> dict[str, float | bool | None]:
     named = {"E": state.energy, "I": state.integrity, "S": state.entropy, "V": state.void, "lambda1": state.lambda1}
     threshold = void_threshold(state)
-    return {**named, "coherence": state.coherence, "void": is_void(state), "void_threshold": threshold}
+    return {**named, "coherence": state.coherence, "void": is_void(state, threshold), "void_threshold": threshold}
 
 
 def _appended(history: Sequence[Any], entry: list[float | int | None]) -> list[Any]:
@@ -259,6 +260,8 @@ def _problem_of(name: str, values: object, length: int) -> str:
         return f"{name} has {len(values)} values, not {length}"
     if isinstance(values, Mapping):
         return f"{name} is a {type(values).__name__}, not {length} numbers"
+    if isinstance(values, (list, tuple)) and {float}.issuperset(map(type, values)) and all(map(math.isfinite, values)):
+        return ""
     bad = next((index for index in range(length) if not _is_number(values[index])), None)
     return "" if bad is None else f"{name}[{bad}] is {values[bad]!r:.40}, not a finite number"
 

@@ -114,9 +114,9 @@ def void_threshold(state: AgentState) -> float:
     return _clipped(mean + 2.0 * spread, *_VOID)
 
 
-def is_void(state: AgentState) -> bool:
-    """Whether the agent is in the void."""
-    return abs(state.void) > void_threshold(state)
+def is_void(state: AgentState, threshold: float) -> bool:
+    """Whether the agent is in the void; `threshold` is the state's, which costs a look at all that is remembered."""
+    return abs(state.void) > threshold
 
 
 def _regulated(state: AgentState) -> AgentState:

@@ -49,13 +49,16 @@ class FrozenList(list[Any]):
         return freeze, (list(self),)
 
 
+_INNER = frozenset({dict, list, tuple, FrozenDict, FrozenList})
+
+
 def freeze(value: Any) -> Any:
     """The same value, frozen at every level; numbers, texts, booleans and None as they are."""
     kind = type(value)
     if kind is dict:
         return FrozenDict({key: freeze(item) for key, item in value.items()})
     if kind is list or kind is tuple:
-        return FrozenList([freeze(item) for item in value])
+        return FrozenList(value if _INNER.isdisjoint(map(type, value)) else [freeze(item) for item in value])
     return value
 
 
@@ -64,6 +67,8 @@ def copier_of(value: Any) -> Callable[[Any], Any] | None:
     kind = type(value)
     if kind is not FrozenDict and kind is not FrozenList:
         return None
+    if kind is FrozenList and _INNER.isdisjoint(map(type, value)):
+        return kind
     places = value.items() if kind is FrozenDict else enumerate(value)
     put: Any = dict.__setitem__ if kind is FrozenDict else list.__setitem__
     inner = [(place, copier) for place, item in places if (copier := copier_of(item)) is not None]

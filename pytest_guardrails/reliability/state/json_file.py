@@ -23,6 +23,7 @@ from pytest_guardrails.hints import final
 from pytest_guardrails.reliability.durability import DurabilityUnknownError, FileLock, sync_directory, write_atomic
 from pytest_guardrails.reliability.durability.forking import renew_in_children
 from pytest_guardrails.reliability.durability.locks import resolved
+from pytest_guardrails.reliability.durability.open_files import close_own
 from pytest_guardrails.reliability.durability.times import wall_time
 from pytest_guardrails.reliability.state import json_document as documents
 from pytest_guardrails.reliability.state.backend import MOST_TOGETHER, BackendSettings, PastCell, Session, wait_for
@@ -61,11 +62,12 @@ class _Loaded:
     identities are equal files.
     """
 
-    __slots__ = ("_descriptor", "document", "identity")
+    __slots__ = ("_descriptor", "_file", "document", "identity")
 
     def __init__(self, path: str, document: Document | None = None) -> None:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | _NO_WAIT)
         status = os.fstat(self._descriptor)
+        self._file = (status.st_dev, status.st_ino)
         if not stat.S_ISREG(status.st_mode):
             what = "Is a directory" if stat.S_ISDIR(status.st_mode) else "it is not a regular file"
             raise StorageError(f"{path} can't be read: {what}; name another path")
@@ -76,9 +78,8 @@ class _Loaded:
         self.document = document
 
     def __del__(self) -> None:
-        if hasattr(self, "_descriptor"):  # it was opened
-            with suppress(OSError):  # somebody else closed it
-                os.close(self._descriptor)
+        if hasattr(self, "_file"):  # it was opened
+            close_own(self._descriptor, self._file)
 
 
 @final

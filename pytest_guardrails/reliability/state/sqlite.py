@@ -49,6 +49,7 @@ from pytest_guardrails.reliability.state.salvage import lift, replay_later_chang
 from pytest_guardrails.reliability.state.sqlite_connections import (
     Connections,
     check_not_forked_inside,
+    close_lost,
     is_forked_inside,
 )
 from pytest_guardrails.reliability.state.witness import Witness, note_for, transaction_under_way, with_what_is_under_way
@@ -149,7 +150,11 @@ class SqliteBackend:
         stay = Stay(self.path, self._lock)
         try:
             stay.begin()
-            waited_s = wait_for(self._lock)
+            try:
+                waited_s = wait_for(self._lock)
+            except StorageError:
+                close_lost(self.path)  # before anything else gets their numbers
+                raise
             stay.holding = self._lock.taken()
             connections = self._ready_inside()
             session = _SqliteSession(self, connections, waited_s)
@@ -346,6 +351,7 @@ class SqliteBackend:
             check_not_forked_inside(self.path)
         if connections is not None and connections.usable():
             return connections
+        close_lost(self.path)  # before anything else gets their numbers
         with alone(self.path, self._lock, "open"):
             return self._ready_inside()
 

@@ -3,7 +3,10 @@
 SQLite must not be carried over a fork: its file locks stay with the parent while the child believes that it has them.
 So connections are closed before a fork and opened again when next used; where a transaction is in progress
 they can't be, and the child is told so when it touches the store. Whoever forgets to close a store has it closed
-when the interpreter ends, under the lock as well. Read `sqlite.py` next.
+when the interpreter ends, under the lock as well.
+
+A program may close their descriptors, as those do that become daemons. Such connections are closed as soon as that is
+seen; where the numbers are other files' by then, they are left alone for good. Read `sqlite.py` next.
 """
 
 import atexit
@@ -11,6 +14,7 @@ import os
 import sqlite3
 import threading
 from contextlib import suppress
+from importlib import import_module
 from itertools import count
 
 from pytest_guardrails.errors import GuardrailsError, StorageError
@@ -22,7 +26,7 @@ from pytest_guardrails.reliability.state.sqlite_presence import Presence
 if TYPE_CHECKING:
     from pytest_guardrails.reliability.state.sqlite_rows import Last
 
-__all__ = ["Connections", "check_not_forked_inside", "is_forked_inside"]
+__all__ = ["Connections", "check_not_forked_inside", "close_lost", "is_forked_inside"]
 
 _PARK_S = 5.0  # a fork or an exit waits no longer for other writers
 _LONG_LIVED_COMMITS = 32  # who commits more often than this goes on doing so
@@ -31,6 +35,7 @@ _ZEROS = bytes(1 << 16)
 _serial = count()
 _open: "set[Connections]" = set()
 _not_ours: dict[str, list[object]] = {}
+_taken: set[str] = set()  # databases whose descriptors' numbers are other files' by now
 _ADVICE = "open the store anew to read it; to write, spawn the process, or fork it outside of transactions"
 
 
@@ -50,14 +55,14 @@ class Connections:
     """A writer and a reader.
 
     Args:
-        path: the database.
+        path: the database; resolved.
         lock: the store's; held by the caller.
         synchronous: SQLite's level.
         busy_s: how long SQLite itself waits, in seconds; it never should, behind the lock.
 
     Raises:
         sqlite3.Error: SQLite can't open the file, or finds it damaged.
-        StorageError: it can't keep its log there.
+        StorageError: it can't keep its log there, or the numbers of its descriptors are other files' by now.
         OSError: it can't be opened a third time.
 
     Attributes:
@@ -82,8 +87,15 @@ class Connections:
         self._expiring: list[int] = []  # by what was staged: a rollback brings those back
         self._swept = False
         self._commits = 0
-        self.writer = _connect(path, busy_s)
-        self.reader = _connect(path, busy_s)
+        close_lost(path)  # else these would share what SQLite keeps of a file once a process, and wait in vain
+        _check_not_taken(path)
+        place = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)  # lower than all that SQLite opens
+        try:
+            self.writer = _connect(path, busy_s)
+            self.reader = _connect(path, busy_s)
+        except BaseException:
+            os.close(place)
+            raise
         try:
             self.writer.execute(f"PRAGMA synchronous = {synchronous}")
             # All rows, as the change is committed with the last one: else its failure is nobody's, and commits go
@@ -93,8 +105,9 @@ class Connections:
                 raise StorageError(f"{path} can't be opened: SQLite keeps no log (WAL) there, but a journal ({mode})")
             self.writer.execute("PRAGMA cell_size_check = ON")
             self.reader.execute("PRAGMA query_only = ON")
-            self.presence = Presence(path)
+            self.presence = Presence(path, place)
         except BaseException:
+            os.close(place)
             self._close()
             raise
         self.path = path
@@ -102,13 +115,7 @@ class Connections:
 
     def usable(self) -> bool:
         """Whether they still are connected to the file that has the store's name."""
-        if self.closed:
-            return False
-        try:
-            status = os.stat(self.path)
-        except OSError:  # gone with its folder, or not to be reached: the next opening says which
-            return False
-        return (status.st_dev, status.st_ino) == self.presence.identity
+        return not self.closed and self.presence.stands()
 
     def staged(self, expired: list[int], *, swept: bool) -> None:
         """Rows expire with the next commit, and with `swept` those that had expired before are gone by it."""
@@ -147,11 +154,19 @@ class Connections:
                 file.truncate(size)
 
     def close(self) -> None:
-        """Close both; the last one of a host also empties the log into the database. Under the store's lock."""
+        """Close both; the last one of a host also empties the log into the database.
+
+        Under the store's lock, but where somebody else closed their descriptors.
+        """
         with self.mutex:
             _open.discard(self)
-            if not self.closed:
-                self.closed = True
+            if self.closed:
+                return
+            self.closed = True
+            if self.presence.is_taken() or self.path in _taken:
+                _taken.add(self.path)
+                _keep_for_good(self.writer, self.reader)
+            else:
                 self.presence.end()
                 self._close()
 
@@ -190,6 +205,29 @@ def check_not_forked_inside(path: str) -> None:
         refuse_forked(path, _ADVICE)
 
 
+def close_lost(path: str) -> None:
+    """Close the connections to `path` whose descriptors somebody else closed; there usually are none."""
+    for connections in list(_open):
+        is_idle = connections.path == path and not (connections.busy or connections.orphaned)
+        if is_idle and connections.presence.is_lost():
+            connections.close()
+
+
+def _check_not_taken(path: str) -> None:
+    if path in _taken:
+        raise StorageError(
+            f"{path} can't be used by this process any more: it closed the store's open files, as daemons do when they "
+            "begin, and opened others in their place; do that before the store is used, or go on in a new process"
+        )
+
+
+def _keep_for_good(*connections: sqlite3.Connection) -> None:
+    """At the interpreter's end, too: closed, they would be written to what has their numbers now."""
+    ctypes = import_module("ctypes")
+    for connection in connections:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
 def _connect(path: str, busy_s: float) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
 
@@ -198,6 +236,7 @@ def _close_idle() -> None:
     for connections in list(_open):
         if connections.busy or connections.orphaned or is_in_session(connections.path):
             continue
+        close_lost(connections.path)
         with suppress(GuardrailsError), connections.lock.exclusive(deadline_s=_PARK_S):
             connections.close()
 

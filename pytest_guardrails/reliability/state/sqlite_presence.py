@@ -6,6 +6,12 @@ to close the database then takes itself for the last one, and removes the log fr
 what they commit is lost. So the same bytes are locked once more, by an open file description, which keeps its lock
 until it is closed itself. Such locks are Linux's; elsewhere this is a descriptor that stays open.
 
+It also tells whether the descriptors of this process still are the store's. A program may close all it has, as those do
+that become daemons, and open other files under the same numbers; SQLite goes by the numbers, would wait ten seconds for
+locks that it can't have, and write its pages into those files. The mark has the lowest number of all that belong to an
+open database, and a file that a program opens gets the lowest that is free: so while nobody else has the mark's, nobody
+has SQLite's.
+
 Read `sqlite_connections.py` for who is here.
 """
 
@@ -14,6 +20,7 @@ import sys
 from contextlib import suppress
 
 from pytest_guardrails.hints import final
+from pytest_guardrails.reliability.durability.open_files import link_of, open_identity, read_link
 
 if sys.platform == "linux":
     import fcntl
@@ -29,20 +36,48 @@ _READING, _NOTHING = 0, 2  # F_RDLCK and F_UNLCK of `struct flock`, as all 64-bi
 class Presence:
     """An open database file; made and ended under the store's lock.
 
-    Attributes:
-        identity: which file it is, whatever name it has by now.
+    Args:
+        path: the database.
+        place: an open descriptor, which this takes over together with its number.
 
     Raises:
         OSError: the file can't be opened.
     """
 
-    __slots__ = ("_descriptor", "identity")
+    __slots__ = ("_descriptor", "_identity", "_link", "_path")
 
-    def __init__(self, path: str) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_BINARY", 0))
-        status = os.fstat(self._descriptor)
-        self.identity = (status.st_dev, status.st_ino)
+    def __init__(self, path: str, place: int) -> None:
+        self._path = path
+        self._descriptor = place
+        opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_BINARY", 0))
+        try:
+            os.dup2(opened, place, inheritable=False)
+        finally:
+            os.close(opened)
+        self._identity = open_identity(place)
+        self._link = link_of(place, path)
         self._mark(_READING)
+
+    def stands(self) -> bool:
+        """Whether the file still has its path, and its descriptor.
+
+        The open file's own path tells both by one call; where that is not to be had, two others do.
+        """
+        if self._link and read_link(self._link) == self._path:
+            return True
+        try:
+            status = os.stat(self._path)
+        except OSError:  # gone with its folder, or not to be reached: the next opening says which
+            return False
+        return (status.st_dev, status.st_ino) == self._identity == open_identity(self._descriptor)
+
+    def is_lost(self) -> bool:
+        """Whether somebody else closed the descriptor."""
+        return open_identity(self._descriptor) != self._identity
+
+    def is_taken(self) -> bool:
+        """Whether its number is another file's by now."""
+        return open_identity(self._descriptor) not in (None, self._identity)
 
     def content(self) -> bytes:
         """The file's bytes, read without a descriptor that would have to be closed."""
@@ -56,12 +91,11 @@ class Presence:
         Args:
             is_ours: False in a forked child, whose parent keeps the mark.
         """
-        if self._descriptor >= 0:
+        if not self.is_lost():
             if is_ours:
                 self._mark(_NOTHING)  # explicitly, since a child process may have inherited the descriptor
-            with suppress(OSError):  # somebody else closed it, as programs do that become daemons
-                os.close(self._descriptor)
-            self._descriptor = -1
+            os.close(self._descriptor)
+        self._descriptor = -1
 
     def _mark(self, kind: int) -> None:
         if sys.platform == "linux":

@@ -23,6 +23,7 @@ from pytest_guardrails.errors import StorageError
 from pytest_guardrails.hints import final
 from pytest_guardrails.records import Record
 from pytest_guardrails.reliability.durability import sync_file
+from pytest_guardrails.reliability.durability.open_files import close_own, open_identity
 from pytest_guardrails.reliability.state.model import TransactionRecord, TransactionStatus
 
 __all__ = ["Testimony", "Witness", "note_for", "transaction_under_way", "with_what_is_under_way"]
@@ -43,15 +44,15 @@ class Testimony(Record):
 class _Open:
     """An open file; closed when nobody has it any more, so never in the middle of somebody's call."""
 
-    __slots__ = ("number",)
+    __slots__ = ("_identity", "number")
 
     def __init__(self, path: str, flags: int) -> None:
         self.number = os.open(path, flags | os.O_CLOEXEC, 0o666)
+        self._identity = open_identity(self.number)
 
     def __del__(self) -> None:
-        if hasattr(self, "number"):  # it was opened
-            with suppress(OSError):  # somebody else closed it
-                os.close(self.number)
+        if hasattr(self, "_identity"):  # it was opened
+            close_own(self.number, self._identity)
 
 
 @final

@@ -193,7 +193,7 @@ def test_the_lock_file_is_never_removed_replaced_or_truncated(tmp_path: Path) ->
 def way_to_ask(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a lock file still has its name: as Linux tells it, and as every other kernel does."""
     if request.param == "asked by name":
-        monkeypatch.setattr(seats, "_read_link", lambda link: "")
+        monkeypatch.setattr(seats, "read_link", lambda link: "")
 
 
 @pytest.mark.usefixtures("way_to_ask")
@@ -346,7 +346,7 @@ def test_a_lock_file_that_can_no_longer_be_looked_at_is_not_kept_locked(
         raise PermissionError(errno.EACCES, "Permission denied")
 
     with monkeypatch.context() as patch, pytest.raises(StorageError, match="Permission denied") as caught:
-        patch.setattr(seats, "_read_link", lambda link: "")
+        patch.setattr(seats, "read_link", lambda link: "")
         patch.setattr(os, "stat", refuse)
         lock.acquire()
     Thread(lambda: lock.acquire(deadline_s=0.0)).done()

@@ -101,17 +101,21 @@ def test_without_the_restoring_term_a_perfect_agent_would_decay(monkeypatch: pyt
 
 
 @pytest.mark.slow
-def test_three_thousand_perfect_updates_stay_healthy_and_alive(tmp_path: Path) -> None:
+def test_under_perfect_updates_an_agent_stays_healthy_and_alive_for_ever(tmp_path: Path) -> None:
     settings = BackendSettings(durability="process", keep_versions=1)
     with open_store(tmp_path / "agents", settings=settings) as store:
         monitor = AgentMonitor("agent", store)
-        answers = [monitor.process_update(*PERFECT) for _ in range(3000)]
+        answers = [monitor.process_update(*PERFECT) for _ in range(1600)]
+        before = monitor.state()
+        answers += [monitor.process_update(*PERFECT) for _ in range(20)]
+        after = monitor.state()
     assert {answer.status for answer in answers[49:]} == {"healthy"}
     assert {answer.decision for answer in answers[49:]} == {"proceed"}
     last = answers[-1].metrics
     assert last["E"] == pytest.approx(0.922, abs=1e-3)
     assert last["I"] == pytest.approx(0.924, abs=1e-3)
-    assert (answers[-1].update_count, last["void"]) == (3000, False)
+    assert (answers[-1].update_count, last["void"]) == (1620, False)
+    assert after == before._replace(updates=after.updates)  # nothing but the count goes on, so this holds for ever
 
 
 def test_collapse_and_recovery_are_seen(store: StateStore) -> None:
@@ -249,9 +253,9 @@ def test_the_void_is_critical(store: StateStore) -> None:
 def test_the_ceiling_of_the_void_is_hard(voids: list[float], void: float) -> None:
     state = AgentState(void=void, voids=tuple(voids))
     if abs(void) > 0.30:
-        assert is_void(state)
+        assert is_void(state, void_threshold(state))
     if abs(void) <= 0.10:
-        assert not is_void(state)
+        assert not is_void(state, void_threshold(state))
 
 
 def test_repetition_is_seen() -> None:

@@ -11,7 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 from types import FrameType
@@ -46,6 +46,11 @@ SETTINGS = BackendSettings(durability="process", deadline_s=5.0)
 TOLD = {"ok", "TransactionError", "LockInterruptedError"}  # what a handler may hear
 
 
+@cache
+def is_watched(name: str) -> bool:
+    return any(part in name for part in WATCHED)
+
+
 class Strike:
     """Calls a function at the nth line that watched code runs; what that does is not watched."""
 
@@ -53,12 +58,14 @@ class Strike:
         self._left, self._act = nth, act
 
     def __call__(self, frame: FrameType, event: str, _argument: object) -> "Strike | None":
-        if not any(name in frame.f_code.co_filename for name in WATCHED):
+        if not is_watched(frame.f_code.co_filename):
             return None
         if event in ("call", "line", "return"):
             self._left -= 1
             if not self._left:
                 self._act()
+                sys.settrace(None)  # what comes after it need not be counted
+                return None
         return self
 
     @property
