@@ -17,13 +17,14 @@ Read `witness.py` next; `chaos/fleet/telling.py` reads the file.
 import os
 from os import fstat as _fstat
 from os import write as _write  # kept: a target may patch them
-from typing import final
 from zlib import crc32 as _crc32
 
 try:
     import fcntl
 except ImportError:  # Windows, where there are no fleets
     fcntl = None  # type: ignore[assignment]
+
+from chaos.child.lean import final
 
 __all__ = ["CHRONICLE_VARIABLE", "HARNESS", "Chronicle", "line_of", "parse_line"]
 

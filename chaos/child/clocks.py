@@ -19,7 +19,8 @@ import sys
 import time
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, final
+
+from chaos.child.lean import Any, final
 
 __all__ = ["SLOT_BYTES", "Clock", "Clocks", "interpose"]
 

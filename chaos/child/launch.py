@@ -24,7 +24,6 @@ __all__ = [
     "call_as_program",
     "enter",
     "install_filter",
-    "set_parent_death_signal",
 ]
 
 LAUNCH_FAILED = 125  # exit codes in the manner of env(1)
@@ -77,7 +76,7 @@ def enter(launch: Launch, channel: socket.socket, parent: int) -> NoReturn:
         os._exit(code)
 
 
-def set_parent_death_signal(parent: int, number: int) -> None:
+def _set_parent_death_signal(parent: int, number: int) -> None:
     """Have a signal sent to this process when its parent ends.
 
     Raises:
@@ -93,7 +92,7 @@ def _settle(launch: Launch, channel: socket.socket, parent: int) -> bool:
     try:
         # Not a session of its own: the kernel would schedule it apart from the supervisor (autogroup).
         os.setpgid(0, 0)
-        set_parent_death_signal(parent, signal.SIGKILL)
+        _set_parent_death_signal(parent, signal.SIGKILL)
         signal.set_wakeup_fd(-1)
         stage = f"enter the folder {launch.cwd}"
         if launch.cwd is not None:

@@ -23,13 +23,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from chaos.child import frames, values
 from chaos.child.ack import ACK_DESCRIPTOR
 from chaos.child.actors import Spec, TargetError, objecting, recover_actor, work_actor
 from chaos.child.clocks import Clocks, interpose
 from chaos.child.isolated import report_of_error
+from chaos.child.lean import Any
 from chaos.child.witness import Witness
 
 __all__ = ["main", "serve"]

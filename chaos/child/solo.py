@@ -21,12 +21,12 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from chaos.child import values
 from chaos.child.actors import TargetError, objecting, recover_actor
 from chaos.child.adoption import adopt_descendants
 from chaos.child.isolated import report_of_error
+from chaos.child.lean import Any
 from chaos.child.reaping import end_strays
 
 __all__ = ["PACKET_BYTES", "main"]

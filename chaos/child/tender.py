@@ -36,15 +36,15 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from errno import EINVAL
 from pathlib import Path
-from typing import Any, NoReturn, TypedDict, final
 
 from chaos.child import clocks, namespaces, values
 from chaos.child.ack import state_in
 from chaos.child.actors import TargetError, check_actor, recover_actor, work_actor
+from chaos.child.adoption import die_with_parent
 from chaos.child.board import Board
 from chaos.child.chronicle import CHRONICLE_VARIABLE, Chronicle
 from chaos.child.isolated import Errand, carry_out, report_of_error
-from chaos.child.launch import set_parent_death_signal
+from chaos.child.lean import Any, NoReturn, TypedDict, final
 from chaos.child.witness import Witness
 
 __all__ = ["PACKET_BYTES", "ROLE", "SERVICE", "Job", "main", "serve"]
@@ -204,7 +204,7 @@ class _Tender:
     def be_child(self, above: int, worker: int, be: Callable[[], int]) -> NoReturn:
         code = _FAILED
         try:
-            set_parent_death_signal(above, signal.SIGKILL)
+            die_with_parent(above)
             os.setpgid(0, 0)
             signal.set_wakeup_fd(-1)
             for number in _KEPT_SIGNALS:

@@ -8,9 +8,9 @@ failed without effect, `?` that an exception left it unknown. Standard library o
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, final
 
 from chaos.child.ack import ack_text
+from chaos.child.lean import Any, final
 from chaos.child.values import encode
 
 __all__ = ["Answered", "Witness"]

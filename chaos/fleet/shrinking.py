@@ -1,7 +1,9 @@
 """A smaller plan that still goes wrong: fewer faults, then fewer workers, then fewer faults again.
 
 The processes' timing is their own, so an attempt that comes out well proves nothing: the caller tries a plan as often
-as it can afford. Deterministic but for that. The idea is delta debugging [Zeller].
+as it can afford, and no plan is tried a second time. Whether a fault is needed at all is asked first and always, for
+that is told to people and must not depend on how fast a machine is. Deterministic but for the timing. The idea is delta
+debugging [Zeller].
 """
 
 from collections.abc import Callable
@@ -20,8 +22,14 @@ def shrunk(plan: Plan, fails: Callable[[Plan], bool], *, goes_on: Callable[[], b
     Args:
         plan: one that failed.
         fails: tries a plan, and says whether it went wrong in the same way.
-        goes_on: whether there is time for another attempt.
+        goes_on: whether there is time for another attempt. A plan without any fault is tried regardless, with all
+            workers and then with one.
     """
+    fails = _asked_once(fails)
+    bare = replace(plan, strikes=(), calls=())
+    if bare == plan or fails(bare):
+        alone = replace(bare, workers=1)
+        return alone if bare.workers > 1 and fails(alone) else _fewer_workers(bare, fails, goes_on)
     for fault in plan.calls:
         attempt = replace(plan, calls=tuple(one for one in plan.calls if one is not fault))
         if goes_on() and fails(attempt):
@@ -31,15 +39,26 @@ def shrunk(plan: Plan, fails: Callable[[Plan], bool], *, goes_on: Callable[[], b
     return _fewer_strikes(fewer, fails, goes_on)
 
 
+def _asked_once(fails: Callable[[Plan], bool]) -> Callable[[Plan], bool]:
+    tried: set[str] = set()
+
+    def ask(plan: Plan) -> bool:
+        if plan.text in tried:
+            return False
+        tried.add(plan.text)
+        return fails(plan)
+
+    return ask
+
+
 def _fewer_strikes(plan: Plan, fails: Callable[[Plan], bool], goes_on: Callable[[], bool], *, enough: int = 0) -> Plan:
     size = len(plan.strikes)
     while size and len(plan.strikes) > enough:
-        for start in reversed(
-            range(0, len(plan.strikes), size)
-        ):  # the last ones first: that makes the next tries short
+        # The last ones first, and as many as may be: that makes the next tries short.
+        for end in range(len(plan.strikes), 0, -size):
             if not goes_on():
                 return plan
-            kept = plan.strikes[:start] + plan.strikes[start + size :]
+            kept = plan.strikes[: max(0, end - size)] + plan.strikes[end:]
             attempt = replace(plan, strikes=kept)
             if fails(attempt):
                 plan = attempt

@@ -14,12 +14,19 @@ from tests.explore.exploring import explore, roles, start
 ROOT = Path(__file__).parents[2]
 # Each of these was measured to make a fork dearer, by what it maps or by what it loads.
 DEAR = {"contextlib", "ctypes", "dataclasses", "math", "resource", "select", "socket", "struct", "subprocess", "typing"}
+SLOW = {"argparse", "dataclasses", "inspect", "subprocess", "typing"}  # of a start, half of what it takes
 
 
 def test_a_forker_loads_no_module_that_makes_forks_dear() -> None:
     program = f"import sys; sys.path.append({str(ROOT)!r}); import chaos.child.forker; print(*sys.modules)"
     plain = "import sys, json, pathlib; print(*sys.modules)"  # what Python itself loads is not for us to choose
     assert DEAR & (_printed(program) - _printed(plain)) == set()
+
+
+@pytest.mark.parametrize("program", ["racers", "run", "solo", "tender"])
+def test_what_is_started_for_each_run_loads_no_module_that_takes_long(program: str) -> None:
+    loaded = _printed(f"import sys; sys.path.append({str(ROOT)!r}); import chaos.child.{program}; print(*sys.modules)")
+    assert SLOW & loaded == set()
 
 
 def _printed(program: str) -> set[str]:

@@ -41,10 +41,10 @@ def forget(disk):
 """
 
 
-def scenario(name: str, recover: str, **top: object) -> str:
+def scenario(name: str, recover: str, statements: str, **top: object) -> str:
     lines = [f'name = "{name}"', 'kind = "fleet"', 'oracles = ["durable"]', *(f"{key} = {top[key]}" for key in top)]
     target = ["[target]", 'worker = "targets:worker"', f'recover = "targets:{recover}"']
-    return "\n".join([*lines, *target, "[[fault]]", 'kind = "kill"', 'every = "20ms"', ""])
+    return "\n".join([*lines, *target, "[[fault]]", 'kind = "kill"', f"statements = {statements}", ""])
 
 
 @pytest.fixture
@@ -52,8 +52,8 @@ def shelf(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "scenarios"
     folder.mkdir()
     (folder / "targets.py").write_text(TARGETS)
-    (folder / "a.toml").write_text(scenario("a", "forget", duration='"300ms"', budget=1))
-    (folder / "b.toml").write_text(scenario("b", "recover", duration='"1000s"', workers=4))
+    (folder / "a.toml").write_text(scenario("a", "forget", "20\ncount = 2", duration='"100s"', budget=1))
+    (folder / "b.toml").write_text(scenario("b", "recover", "200\ncount = 5000", duration='"1000s"', workers=4))
     yield tmp_path
     for process in marked(tmp_path):  # of a test that failed
         process.kill()

@@ -18,9 +18,12 @@ from tests.fleet.running import ran
 RESET = Rule(fault=Cut(how=Ending.RESET))
 
 
-def cuts(*workers: int, at_s: float = 0.0, lasts_s: float | None = None) -> Plan:
-    strike = Strike(at_s=at_s, kind=FaultKind.NETWORK, workers=workers, lasts_s=lasts_s, rules=(RESET,))
-    return Plan(workers=2, strikes=(strike,))
+def cuts(*workers: int, lasts_s: float | None = None, times: int = 1) -> Plan:
+    strikes = (
+        Strike(at_s=0.1 * number, kind=FaultKind.NETWORK, workers=workers, lasts_s=lasts_s, rules=(RESET,))
+        for number in range(times)
+    )
+    return Plan(workers=2, strikes=tuple(strikes))
 
 
 def echo(_: Path, listening: socket.socket) -> None:
@@ -40,14 +43,21 @@ def asks(disk: Path, witness: Witness) -> str:
             connection.sendall(b"?")
             if connection.recv(1) == b"?":
                 return "answered"
+        (disk / "was cut").touch()
         witness("cut")
 
 
 def test_the_worker_that_is_cut_off_comes_through_when_it_is_over_and_others_do_not_notice() -> None:
-    found = ran(asks, plan=cuts(1, lasts_s=0.1), service=echo, finish_s=30.0)
+    def worker(disk: Path, witness: Witness) -> None:
+        asks(disk, witness)
+        while witness.number == 1 and not (disk / "was cut").exists():  # it was quicker than the cut
+            asks(disk, witness)
+
+    # However busy the machine is, it meets one of them.
+    found = ran(worker, plan=cuts(1, lasts_s=0.05, times=200), service=echo, finish_s=30.0)
     assert [one.returned for one in found.course.crew] == [True, True]
     assert (found.of(0, "a"), bool(found.of(1, "a"))) == ([], True)
-    assert found.course.fired == 1
+    assert found.course.fired >= 1
 
 
 def test_workers_are_healed_when_the_faults_are_over() -> None:

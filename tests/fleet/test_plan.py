@@ -1,6 +1,8 @@
 """Plans: drawn by seed and by nothing else, written down and read again, and made smaller."""
 
+from functools import partial
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import assume, find, given, settings
@@ -165,11 +167,38 @@ def test_shrinking_stops_when_its_time_is_up() -> None:
 
     def fails(attempt: Plan) -> bool:
         tried.append(attempt)
-        return True
+        return bool(attempt.strikes)
 
-    small = shrunk(plan, fails, goes_on=lambda: len(tried) < 1)
-    assert len(tried) == 1
+    small = shrunk(plan, fails, goes_on=lambda: len(tried) < 3)
+    assert len(tried) == 3
     assert len(small.strikes) < len(plan.strikes)
+
+
+def test_whether_a_fault_is_needed_is_no_question_of_time() -> None:
+    plan = draw(1, 4, [KILLS], 5.0)
+    tried: list[Plan] = []
+
+    def fails(attempt: Plan, *, most: int) -> bool:
+        tried.append(attempt)
+        return attempt.workers <= most
+
+    for most, left in ((4, 1), (3, 4)):  # four workers fail by themselves, and one does; nobody does
+        tried.clear()
+        small = shrunk(plan, partial(fails, most=most), goes_on=lambda: False)
+        assert not any(one.strikes for one in tried)
+        assert (small.workers, bool(small.strikes)) == (left, most == 3)
+
+
+@given(PLANS.filter(lambda plan: plan.strikes and len(plan.strikes) < 50), st.randoms(use_true_random=False))
+def test_no_plan_is_tried_a_second_time(plan: Plan, random: Random) -> None:
+    tried: list[str] = []
+
+    def fails(attempt: Plan) -> bool:
+        tried.append(attempt.text)
+        return random.random() < 0.3
+
+    shrunk(plan, fails)
+    assert len(tried) == len(set(tried))
 
 
 STRIKES = st.builds(

@@ -15,7 +15,7 @@ from chaos.scenario.kinds import Fleet
 from chaos.scenario.loader import load, parse
 from chaos.scenario.model import Budget, Profile, RunOptions, Scenario
 from chaos.scenario.problems import ScenarioError
-from chaos.scenario.runner import Run, find_finding, live_drive, replay_live
+from chaos.scenario.runner import Run, find_finding, fleeting, live_drive, replay_live
 
 SHELF = Path(__file__).resolve().parents[2] / "scenarios"
 WEAK = (
@@ -222,7 +222,10 @@ def test_workers_that_fail_by_themselves_are_told_where_nothing_struck(folder: P
 
 
 @pytest.mark.slow
-def test_what_fails_without_any_fault_is_shrunk_to_none(folder: Path) -> None:
+def test_what_fails_without_any_fault_is_shrunk_to_none_however_little_time_there_is(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleeting, "_SHRINK_S", dict.fromkeys(Profile, 0.0))
     text = HEAD + 'oracles = ["recovers"]\n' + TARGET.replace("targets:recover", "targets:fails") + KILL
     result = run(folder, read(folder, text), budget=Budget(states=1))
     (finding,) = result.findings
