@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 
 import pytest
 
@@ -314,3 +315,17 @@ def test_none(crash):
     assert crash(workload=replace, recover=load).statistics.states == {states if options or variable else 2}
 """
     run(pytester, PLAIN_PROGRAM + text, *options, passed=3)
+
+
+def test_a_second_session_of_one_process_finds_the_fixtures_too(pytester: pytest.Pytester) -> None:
+    text = """\
+import pytest
+
+
+@pytest.mark.parametrize("fixture", ["crash", "faults", "race", "fleet"])
+def test_by_name(fixture, request):
+    request.getfixturevalue(fixture)
+"""
+    pytester.makepyfile(test_it=text)
+    twice = "import pytest\nassert pytest.main() == pytest.ExitCode.OK\nassert pytest.main() == pytest.ExitCode.OK\n"
+    assert pytester.run(sys.executable, "-c", twice).ret == 0
