@@ -287,7 +287,7 @@ def test_a_budget_of_states_is_kept_and_what_it_left_out_of_the_second_crash_is_
 
 def test_a_second_run_that_hangs_is_crashed_up_to_there(tmp_path: Path) -> None:
     hanging = "\ndef hang(disk, ack):\n    careful(disk, ack)\n    time.sleep(600)\n"
-    top = [ORACLES, 'deadline = "1s"', "budget = 60", "depth = 2"]
+    top = [ORACLES, 'deadline = "2s"', "budget = 40", "depth = 2"]
     put(tmp_path, workload="careful", resume='"targets:hang"', more=hanging, top=top)
     done = chaos(tmp_path, "run", "--json", "r.json")
     assert done.code == 0, done.out
