@@ -15,6 +15,8 @@ from contextlib import suppress
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.warm import warm_pytest_ends
+
 settings.register_profile(
     "ci", derandomize=True, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -67,3 +69,9 @@ def no_descriptor_of_the_harness_is_left() -> Iterator[None]:
     before = descriptors_of_the_harness()
     yield
     assert descriptors_of_the_harness() <= before
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_warm_pytest_is_left() -> Iterator[None]:
+    with warm_pytest_ends():
+        yield

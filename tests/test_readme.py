@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.warm import run_pytest
+
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
 # What differs from one Python to the next: where the standard library opens the file.
 VARIES = re.compile(r" \(pathlib\.py:\d+ open\)| \(_local\.py:\d+ open\)|pathlib\.|_local\.|loud damage|cannot start")
@@ -29,41 +31,41 @@ def test_the_example_fails_with_the_output_shown(pytester: pytest.Pytester) -> N
 
 
 def test_each_fixture_stands_in_the_table_and_each_option_is_told(pytester: pytest.Pytester) -> None:
-    listed = pytester.runpytest_subprocess("--fixtures").stdout.str()
+    listed = run_pytest(pytester, "--fixtures").stdout.str()
     ours = re.findall(r"^(\w+) .*-- \S*pytest_guardrails/plugin/", listed, re.MULTILINE)
     table = re.findall(r"^\| `(\w+)` \| ", README.partition("## The fixtures")[2].partition("\n## ")[0], re.MULTILINE)
     assert sorted(ours) == sorted(table)
     assert len(ours) >= 10
-    options = set(re.findall(r"--chaos-\w+", pytester.runpytest_subprocess("--help").stdout.str()))
+    options = set(re.findall(r"--chaos-\w+", run_pytest(pytester, "--help").stdout.str()))
     assert options <= set(re.findall(r"--chaos-\w+", README))
 
 
 def test_the_example_with_faults_passes(pytester: pytest.Pytester) -> None:
     (pytester.path / "test_full_disk.py").write_text(block("example: test_full_disk.py"))
-    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)
+    run_pytest(pytester, "-p", "no:cacheprovider").assert_outcomes(passed=2)
 
 
 def test_the_example_of_a_fleet_passes(pytester: pytest.Pytester) -> None:
     (pytester.path / "test_counting.py").write_text(block("example: test_counting.py"))
-    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+    run_pytest(pytester, "-p", "no:cacheprovider").assert_outcomes(passed=1)
 
 
 def test_the_example_of_a_race_finds_what_it_says_and_plays_it_again(pytester: pytest.Pytester) -> None:
     (pytester.path / "test_visits.py").write_text(block("example: test_visits.py"))
-    done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    done = run_pytest(pytester, "-p", "no:cacheprovider")
     done.assert_outcomes(failed=1)
     printed = done.stdout.str()
     assert re.search(r"\d \*worker [01]: \w+\(visits\)  \[test_visits\.py:\d+ visit\]", printed)
     assert "ValueError: invalid literal for int() with base 10: ''" in printed
     assert "the check of what the workers left raised AssertionError" in printed
     finding = re.findall(r"--chaos-replay (\w+)", printed)[-1]
-    again = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--chaos-replay", finding)
+    again = run_pytest(pytester, "-p", "no:cacheprovider", "--chaos-replay", finding)
     again.assert_outcomes(failed=1)
 
 
 def test_of_the_examples_with_an_llm_the_last_one_fails_with_the_output_shown(pytester: pytest.Pytester) -> None:
     (pytester.path / "test_agent.py").write_text(block("example: test_agent.py"))
-    done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    done = run_pytest(pytester, "-p", "no:cacheprovider")
     done.assert_outcomes(passed=2, failed=1)
     assert block("output: test_agent.py") in "\n".join(done.outlines)
 

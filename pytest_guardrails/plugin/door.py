@@ -1,7 +1,7 @@
 """The one door from a test into the harness: a call's arguments become a scenario, its result a verdict on the test.
 
 The fixtures `crash`, `faults`, `race` and `fleet` of one test share one door. It knows scenarios, their runner and
-their results, nothing of engines; what only a replay takes is imported then. Read `crash.py` for a fixture,
+their results, nothing of engines; what only a replay takes is imported then. Read `crash_call.py` for a fixture,
 `session.py` for what all tests share.
 """
 

@@ -1,4 +1,4 @@
-"""The fixtures that lead into the harness; its parts are imported when one is first used. Read `crash.py` next."""
+"""The fixtures that lead into the harness; its parts are imported when one is first used. Read `crash_call.py` next."""
 
 # ruff: noqa: PLC0415 - see above
 
@@ -10,11 +10,11 @@ import pytest
 from pytest_guardrails.plugin.stash import CHECKS
 
 if TYPE_CHECKING:
-    from pytest_guardrails.plugin.crash import Crash
+    from pytest_guardrails.plugin.crash_call import Crash
     from pytest_guardrails.plugin.door import Door
-    from pytest_guardrails.plugin.faults import Faults
-    from pytest_guardrails.plugin.fleet import Fleet
-    from pytest_guardrails.plugin.race import Race
+    from pytest_guardrails.plugin.faults_call import Faults
+    from pytest_guardrails.plugin.fleet_call import Fleet
+    from pytest_guardrails.plugin.race_call import Race
 
 __all__ = ["crash", "door_of_the_test", "faults", "fleet", "race"]
 
@@ -36,7 +36,7 @@ def crash(_chaos_door: "Door") -> "Crash":
 
     crash(workload=lambda disk, ack: ..., recover=lambda disk: ...)
     """
-    from pytest_guardrails.plugin.crash import Crash
+    from pytest_guardrails.plugin.crash_call import Crash
 
     _chaos_door.made.add("crash")
     return Crash(_chaos_door)
@@ -48,7 +48,7 @@ def fleet(_chaos_door: "Door") -> "Fleet":
 
     fleet(lambda disk, witness: ..., recover=lambda disk: ..., faults=[{"kind": "kill", "every": "20ms"}])
     """
-    from pytest_guardrails.plugin.fleet import Fleet
+    from pytest_guardrails.plugin.fleet_call import Fleet
 
     _chaos_door.made.add("fleet")
     return Fleet(_chaos_door)
@@ -61,7 +61,7 @@ def faults(_chaos_door: "Door") -> "Faults":
     faults(workload=..., recover=..., fault={"call": "write", "errno": "ENOSPC"}), or, for a single call:
     with faults.child(tmp_path, call="fsync", nth=1, errno="EIO") as child: child(save, tmp_path / "state.json")
     """
-    from pytest_guardrails.plugin.faults import Faults
+    from pytest_guardrails.plugin.faults_call import Faults
 
     _chaos_door.made.add("faults")
     return Faults(_chaos_door)
@@ -73,7 +73,7 @@ def race(_chaos_door: "Door") -> "Race":
 
     race(save, save, check=lambda disk, results: ...)
     """
-    from pytest_guardrails.plugin.race import Race
+    from pytest_guardrails.plugin.race_call import Race
 
     _chaos_door.made.add("race")
     return Race(_chaos_door)

@@ -1,7 +1,7 @@
 """The plugin's settings: command line, then environment, then ini file, then default.
 
 The budget alone may be given by a test too: it comes before the ini file's, which is for all, and after what somebody
-asked for when pytest was called. Read `crash.py` next.
+asked for when pytest was called. Read `crash_call.py` next.
 """
 
 import os

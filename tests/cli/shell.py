@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import pytest
 from typer.testing import CliRunner
 
 from chaos.cli.app import app
 from chaos.explore.places import base_folder
 
-__all__ = ["Result", "chaos", "find_plugin", "is_marked", "nothing_left", "put_scenario", "start"]
+__all__ = ["Result", "chaos", "is_marked", "nothing_left", "put_scenario", "start"]
 
 MARKER = "CHAOS_TEST_MARKER"
 STARTED = {os.getpid()}
@@ -88,14 +87,6 @@ def start(folder: Path, *words: str) -> "subprocess.Popen[str]":
     )
     STARTED.add(process.pid)
     return process
-
-
-def find_plugin(patch: pytest.MonkeyPatch) -> None:
-    """Let a pytest that is started from here load the plugin, installed or not, and no other."""
-    path = os.environ.get("PYTHONPATH")
-    patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *([path] if path else [])]))
-    patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    patch.setenv("PYTEST_PLUGINS", "pytest_guardrails.plugin")
 
 
 @contextmanager

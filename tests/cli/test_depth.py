@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from chaos.report.folder import latest_run, load_run
-from tests.cli.shell import ROOT, Result, chaos, find_plugin, nothing_left, put_scenario, start
+from tests.cli.shell import ROOT, Result, chaos, nothing_left, put_scenario, start
 from tests.cli.test_interrupt import GIVE_UP_S, wait_until
+from tests.warm import run_pytest
 
 # One backup of a number that is written twice, so that a torn one shows. `save` backs up whatever is there.
 ORACLES = 'oracles = ["recovers", "durable", "atomic"]'  # a resume asks for one more by default
@@ -286,7 +287,7 @@ def test_a_budget_of_states_is_kept_and_what_it_left_out_of_the_second_crash_is_
 
 def test_a_second_run_that_hangs_is_crashed_up_to_there(tmp_path: Path) -> None:
     hanging = "\ndef hang(disk, ack):\n    careful(disk, ack)\n    time.sleep(600)\n"
-    top = [ORACLES, 'deadline = "1s"', "budget = 60", "depth = 2"]
+    top = [ORACLES, 'deadline = "2s"', "budget = 40", "depth = 2"]
     put(tmp_path, workload="careful", resume='"targets:hang"', more=hanging, top=top)
     done = chaos(tmp_path, "run", "--json", "r.json")
     assert done.code == 0, done.out
@@ -355,10 +356,7 @@ def wait(disk, ack):
     assert scenario.statistics.states > 0
 
 
-def test_a_test_asks_for_two_crashes_of_its_own_functions(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    find_plugin(monkeypatch)
+def test_a_test_asks_for_two_crashes_of_its_own_functions(pytester: pytest.Pytester) -> None:
     test = """
 import pytest
 
@@ -371,11 +369,11 @@ def test_wrong(crash):
     crash(workload=save, recover=load, depth=7)
 """
     pytester.makepyfile(TARGETS + test)
-    done = pytester.runpytest_subprocess()
+    done = run_pytest(pytester)
     done.assert_outcomes(passed=1, failed=2)
     done.stdout.fnmatch_lines(["*(second crash, the first one at*", "*expected a depth from 1 to 2, got 7*"])
     replay = next(line.split("replay: pytest ")[1] for line in done.outlines if "replay: pytest " in line)
-    again = pytester.runpytest_subprocess(*[word.strip("'") for word in replay.split()])
+    again = run_pytest(pytester, *[word.strip("'") for word in replay.split()])
     again.assert_outcomes(failed=1)
     again.stdout.fnmatch_lines(["*still shows*"])
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import chaos, find_plugin, put_scenario
+from tests.cli.shell import chaos, put_scenario
+from tests.warm import run_pytest
 
 BY_SQLITE = """\
 import sqlite3
@@ -80,7 +81,6 @@ def test_the_doctor_tells_of_both_engines(tmp_path: Path) -> None:
 def test_a_test_chooses_by_option_ini_or_environment(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find_plugin(monkeypatch)
     pytester.makepyfile("""
         import os
 
@@ -93,12 +93,12 @@ def test_a_test_chooses_by_option_ini_or_environment(
             done = crash(workload=save, recover=lambda disk: (disk / "f").exists() and (disk / "f").read_text())
             assert done.engine == "portable"
     """)
-    assert pytester.runpytest_subprocess("--chaos-engine", "portable").ret == 0
-    assert pytester.runpytest_subprocess("--chaos-engine", "syscalls").ret == 1
+    assert run_pytest(pytester, "--chaos-engine", "portable").ret == 0
+    assert run_pytest(pytester, "--chaos-engine", "syscalls").ret == 1
     monkeypatch.setenv("CHAOS_ENGINE", "portable")
-    assert pytester.runpytest_subprocess().ret == 0
+    assert run_pytest(pytester).ret == 0
     monkeypatch.delenv("CHAOS_ENGINE")
     pytester.makeini("[pytest]\nchaos_engine = portable\n")
-    assert pytester.runpytest_subprocess().ret == 0
-    done = pytester.runpytest_subprocess("--chaos-engine", "magic")
+    assert run_pytest(pytester).ret == 0
+    done = run_pytest(pytester, "--chaos-engine", "magic")
     done.stdout.fnmatch_lines(['*--chaos-engine: expected one of auto, syscalls, portable, got "magic"*'])

@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import chaos, nothing_left, put_scenario, start
+from tests.cli.shell import Result, chaos, nothing_left, put_scenario, start
 from tests.cli.test_interrupt import GIVE_UP_S, wait_until
 
 WRITES = '[[fault]]\ncall = "write"\nerrno = "ENOSPC"\nonwards = true\n'
@@ -26,13 +28,27 @@ def finding(folder: Path) -> Path:
     return found
 
 
-def test_a_weak_program_is_found_and_replayed_by_its_id(tmp_path: Path) -> None:
-    put(tmp_path)
-    done = chaos(tmp_path, "run")
+@dataclass(frozen=True)
+class Weak:
+    """One run that found something; who changes its folder takes a copy."""
+
+    folder: Path
+    done: Result
+
+
+@pytest.fixture(scope="module")
+def weak(tmp_path_factory: pytest.TempPathFactory) -> Weak:
+    folder = tmp_path_factory.mktemp("weak")
+    put(folder)
+    return Weak(folder, chaos(folder, "run"))
+
+
+def test_a_weak_program_is_found_and_replayed_by_its_id(weak: Weak) -> None:
+    done = weak.done
     assert done.code == 1, done.out
     assert "targets.py:9 overwrite: write() of state.json failed with ENOSPC, and recovery raises" in done.out
     assert "1 violated; 2 runs in" in done.out
-    replayed = chaos(tmp_path, "replay", finding(tmp_path).name.rpartition("-")[2])
+    replayed = chaos(weak.folder, "replay", finding(weak.folder).name.rpartition("-")[2])
     assert replayed.code == 1
     assert "targets.py:9 in overwrite: write() of state.json failed with ENOSPC" in replayed.out
     assert "still shows" in replayed.out
@@ -128,12 +144,11 @@ def test_the_engine_without_faults_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change", [{"recipe": "none"}, {"recipe": '{"faults":[{"nth":1}],"seed":""}'}, {"settings": {"bounds": "["}}]
 )
-def test_a_damaged_replay_file_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
-    put(tmp_path)
-    chaos(tmp_path, "run")
-    path = finding(tmp_path) / "replay.json"
+def test_a_damaged_replay_file_is_refused(tmp_path: Path, weak: Weak, change: dict[str, object]) -> None:
+    folder = Path(shutil.copytree(weak.folder, tmp_path / "copy"))
+    path = finding(folder) / "replay.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    assert chaos(tmp_path, "replay", str(path)).code == 2
+    assert chaos(folder, "replay", str(path)).code == 2
 
 
 def test_ctrl_c_keeps_what_was_found_and_leaves_nothing(tmp_path: Path) -> None:

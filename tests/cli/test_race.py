@@ -33,7 +33,7 @@ def total(disk, results):
 
 
 def test_command_lines_race_and_the_lost_update_is_told_and_replayed(tmp_path: Path) -> None:
-    done = chaos(tmp_path, "race", *SETUP, *CHECK, "--budget", "40", "--", *COUNT_UP, "--", *COUNT_UP)
+    done = chaos(tmp_path, "race", *SETUP, *CHECK, "--budget", "12", "--", *COUNT_UP, "--", *COUNT_UP)
     assert done.code == 1, done
     assert "worker 0's child 1" in done.out
     replay = next(line.split("replay: ")[1] for line in done.out.splitlines() if "replay: " in line)

@@ -2,10 +2,14 @@
 
 import json
 import os
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tests.cli.shell import chaos, put_scenario
+import pytest
+
+from tests.cli.shell import Result, chaos, put_scenario
 
 EXPECT_LOUD = '[[expect]]\noracle = "recovers"\n'
 
@@ -16,6 +20,21 @@ def test_a_sound_target_passes_with_0(tmp_path: Path) -> None:
     assert done.code == 0
     assert "one" in done.out
     assert "holds" in done.out
+
+
+@dataclass(frozen=True)
+class Weak:
+    """One run of a target that is not sound, kept in a folder of its own and reported in each way."""
+
+    folder: Path
+    done: Result
+
+
+@pytest.fixture(scope="module")
+def weak(tmp_path_factory: pytest.TempPathFactory) -> Weak:
+    folder = tmp_path_factory.mktemp("weak")
+    put_scenario(folder)
+    return Weak(folder, chaos(folder, "run", "--json", "r.json", "--junit", "r.xml", "--report", "kept"))
 
 
 def test_a_violation_is_told_with_its_source_line_and_its_replay_command_and_exits_with_1(tmp_path: Path) -> None:
@@ -49,31 +68,31 @@ def test_an_expectation_of_an_oracle_that_judges_only_when_it_is_named_says_so(t
     assert "expected and not found: oracle resumable (which was not asked: name it in `oracles`" in told
 
 
-def test_reports_are_written_where_asked(tmp_path: Path) -> None:
-    put_scenario(tmp_path)
-    assert chaos(tmp_path, "run", "--json", "r.json", "--junit", "r.xml", "--report", "kept").code == 1
-    assert json.loads((tmp_path / "r.json").read_text())["exit_code"] == 1
-    assert ElementTree.parse(tmp_path / "r.xml").getroot().find("testsuite/testcase/failure") is not None
-    (run,) = (tmp_path / "kept" / "runs").iterdir()
+def test_reports_are_written_where_asked(weak: Weak) -> None:
+    folder = weak.folder
+    assert weak.done.code == 1
+    assert json.loads((folder / "r.json").read_text())["exit_code"] == 1
+    assert ElementTree.parse(folder / "r.xml").getroot().find("testsuite/testcase/failure") is not None
+    (run,) = (folder / "kept" / "runs").iterdir()
     (finding,) = (run / "findings").iterdir()
     assert (finding / "state" / "state.json").exists()
-    shown = chaos(tmp_path, "report", "--report", "kept", "--html", "r.html", "--markdown", "r.md")
+    shown = chaos(folder, "report", "--report", "kept", "--html", "r.html", "--markdown", "r.md")
     assert shown.code == 0
     assert "VIOLATED" in shown.out
-    assert "<html" in (tmp_path / "r.html").read_text()
-    assert "one" in (tmp_path / "r.md").read_text()
+    assert "<html" in (folder / "r.html").read_text()
+    assert "one" in (folder / "r.md").read_text()
 
 
-def test_a_report_of_a_kept_run_tells_how_a_finding_is_replayed(tmp_path: Path) -> None:
-    put_scenario(tmp_path)
-    assert chaos(tmp_path, "run").code == 1
-    shown = chaos(tmp_path, "report", "--html", "r.html")
+def test_a_report_of_a_kept_run_tells_how_a_finding_is_replayed(tmp_path: Path, weak: Weak) -> None:
+    folder = Path(shutil.copytree(weak.folder, tmp_path / "copy"))
+    words = ["report", "--report", "kept", "--html", "r.html"]
+    shown = chaos(folder, *words)
     (replay,) = (line.split("replay: ")[1] for line in shown.out.splitlines() if "replay: " in line)
-    assert replay in (tmp_path / "r.html").read_text()
-    assert "still shows" in chaos(tmp_path, *replay.split()[1:]).out
-    for kept in (tmp_path / ".chaos" / "runs").glob("*/findings/*/replay.json"):
+    assert replay in (folder / "r.html").read_text()
+    assert "still shows" in chaos(folder, *replay.split()[1:]).out
+    for kept in (folder / "kept" / "runs").glob("*/findings/*/replay.json"):
         kept.unlink()
-    shown = chaos(tmp_path, "report", "--html", "r.html")
+    shown = chaos(folder, *words)
     assert shown.code == 0
     assert "replay: " not in shown.out
 

@@ -22,7 +22,7 @@ SHOWING = (
 def run(folder: Path, redirected: str, *words: str) -> subprocess.CompletedProcess[str]:
     put_scenario(folder)
     line = ["bash", "-c", f'set -o pipefail; "$@" {redirected}', "bash", sys.executable, "-m", "chaos", *words]
-    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "CHAOS_JOBS": "1"}
     done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60.0)
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from pytest_guardrails.cli.app import app
 from pytest_guardrails.cli.settings import TEMPLATE
 from pytest_guardrails.reliability.breakers.config import DEFAULTS, load_config
 
@@ -17,13 +19,18 @@ pytestmark = pytest.mark.slow  # each word is a program's start
 
 
 class Shell:
-    """A home of its own."""
+    """A home of its own. `run` is for what a command decides and says; `start` is a process, and each word has one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.environment = {**os.environ, "HOME": str(folder), "USER": "alice", "LOGNAME": "alice"}
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        done = CliRunner().invoke(app, list(words), env=self.environment)
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
+
+    def start(self, *words: str) -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
             [*START, *words], env=self.environment, capture_output=True, text=True, check=False, timeout=60.0
         )
@@ -32,7 +39,7 @@ class Shell:
 
     def fail(self, times: int = 3) -> None:
         for _ in range(times):
-            self.run("hook", "run", "--", "false")
+            self.start("hook", "run", "--", "false")
 
 
 @pytest.fixture
@@ -41,7 +48,7 @@ def shell(tmp_path: Path) -> Shell:
 
 
 def test_the_help_names_every_command(shell: Shell) -> None:
-    assert all(word in shell.run("--help").stdout for word in ("health", "hooks", "config", "doctor"))
+    assert all(word in shell.start("--help").stdout for word in ("health", "hooks", "config", "doctor"))
     listed = shell.run("hooks", "--help").stdout
     words = ("list", "run", "reset", "enable", "disable", "isolate", "export", "import", "install", "uninstall")
     assert all(word in listed for word in words)
@@ -56,13 +63,13 @@ def test_health_is_0_when_all_run_and_1_when_one_is_disabled(shell: Shell) -> No
 
 def test_health_as_json(shell: Shell) -> None:
     shell.fail()
-    report = json.loads(shell.run("health", "--json").stdout)
+    report = json.loads(shell.start("health", "--json").stdout)
     assert (report["status"], report["total_hooks"], list(report["disabled"])) == ("degraded", 1, ["false"])
     assert report["stats"]["total_failures"] == 3
 
 
 def test_hooks_are_listed_as_a_table_and_as_json(shell: Shell) -> None:
-    assert shell.run("hooks", "list").stdout == "no hook has run yet\n"
+    assert shell.start("hooks", "list").stdout == "no hook has run yet\n"
     shell.fail()
     head, row = shell.run("hooks", "list").stdout.splitlines()
     assert head.split() == ["STATE", "FAILURES", "IN", "A", "ROW", "WHY", "AGAIN", "COMMAND"]
@@ -71,7 +78,7 @@ def test_hooks_are_listed_as_a_table_and_as_json(shell: Shell) -> None:
 
 
 def test_an_operator_disables_and_enables_with_author_and_reason(shell: Shell) -> None:
-    done = shell.run("hooks", "disable", "false", "--reason", "too slow", "--for", "60")
+    done = shell.start("hooks", "disable", "false", "--reason", "too slow", "--for", "60")
     assert (done.returncode, "not seen before" in done.stderr) == (0, True)
     control = json.loads(shell.run("hooks", "list", "--json").stdout)["false"]["control"]
     assert (control["kind"], control["author"], control["reason"], control["lasts_s"]) == (
@@ -80,28 +87,28 @@ def test_an_operator_disables_and_enables_with_author_and_reason(shell: Shell) -
         "too slow",
         60.0,
     )
-    assert "skipped (disabled" in shell.run("hook", "run", "--", "false").stdout
+    assert "skipped (disabled" in shell.start("hook", "run", "--", "false").stdout
     assert "still disabled by alice" in shell.run("hooks", "reset", "false").stderr
-    assert shell.run("hooks", "enable", "false").stderr == "pytest-guardrails: enabled: false\n"
-    assert shell.run("hook", "run", "--", "false").returncode == 1
+    assert shell.start("hooks", "enable", "false").stderr == "pytest-guardrails: enabled: false\n"
+    assert shell.start("hook", "run", "--", "false").returncode == 1
 
 
 @pytest.mark.parametrize("word", ["force-open", "isolate"])
 def test_other_words_of_an_operator_keep_a_hook_from_running(shell: Shell, word: str) -> None:
-    shell.run("hooks", word, "true")
-    assert "skipped" in shell.run("hook", "run", "--", "true").stdout
+    shell.start("hooks", word, "true")
+    assert "skipped" in shell.start("hook", "run", "--", "true").stdout
 
 
 def test_a_hook_can_be_forced_to_run(shell: Shell) -> None:
     shell.fail()
-    shell.run("hooks", "force-closed", "false")
-    assert shell.run("hook", "run", "--", "false").returncode == 1
+    shell.start("hooks", "force-closed", "false")
+    assert shell.start("hook", "run", "--", "false").returncode == 1
 
 
 def test_reset_needs_one_name_or_all(shell: Shell) -> None:
     shell.fail()
     assert shell.run("hooks", "reset").returncode == 2
-    assert shell.run("hooks", "reset", "--all").stderr == "pytest-guardrails: reset (was open): false\n"
+    assert shell.start("hooks", "reset", "--all").stderr == "pytest-guardrails: reset (was open): false\n"
     assert shell.run("health").returncode == 0
 
 
@@ -114,11 +121,11 @@ def test_an_unknown_hook_is_a_mistake_with_a_hint(shell: Shell) -> None:
 def test_export_and_import_through_the_command(shell: Shell) -> None:
     shell.fail()
     file = str(shell.folder / "export.json")
-    assert shell.run("hooks", "export", file).returncode == 0
+    assert shell.start("hooks", "export", file).returncode == 0
     shell.run("hooks", "reset", "--all")
-    assert "1 hooks changed" in shell.run("hooks", "import", file).stderr
+    assert "1 hooks changed" in shell.start("hooks", "import", file).stderr
     assert shell.run("health").returncode == 1
-    assert shell.run("hooks", "import", str(shell.folder / "none")).returncode == 1
+    assert shell.start("hooks", "import", str(shell.folder / "none")).returncode == 1
 
 
 def test_no_export_goes_over_the_store_itself(shell: Shell) -> None:
@@ -135,22 +142,22 @@ def test_install_and_uninstall_through_the_command(shell: Shell) -> None:
     file = shell.folder / "settings.json"
     file.write_text('{"hooks": {"Stop": [{"hooks": [{"type": "command", "command": "true"}]}]}}')
     before = file.read_bytes()
-    assert "1 commands changed" in shell.run("hooks", "install", str(file)).stderr
+    assert "1 commands changed" in shell.start("hooks", "install", str(file)).stderr
     command = json.loads(file.read_text())["hooks"]["Stop"][0]["hooks"][0]["command"]
     done = subprocess.run(["sh", "-c", command], env=shell.environment, check=False)
     assert done.returncode == 0
     assert json.loads(shell.run("hooks", "list", "--json").stdout)["true"]["consecutive_successes"] == 1
-    assert shell.run("hooks", "uninstall", str(file)).returncode == 0
+    assert shell.start("hooks", "uninstall", str(file)).returncode == 0
     assert file.read_bytes() == before
 
 
 def test_config_init_show_validate(shell: Shell) -> None:
     assert "does not exist: the defaults hold" in shell.run("config", "validate").stderr
-    assert shell.run("config", "init").returncode == 0
+    assert shell.start("config", "init").returncode == 0
     assert shell.run("config", "init").returncode == 2
     assert shell.run("config", "init", "--force").returncode == 0
-    assert "is right" in shell.run("config", "validate").stderr
-    found = json.loads(shell.run("config", "show", "--json").stdout)
+    assert "is right" in shell.start("config", "validate").stderr
+    found = json.loads(shell.start("config", "show", "--json").stdout)
     assert found["circuit_breaker.failure_threshold"]["source"].endswith("guardrails.yaml:4")
     shell.environment["GUARDRAILS_STATE_BACKEND"] = "redis"
     done = shell.run("config", "validate")
@@ -165,7 +172,7 @@ def test_the_template_says_the_defaults(tmp_path: Path) -> None:
 
 
 def test_the_doctor_says_what_is_there(shell: Shell) -> None:
-    done = shell.run("doctor", "--json")
+    done = shell.start("doctor", "--json")
     findings = {finding["what"]: finding["verdict"] for finding in json.loads(done.stdout)}
     assert set(findings) >= {"SQLite", "clock", "file system", "file lock", "configuration", "state of hooks"}
     assert done.returncode == 0

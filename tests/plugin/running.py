@@ -1,11 +1,16 @@
-"""What the tests of the fixtures share: pytest run on a small test file in a process of its own, and what it prints."""
+"""What the tests of the fixtures share: pytest run on a small test file in a process of its own, and what it prints.
+
+Read `warm.py` for what `run` spares; each fixture has a test whose pytest starts from nothing, by `run_anew`.
+"""
 
 import re
 from collections.abc import Sequence
 
 import pytest
 
-__all__ = ["PLAIN_PROGRAM", "refused", "replay_id", "run", "told"]
+from tests.warm import run_pytest
+
+__all__ = ["PLAIN_PROGRAM", "refused", "replay_id", "run", "run_anew", "told"]
 
 # The insides of plugin and harness, which are none of a test's reader's business.
 _INSIDES = re.compile(r"^\S*(?:pytest_guardrails|chaos)/\S+\.py:\d+", re.MULTILINE)
@@ -46,7 +51,16 @@ def load(disk):
 def run(pytester: pytest.Pytester, text: str, *options: str, **outcomes: int) -> str:
     """What pytest prints for one test file that has these outcomes; no traceback may show the insides or a chain."""
     pytester.makepyfile(test_it=text)
-    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
+    return _printed(run_pytest(pytester, "-p", "no:cacheprovider", *options), outcomes)
+
+
+def run_anew(pytester: pytest.Pytester, text: str, *options: str, **outcomes: int) -> str:
+    """What `run` returns, of an interpreter that has imported nothing before."""
+    pytester.makepyfile(test_it=text)
+    return _printed(pytester.runpytest_subprocess("-p", "no:cacheprovider", *options), outcomes)
+
+
+def _printed(done: pytest.RunResult, outcomes: dict[str, int]) -> str:
     done.assert_outcomes(**outcomes)
     printed = done.stdout.str()
     assert not _INSIDES.search(printed), printed

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.plugin.running import PLAIN_PROGRAM as PROGRAM
-from tests.plugin.running import refused, replay_id, run, told
+from tests.plugin.running import refused, replay_id, run, run_anew, told
+from tests.warm import run_pytest
 
 WEAK = PROGRAM + "def test_weak(crash):\n    crash(workload=overwrite, recover=load)\n"
 SOUND = PROGRAM + "def test_sound(crash):\n    assert crash(workload=replace, recover=load).statistics.states > 5\n"
@@ -25,7 +26,7 @@ def test_a_sound_program_passes_and_the_call_says_how_much_was_tried(pytester: p
 
 @pytest.mark.usefixtures("every_plugin")
 def test_a_weak_program_fails_explanation_first_and_replay_command_last(pytester: pytest.Pytester) -> None:
-    printed = run(pytester, WEAK, failed=1)
+    printed = run_anew(pytester, WEAK, failed=1)
     lines = told(printed, "test_weak")
     assert lines[0].startswith("test_it.py:10 overwrite: recovery raises JSONDecodeError")
     assert lines[-1].startswith("replay: pytest test_it.py::test_weak --chaos-replay ")
@@ -49,7 +50,7 @@ def test_the_command_that_replays_knows_where_findings_are_kept(
     printed = run(pytester, WEAK, *(() if by_environment else ("--chaos-report", "kept here")), failed=1)
     monkeypatch.delenv("CHAOS_REPORT", raising=False)
     (command,) = [line for line in printed.splitlines() if line.startswith("replay: pytest ")]
-    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", *shlex.split(command)[2:])
+    done = run_pytest(pytester, "-p", "no:cacheprovider", *shlex.split(command)[2:])
     assert "still shows" in done.stdout.str()
 
 
@@ -72,7 +73,7 @@ def test_a_replay_in_another_test_says_that_it_replayed_nothing(pytester: pytest
         SOUND.replace("test_sound", "test_other").replace("assert crash", "crash").replace(".statistics.states > 5", "")
     )
     pytester.makepyfile(test_it=other)
-    done = pytester.runpytest_subprocess("--chaos-replay", finding)
+    done = run_pytest(pytester, "--chaos-replay", finding)
     assert f"finding {finding} is of another test; nothing was replayed here" in done.stdout.str()
     assert done.ret == pytest.ExitCode.TESTS_FAILED
 
@@ -165,7 +166,7 @@ def test_twice(crash):
     crash(workload=overwrite, recover=load)
 """
     pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
-    printed = run(pytester, PROGRAM + body, passed=2, failed=1)
+    printed = run_anew(pytester, PROGRAM + body, passed=2, failed=1)
     assert "test_it.py::test_twice" in printed
 
 
@@ -175,7 +176,7 @@ def test_every_worker_of_xdist_explores_and_reports(pytester: pytest.Pytester) -
         f"def test_{n}(crash):\n    crash(workload={w}, recover=load)\n"
         for n, w in enumerate(("replace", "overwrite") * 2)
     )
-    printed = run(pytester, PROGRAM + body, "-n", "2", passed=2, failed=2)
+    printed = run_anew(pytester, PROGRAM + body, "-n", "2", passed=2, failed=2)
     assert len(set(re.findall(r"--chaos-replay (\w+)", printed))) == 2
 
 
@@ -205,13 +206,13 @@ def test_the_state_of_a_finding_is_kept_to_be_looked_at(pytester: pytest.Pyteste
 
 def test_nothing_is_imported_or_written_where_the_fixture_is_not_used(pytester: pytest.Pytester) -> None:
     body = "import sys\n\ndef test_lean():\n    assert not any(name.split('.')[0] == 'chaos' for name in sys.modules)\n"
-    run(pytester, body, passed=1)
+    run_anew(pytester, body, passed=1)
     assert not Path(pytester.path, ".chaos").exists()
 
 
 def test_the_plugin_tells_its_options_and_its_marker(pytester: pytest.Pytester) -> None:
     assert "--chaos-replay=ID" in pytester.runpytest_subprocess("--help").stdout.str()
-    assert "@pytest.mark.crash(model=" in pytester.runpytest_subprocess("--markers").stdout.str()
+    assert "@pytest.mark.crash(model=" in run_pytest(pytester, "--markers").stdout.str()
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 import re
 import shlex
+import sys
 
 import pytest
 
-from tests.plugin.running import PLAIN_PROGRAM, refused, replay_id, run, told
+from tests.plugin.running import PLAIN_PROGRAM, refused, replay_id, run, run_anew, told
+from tests.warm import run_pytest
 
 PROGRAM = (
     PLAIN_PROGRAM
@@ -55,10 +57,10 @@ def test_weak(crash, workload):
 """
     )
     finding = replay_id(run(pytester, text, failed=1, passed=2))
-    for options in ([], ["-n", "1"]):
-        printed = run(pytester, text, "--chaos-replay", finding, *options, failed=1)
-        assert f"crash: finding {finding} still shows" in printed
-    assert "2 deselected" in run(pytester, text, "--chaos-replay", finding, failed=1, deselected=2)
+    alone = run(pytester, text, "--chaos-replay", finding, failed=1, deselected=2)
+    distributed = run_anew(pytester, text, "--chaos-replay", finding, "-n", "1", failed=1)
+    assert "2 deselected" in alone
+    assert all(f"crash: finding {finding} still shows" in printed for printed in (alone, distributed))
 
 
 def test_fixtures_that_replayed_nothing_are_named_once(pytester: pytest.Pytester) -> None:
@@ -87,9 +89,9 @@ def test_weak(crash, name):
 """
     (pytester.path / "inner" / "test_it.py").write_text(PLAIN_PROGRAM + text)
     monkeypatch.setenv("CI", "true")  # the summary then repeats all of a failure's text
-    printed = pytester.runpytest_subprocess("-p", "no:cacheprovider").stdout.str()
+    printed = run_pytest(pytester, "-p", "no:cacheprovider").stdout.str()
     (command,) = set(re.findall("^replay: pytest (.+)$", printed, re.MULTILINE))
-    again = pytester.runpytest_subprocess("-p", "no:cacheprovider", *shlex.split(command))
+    again = run_pytest(pytester, "-p", "no:cacheprovider", *shlex.split(command))
     again.assert_outcomes(failed=1)
     assert "still shows" in again.stdout.str()
 
@@ -289,7 +291,7 @@ def test_race(race):
 """
     (pytester.path / "src" / "racing.py").write_text("def worker(disk, witness):\n    (disk / 'a').write_text('1')\n")
     (pytester.path / "inner" / "test_it.py").write_text(text)
-    pytester.runpytest_subprocess("-p", "no:cacheprovider", "inner").assert_outcomes(passed=2)
+    run_pytest(pytester, "-p", "no:cacheprovider", "inner").assert_outcomes(passed=2)
 
 
 @pytest.mark.parametrize(
@@ -314,3 +316,17 @@ def test_none(crash):
     assert crash(workload=replace, recover=load).statistics.states == {states if options or variable else 2}
 """
     run(pytester, PLAIN_PROGRAM + text, *options, passed=3)
+
+
+def test_a_second_session_of_one_process_finds_the_fixtures_too(pytester: pytest.Pytester) -> None:
+    text = """\
+import pytest
+
+
+@pytest.mark.parametrize("fixture", ["crash", "faults", "race", "fleet"])
+def test_by_name(fixture, request):
+    request.getfixturevalue(fixture)
+"""
+    pytester.makepyfile(test_it=text)
+    twice = "import pytest\nassert pytest.main() == pytest.ExitCode.OK\nassert pytest.main() == pytest.ExitCode.OK\n"
+    assert pytester.run(sys.executable, "-c", twice).ret == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.plugin.running import PLAIN_PROGRAM, refused, replay_id, run, told
+from tests.plugin.running import PLAIN_PROGRAM, refused, replay_id, run, run_anew, told
 
 PROGRAM = (
     PLAIN_PROGRAM
@@ -21,7 +21,7 @@ def test_a_sound_program_passes_and_the_call_says_how_many_runs_were_struck(pyte
 
 
 def test_a_weak_program_fails_explanation_first_and_replay_command_last(pytester: pytest.Pytester) -> None:
-    printed = run(pytester, WEAK, failed=1)
+    printed = run_anew(pytester, WEAK, failed=1)
     lines = told(printed, "test_weak")
     assert lines[0].startswith("test_it.py:10 overwrite: write() of state.json failed with ENOSPC, and recovery raises")
     assert lines[-1].startswith("replay: pytest test_it.py::test_weak --chaos-replay ")
@@ -146,4 +146,4 @@ def test_a_call_that_makes_no_sense_fails_with_one_message(pytester: pytest.Pyte
 
 def test_nothing_is_imported_where_the_fixture_is_not_used(pytester: pytest.Pytester) -> None:
     body = "import sys\n\ndef test_lean():\n    assert not any(name.split('.')[0] == 'chaos' for name in sys.modules)\n"
-    run(pytester, body, passed=1)
+    run_anew(pytester, body, passed=1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.plugin.running import refused, replay_id, run, told
+from tests.plugin.running import refused, replay_id, run, run_anew, told
 
 PROGRAM = """\
 import os
@@ -46,7 +46,7 @@ def test_a_sound_program_passes_and_the_call_says_how_much_was_tried(pytester: p
 
 @pytest.mark.slow
 def test_a_weak_program_fails_explanation_first_and_replay_command_last(pytester: pytest.Pytester) -> None:
-    printed = run(pytester, WEAK, *QUICK, failed=1)
+    printed = run_anew(pytester, WEAK, *QUICK, failed=1)
     lines = told(printed, "test_weak")
     assert "acknowledged values are gone" in lines[0]
     assert "lost acknowledgement, oracle durable, model fleet" in lines[1]

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from tests.plugin.running import run as printed
-from tests.plugin.running import told
+from tests.plugin.running import run_anew, told
+from tests.warm import run_pytest
 
 
 def test_the_seed_is_what_was_asked_for_and_is_told_when_a_test_fails(pytester: pytest.Pytester) -> None:
@@ -382,7 +383,7 @@ async def answer():
 async def test_waits():
     await answer()
 """
-    lines = told(printed(pytester, text, failed=1), "test_waits")
+    lines = told(run_anew(pytester, text, failed=1), "test_waits")
     assert lines[0] == "guardrails: still running after 0.05 s"
     assert any(line.endswith("in answer") for line in lines)
     assert "    await asyncio.Event().wait()" in lines
@@ -467,12 +468,12 @@ def test_lean():
     assert not [name for name in sys.modules if name.startswith("pytest_guardrails.plugin.") and name.split(".")[2] in
                 {"loops", "finiteness", "leaks", "limits", "services", "strategies"}]
 """
-    printed(pytester, text, "-p", "no:hypothesispytest", "-p", "no:asyncio", "-p", "no:xdist", passed=1)
+    run_anew(pytester, text, "-p", "no:hypothesispytest", "-p", "no:asyncio", "-p", "no:xdist", passed=1)
 
 
 def test_the_plugin_tells_its_marker_and_its_fixtures(pytester: pytest.Pytester) -> None:
-    assert "@pytest.mark.guardrails(timeout=, max_rss=" in pytester.runpytest_subprocess("--markers").stdout.str()
-    said = pytester.runpytest_subprocess("--fixtures").stdout.str()
+    assert "@pytest.mark.guardrails(timeout=, max_rss=" in run_pytest(pytester, "--markers").stdout.str()
+    said = run_pytest(pytester, "--fixtures").stdout.str()
     for name in ("fake_llm", "chaos_proxy", "loop_guard", "finite", "no_leaks", "chaos_seed"):
         assert f"\n{name} --" in said
     assert "_guardrails" not in said.replace("pytest_guardrails", "")

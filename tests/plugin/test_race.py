@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.plugin.running import refused, replay_id, run
+from tests.plugin.running import refused, replay_id, run, run_anew
 
 PROGRAM = """\
 import fcntl
@@ -53,7 +53,7 @@ def test_a_sound_program_passes_and_the_call_says_how_much_was_tried(pytester: p
 
 
 def test_a_race_fails_its_test_with_the_order_of_calls_and_their_lines(pytester: pytest.Pytester) -> None:
-    printed = run(pytester, WEAK, failed=1)
+    printed = run_anew(pytester, WEAK, failed=1)
     assert "the check of what the workers left raised AssertionError: assert 1 == 2" in printed
     assert re.search(r"\d \*worker [01]: \w+\(n\)  \[test_it\.py:11 naive\]", printed), printed
     assert "replay: pytest test_it.py::test_weak --chaos-replay " in printed

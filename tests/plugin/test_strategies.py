@@ -24,7 +24,7 @@ from pytest_guardrails.plugin.strategies import (
     non_finite,
     numbers_with_some_non_finite,
 )
-from tests.plugin.running import run
+from tests.plugin.running import run_anew
 
 
 @given(feedback())
@@ -104,7 +104,7 @@ def test_it(tmp_path_factory, faults, table):
         child(save, folder)
     assert (folder / "a").read_text() == "1"
 """
-    printed = run(pytester, text, failed=1)
+    printed = run_anew(pytester, text, failed=1)
     assert "table={'call': 'write', 'nth': 1, 'errno': 'EIO', 'onwards': True}" in printed
 
 
