@@ -72,10 +72,9 @@ def test_who_returns_has_done_its_work_and_is_not_restarted() -> None:
 
 def test_who_should_return_and_does_not_is_named() -> None:
     def worker(disk: Path, witness: Witness) -> None:
-        witness("here")
-        while witness.number == 1:
-            time.sleep(STEP_S)
+        while witness.number == 1:  # the other one says nothing: until it has returned, its progress is waited for
             witness("still here")
+            time.sleep(STEP_S)
 
     done = ran(worker, finish_s=0.2)
     assert done.course.unfinished == (1,)
@@ -89,8 +88,8 @@ def test_who_says_nothing_once_the_faults_are_over_is_stuck() -> None:
             time.sleep(STEP_S)
         time.sleep(1000)
 
-    plan = kills(1, workers=0)
-    done = ran(worker, plan, progress_s=3.0)  # worker 0 must manage within
+    strike = Strike(at_s=0.0, statements=15, kind=FaultKind.KILL, workers=(1,))
+    done = ran(worker, plan=Plan(workers=2, strikes=(strike,)), progress_s=1.0)  # worker 0 goes on all the time
     assert done.course.stuck == (1,)
 
 

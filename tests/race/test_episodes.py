@@ -115,7 +115,8 @@ def test_a_sleep_costs_no_real_time() -> None:
     assert endings(played) == [Ending.RETURNED, Ending.RETURNED]
 
 
-@pytest.mark.parametrize("lock", ["locked", "record_locked", "polls", "spins"])
+# "locked" has 300 episodes in `test_search.py`.
+@pytest.mark.parametrize("lock", ["record_locked", "polls", "spins"])
 def test_a_correct_lock_is_never_accused(lock: str) -> None:
     for played, run in zip(found := episodes(30, lock, lock, lock), runs(found), strict=True):
         assert exclusive(run.said) is None
