@@ -12,7 +12,7 @@ def not_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def every_plugin() -> None:
-    """For a test whose pytest loads all that is installed beside this plugin, as its user's does."""
+    """For a test whose pytest, by `run_anew`, loads all that is installed beside this plugin, as its user's does."""
 
 
 @pytest.fixture(autouse=True)
