@@ -17,15 +17,20 @@ def lazy(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
 
     Args:
         package: its full name.
-        homes: for each of its modules the public names that live there, separated by spaces.
+        homes: for each of its modules, or of another package's by its full name, the public names that live there,
+            separated by spaces.
     """
     home_of = {name: home for home, names in homes.items() for name in names.split()}
 
     def load(name: str) -> object:
         if name not in home_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value: object = getattr(import_module(f"{package}.{home_of[name]}"), name)
+        value: object = getattr(import_module(_full(package, home_of[name])), name)
         setattr(sys.modules[package], name, value)
         return value
 
     return load
+
+
+def _full(package: str, home: str) -> str:
+    return home if home.startswith(f"{package.partition('.')[0]}.") else f"{package}.{home}"

@@ -44,7 +44,13 @@ ALLOWED: dict[str, set[str]] = {
     "chaos.trace.file": {"chaos.errors", "chaos.trace.model", "pytest_guardrails.reliability.durability"},
     "chaos.trace": {"chaos.errors", "chaos.child", "chaos.syscalls", "chaos.trace.model", "chaos.trace.file"},
     "chaos.disk.models": {"chaos.errors"},
-    "chaos.disk": {"chaos.errors", "chaos.disk.models", "chaos.trace.model", "chaos.trace"},
+    "chaos.disk": {
+        "chaos.errors",
+        "chaos.disk.models",
+        "chaos.trace.model",
+        "chaos.trace",
+        "pytest_guardrails.faces",
+    },
     "chaos.oracles": {"chaos.errors", "chaos.observations", "chaos.history", "chaos.trace.model", "chaos.child"},
     "chaos.race": {
         "chaos.errors",
@@ -59,6 +65,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "chaos.fleet.faults": {"chaos.errors", "chaos.faults.network_rules"},
     "chaos.fleet": {
+        "pytest_guardrails.faces",
         "chaos.errors",
         "chaos.observations",
         "chaos.history",
@@ -94,6 +101,7 @@ ALLOWED: dict[str, set[str]] = {
         "pytest_guardrails.reliability.durability",
     },
     "chaos.scenario": {
+        "pytest_guardrails.faces",
         "chaos.errors",
         "chaos.disk.models",
         "chaos.fleet.faults",
@@ -107,6 +115,7 @@ ALLOWED: dict[str, set[str]] = {
         "chaos.report",
     },
     "chaos.scenario.runner": {
+        "pytest_guardrails.faces",
         "chaos.errors",
         "chaos.faults.fault",
         "chaos.child",

@@ -5,8 +5,9 @@
 `models.py` for the rules, `tree.py` for the ground, `space.py` for the whole.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from pytest_guardrails.faces import lazy
 
 if TYPE_CHECKING:
     from chaos.disk.content import Content
@@ -46,21 +47,16 @@ __all__ = [  # noqa: RUF022 - in plain order, as everywhere in this house
     "weakest_first",
 ]
 
-# Each name is loaded from its module when it is first asked for: see `chaos/__init__.py`.
-_HOMES = {
-    "chaos.disk.content": "Content",
-    "chaos.disk.folder": "Slot first_difference is_excluded materialise prove read_tree",
-    "chaos.disk.models": "MODELS RULES PersistenceModel model_named weakest_first",
-    "chaos.disk.replay": "apply initial_tree",
-    "chaos.disk.space": "DEFAULT_BOUND StateSpace",
-    "chaos.disk.states": "CrashState Description Fate OperationFate Statistics",
-    "chaos.disk.times": "Stamp Times",
-    "chaos.disk.tree": "Node Tree",
-}
-
-
-def __getattr__(name: str) -> object:
-    for home, names in _HOMES.items():
-        if name in names.split():
-            return getattr(import_module(home), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(
+    __name__,
+    {
+        "content": "Content",
+        "folder": "Slot first_difference is_excluded materialise prove read_tree",
+        "models": "MODELS RULES PersistenceModel model_named weakest_first",
+        "replay": "apply initial_tree",
+        "space": "DEFAULT_BOUND StateSpace",
+        "states": "CrashState Description Fate OperationFate Statistics",
+        "times": "Stamp Times",
+        "tree": "Node Tree",
+    },
+)

@@ -4,8 +4,9 @@ Read `faults.py` for what may be done, `plan.py` for when, `running.py` for the 
 process above the workers. Nothing of a fleet outlives the harness, however that ends.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from pytest_guardrails.faces import lazy
 
 if TYPE_CHECKING:
     from chaos.fleet.faults import Fault, FaultKind, Restart, RestartPolicy
@@ -29,17 +30,12 @@ __all__ = [
     "run_fleet",
 ]
 
-# Each name is loaded from its module when it is first asked for: see `chaos/__init__.py`.
-_HOMES = {
-    "chaos.fleet.faults": "Fault FaultKind Restart RestartPolicy",
-    "chaos.fleet.plan": "Plan Strike draw parse_plan",
-    "chaos.fleet.running": "run_fleet",
-    "chaos.fleet.settings": "Course Crewman FleetRoles FleetSettings",
-}
-
-
-def __getattr__(name: str) -> object:
-    for home, names in _HOMES.items():
-        if name in names.split():
-            return getattr(import_module(home), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(
+    __name__,
+    {
+        "faults": "Fault FaultKind Restart RestartPolicy",
+        "plan": "Plan Strike draw parse_plan",
+        "running": "run_fleet",
+        "settings": "Course Crewman FleetRoles FleetSettings",
+    },
+)

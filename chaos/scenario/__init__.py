@@ -3,8 +3,9 @@
 `runner` is not re-exported, because it brings in the whole harness; import it from `chaos.scenario.runner`.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from pytest_guardrails.faces import lazy
 
 if TYPE_CHECKING:
     from chaos.scenario.discovery import discover, now_and_later
@@ -44,20 +45,15 @@ __all__ = [
     "now_and_later",
 ]
 
-# Each name is loaded from its module when it is first asked for: see `chaos/__init__.py`.
-_HOMES = {
-    "chaos.scenario.discovery": "discover now_and_later",
-    "chaos.scenario.kinds": "Fleet Race",
-    "chaos.scenario.kinds.inject": "Inject",
-    "chaos.scenario.loader": "load",
-    "chaos.scenario.model": "Budget Engine Expectation Explore Isolation Profile RunOptions Scenario",
-    "chaos.scenario.problems": "Problem ScenarioError",
-    "chaos.scenario.schema": "json_schema",
-}
-
-
-def __getattr__(name: str) -> object:
-    for home, names in _HOMES.items():
-        if name in names.split():
-            return getattr(import_module(home), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(
+    __name__,
+    {
+        "discovery": "discover now_and_later",
+        "kinds": "Fleet Race",
+        "kinds.inject": "Inject",
+        "loader": "load",
+        "model": "Budget Engine Expectation Explore Isolation Profile RunOptions Scenario",
+        "problems": "Problem ScenarioError",
+        "schema": "json_schema",
+    },
+)

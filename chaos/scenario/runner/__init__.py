@@ -3,8 +3,9 @@
 Read `run.py` for a whole run, `course.py` for one scenario, `crashing.py` and `racing.py` for its kinds.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from pytest_guardrails.faces import lazy
 
 if TYPE_CHECKING:
     from chaos.faults.policy import check_single
@@ -41,21 +42,15 @@ __all__ = [
     "supervisor_missing",
 ]
 
-# Each name is loaded from its module when it is first asked for: see `chaos/__init__.py`.
-_HOMES = {
-    "chaos.faults.policy": "check_single",
-    "chaos.scenario.runner.calling": "Called call_with_faults",
-    "chaos.scenario.runner.killing": "LiveKills kill_for_real",
-    "chaos.scenario.runner.recording": "record_command",
-    "chaos.scenario.runner.replaying": "Replayed find_finding live_drive rebuilt_state replay_live"
-    " replay_roles replay_state",
-    "chaos.scenario.runner.run": "Run",
-    "chaos.trace.engines": "supervisor_missing",
-}
-
-
-def __getattr__(name: str) -> object:
-    for home, names in _HOMES.items():
-        if name in names.split():
-            return getattr(import_module(home), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(
+    __name__,
+    {
+        "chaos.faults.policy": "check_single",
+        "calling": "Called call_with_faults",
+        "killing": "LiveKills kill_for_real",
+        "recording": "record_command",
+        "replaying": "Replayed find_finding live_drive rebuilt_state replay_live replay_roles replay_state",
+        "run": "Run",
+        "chaos.trace.engines": "supervisor_missing",
+    },
+)
