@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -104,11 +105,11 @@ def in_own_namespace(work: Callable[[str], _Result]) -> _Result:
         HarnessFault: `work` failed.
     """
     base = "/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir()  # noqa: S108 - memory, made private here
-    with _undisturbed() as mask:
+    with _Deferred() as interruptions:
         _sweep(base)
         folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=base)
         try:
-            answer = _answer_of_child(work, folder, mask)
+            answer = _answer_of_child(work, folder, interruptions)
         finally:
             _remove(folder)
     if not answer:
@@ -121,17 +122,46 @@ def in_own_namespace(work: Callable[[str], _Result]) -> _Result:
     return result  # type: ignore[no-any-return]
 
 
-@contextmanager
-def _undisturbed() -> Iterator[set[int | signal.Signals]]:
-    """A second Ctrl-C does not cut the tidying up after the first: it comes afterwards; gives the mask that was set."""
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTIONS)
-    try:
-        yield mask
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+@final
+class _Deferred:
+    """Interruptions wait for the end of the block, so that nothing that was made in it is left; but for `allowed`.
+
+    By handlers, not by a mask: another thread would take a signal that this one does not.
+    """
+
+    def __enter__(self) -> "_Deferred":
+        self._came: list[int] = []
+        here = threading.current_thread() is threading.main_thread()  # no other one is ever interrupted
+        known = {number: signal.getsignal(number) for number in _INTERRUPTIONS if here}
+        self._usual = {number: usual for number, usual in known.items() if usual not in {None, signal.SIG_IGN}}
+        self._defer()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._let_come()
+
+    @contextmanager
+    def allowed(self) -> Iterator[None]:
+        """What came is raised at once, and so is what comes."""
+        try:
+            self._let_come()
+            yield
+        finally:
+            self._defer()
+
+    def _defer(self) -> None:
+        for number in self._usual:
+            signal.signal(number, lambda number, _frame: self._came.append(number))
+
+    def _let_come(self) -> None:
+        for number, usual in self._usual.items():
+            signal.signal(number, usual)
+        came, self._came = self._came, []
+        for one in came:
+            signal.raise_signal(one)
 
 
-def _answer_of_child(work: Callable[[str], object], folder: str, mask: set[int | signal.Signals]) -> bytes:
+def _answer_of_child(work: Callable[[str], object], folder: str, interruptions: _Deferred) -> bytes:
     """What `work` gave or raised in a fork, pickled, b"" if it died; only the wait for it can be interrupted."""
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as stream:
@@ -139,15 +169,14 @@ def _answer_of_child(work: Callable[[str], object], folder: str, mask: set[int |
         if child == 0:
             os.setpgid(0, 0)
             stream.close()
-            _child(work, folder, writer, mask)
+            _child(work, folder, writer)
         with suppress(PermissionError, ProcessLookupError):  # it did so itself, and perhaps has ended
             os.setpgid(child, child)
         os.close(writer)
         try:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            return stream.read()
+            with interruptions.allowed():
+                return stream.read()
         finally:
-            signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTIONS)
             os.killpg(child, signal.SIGKILL)  # with the mount or mkfs that it may wait for
             os.waitpid(child, 0)
 
@@ -169,10 +198,9 @@ def _sweep(base: str) -> None:
             shutil.rmtree(os.path.join(base, name), ignore_errors=True)
 
 
-def _child(work: Callable[[str], object], folder: str, writer: int, mask: set[int | signal.Signals]) -> NoReturn:
+def _child(work: Callable[[str], object], folder: str, writer: int) -> NoReturn:
     for number in _INTERRUPTIONS:  # not the caller's handlers, which would unwind the caller's stack here
         signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG

@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -212,6 +214,17 @@ def test_interrupting_a_validation_leaves_no_mount_no_loop_device_and_no_folder(
     assert not leavings(process.pid)
 
 
+@contextmanager
+def beside_a_thread() -> Iterator[None]:
+    """A thread that takes every signal that this one has blocked."""
+    ends = threading.Event()
+    thread = threading.Thread(target=ends.wait)
+    thread.start()
+    yield
+    ends.set()
+    thread.join()
+
+
 def test_an_interruption_between_making_the_folder_and_waiting_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     fork, children = os.fork, list[int]()
 
@@ -221,7 +234,7 @@ def test_an_interruption_between_making_the_folder_and_waiting_leaves_nothing(mo
         return children[-1]
 
     monkeypatch.setattr(os, "fork", interrupted_fork)
-    with pytest.raises(KeyboardInterrupt):
+    with beside_a_thread(), pytest.raises(KeyboardInterrupt):
         in_own_namespace(lambda _: 1)
     assert not leavings(os.getpid())
     with pytest.raises(ChildProcessError):
