@@ -17,7 +17,7 @@ from tests.reliability.durability.test_locks import Thread, enter, wait_until
 from tests.reliability.durability.test_locks_given_up import give_up
 
 _FILES = {locks.__file__, seats.__file__, contextlib.__file__}
-# Up to Python 3.10, what a trace function raises where a generator goes on ends it without its `finally`; no signal does.
+# Up to Python 3.10, what a trace function raises where a generator goes on ends it without its `finally`.
 _LOSES_RESUMED = sys.version_info < (3, 11)
 
 
