@@ -11,7 +11,7 @@ import signal
 from time import monotonic as _monotonic  # kept, both: a target may patch the clock
 from time import sleep as _sleep
 
-from chaos.child.leftovers import process_name
+from chaos.child.leftovers import process_name, still_running
 
 __all__ = ["ReapingError", "children_of", "end_strays"]
 
@@ -31,7 +31,7 @@ def end_strays(grace_s: float = 0.0) -> tuple[str, ...]:
     """
     try:
         if os.waitpid(-1, os.WNOHANG) == (0, 0) and grace_s:
-            _let_end(grace_s)
+            still_running(lambda: children_of(os.getpid()) if _reap_ended() else [], grace_s)
     except ChildProcessError:
         return ()
     names: set[str] = set()
@@ -56,12 +56,6 @@ def _reap_ended() -> bool:
     except ChildProcessError:
         return False
     return True
-
-
-def _let_end(grace_s: float) -> None:
-    give_up = _monotonic() + grace_s
-    while _reap_ended() and _monotonic() < give_up:
-        _sleep(_MOMENT_S)
 
 
 def children_of(pid: int) -> list[int]:

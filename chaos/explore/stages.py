@@ -23,11 +23,12 @@ from chaos.child.adoption import adopt_descendants, die_with_parent, give_back_m
 from chaos.child.board import BOARD_BYTES, Board
 from chaos.child.forker import BIND_NOW, ORPHANED, READY, RECOVER, WELL, WORK, Stage
 from chaos.child.isolated import CRASHED, Errand, be_child
+from chaos.child.leftovers import GRACE_S
 from chaos.child.link import read_line, read_message, send_all, send_message
 from chaos.child.pinning import take
 from chaos.child.reaping import end_strays
 from chaos.explore.hot_pages import ranges, written
-from chaos.explore.watching import GRACE_S, Ended, Limits, Watch, confine, data_bytes
+from chaos.explore.watching import Ended, Limits, Watch, confine, data_bytes
 
 __all__ = ["ForkerLost", "LocalStage", "RemoteStage", "RunStage", "python_program"]
 

@@ -15,9 +15,8 @@ from typing import NamedTuple, final
 from chaos.child.board import Board
 from chaos.child.reaping import children_of
 
-__all__ = ["GRACE_S", "Abandoned", "Cut", "Ended", "Limits", "Watch", "confine", "data_bytes"]
+__all__ = ["Abandoned", "Cut", "Ended", "Limits", "Watch", "confine", "data_bytes"]
 
-GRACE_S = 0.1  # a process that ends within this after recovery returned is no leftover
 _TICK_S = 0.1  # how often a run that takes long is looked at
 _OUTPUT_BYTES = 4000
 _OUTPUT_CHUNK_BYTES = 1 << 16
