@@ -34,18 +34,19 @@ def end_strays(grace_s: float = 0.0) -> tuple[str, ...]:
             still_running(lambda: children_of(os.getpid()) if _reap_ended() else [], grace_s)
     except ChildProcessError:
         return ()
-    names: set[str] = set()
+    names: dict[int, str] = {}
     give_up = _monotonic() + _PATIENCE_S
     while _reap_ended():
         running = children_of(os.getpid())
-        names.update(process_name(pid) for pid in running)
         for pid in running:
+            if pid not in names:  # once it is killed it loses its command line, and is a while in ending
+                names[pid] = process_name(pid)
             os.kill(pid, signal.SIGKILL)
         if running:
             _sleep(_MOMENT_S)
         if _monotonic() > give_up:
-            raise ReapingError(f"processes that the target started can't be killed: {sorted(names)}")
-    return tuple(sorted(names - {"unknown"}))
+            raise ReapingError(f"processes that the target started can't be killed: {sorted(names.values())}")
+    return tuple(sorted({*names.values()} - {"unknown"}))
 
 
 def _reap_ended() -> bool:
